@@ -1,0 +1,220 @@
+//! A [`Lock`]: the stored decision about one name, made of [`Hold`]s by authority.
+//!
+//! A lock changes in one way only, [`Lock::apply`], which is a pure function. Within one authority the newest fact
+//! wins; authorities don't touch each other's holds, except for a command that says so.
+
+use std::collections::BTreeMap;
+
+use crate::name::Name;
+use crate::signal::{Action, Authority, Signal, SignalId};
+use crate::time::Timestamp;
+
+/// What one authority last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldState {
+    /// The name is to be kept out.
+    Locked,
+    /// The hold is lifted. It stays, so that an older revocation arriving late is recognised as old.
+    Released,
+}
+
+impl HoldState {
+    /// The word in the table.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Locked => "locked",
+            Self::Released => "released",
+        }
+    }
+
+    /// Reads the word in the table.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "locked" => Some(Self::Locked),
+            "released" => Some(Self::Released),
+            _ => None,
+        }
+    }
+}
+
+/// One authority's word about one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Whether it keeps the name out.
+    pub state: HoldState,
+    /// The instant from which it counts.
+    pub as_of: Timestamp,
+    /// When it lapses by itself; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// Why, as the signal said.
+    pub reason: Option<String>,
+    /// The signal that set it.
+    pub signal_id: SignalId,
+    /// The subject as received.
+    pub subject: String,
+}
+
+impl Hold {
+    fn in_force(&self, now: Timestamp) -> bool {
+        self.state == HoldState::Locked && self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
+/// The stored decision about one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// The name.
+    pub name: Name,
+    /// What each authority last said.
+    pub holds: BTreeMap<Authority, Hold>,
+    /// Guards each write: zero where nothing is stored, and one more with every write.
+    pub version: u64,
+}
+
+/// What came of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// The lock is to become this.
+    Changed(Lock),
+    /// It says so already.
+    Unchanged,
+    /// A newer statement of the same authority stands against it.
+    Superseded {
+        /// Whose statement.
+        by: Authority,
+        /// Since when it counts.
+        as_of: Timestamp,
+    },
+}
+
+impl Lock {
+    /// The lock of a name about which nobody has said anything.
+    #[must_use]
+    pub fn none(name: Name) -> Self {
+        Self { name, holds: BTreeMap::new(), version: 0 }
+    }
+
+    /// Whether any hold keeps the name out now.
+    #[must_use]
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        self.holds.values().any(|hold| hold.in_force(now))
+    }
+
+    /// The authorities that keep the name out now.
+    #[must_use]
+    pub fn held_by(&self, now: Timestamp) -> Vec<Authority> {
+        self.holds.iter().filter(|(_, hold)| hold.in_force(now)).map(|(authority, _)| authority.clone()).collect()
+    }
+
+    /// `locked` while any hold is locked, expired or not: expiry is compared by whoever reads the lock.
+    #[must_use]
+    pub fn state(&self) -> HoldState {
+        match self.locked_holds().next() {
+            Some(_) => HoldState::Locked,
+            None => HoldState::Released,
+        }
+    }
+
+    /// When the last locked hold lapses; `None` where one never does or none is locked.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let expiries: Option<Vec<Timestamp>> = self.locked_holds().map(|hold| hold.expires_at).collect();
+        expiries.and_then(|all| all.into_iter().max())
+    }
+
+    fn locked_holds(&self) -> impl Iterator<Item = &Hold> {
+        self.holds.values().filter(|hold| hold.state == HoldState::Locked)
+    }
+
+    /// The one way in which a lock changes.
+    #[must_use]
+    pub fn apply(&self, signal: &Signal, subject: &str) -> Transition {
+        match &signal.action {
+            Action::Revoke { expires_at } => self.hold(signal, subject, *expires_at),
+            Action::Restore { authorities } => self.release(signal, subject, authorities.as_deref()),
+            // Ends what is there and decides nothing about what comes.
+            Action::Disconnect => Transition::Unchanged,
+        }
+    }
+
+    fn hold(&self, signal: &Signal, subject: &str, expires_at: Option<Timestamp>) -> Transition {
+        let fresh = Hold {
+            state: HoldState::Locked,
+            as_of: signal.as_of,
+            expires_at,
+            reason: signal.reason.clone(),
+            signal_id: signal.id.clone(),
+            subject: subject.to_owned(),
+        };
+        let hold = match self.holds.get(&signal.authority) {
+            None => fresh,
+            // On a tie the revocation wins: staying out by mistake is mended by a word, staying in is not.
+            Some(old) if old.state == HoldState::Released && old.as_of <= signal.as_of => fresh,
+            Some(old) if old.state == HoldState::Released => {
+                return Transition::Superseded { by: signal.authority.clone(), as_of: old.as_of };
+            }
+            Some(old) => {
+                // A further word never shortens a hold, in whichever order the two arrive.
+                let expires_at = match (old.expires_at, expires_at) {
+                    (Some(a), Some(b)) => Some(a.max(b)),
+                    _ => None,
+                };
+                let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
+                Hold { expires_at, ..newest }
+            }
+        };
+        self.with([(signal.authority.clone(), hold)])
+    }
+
+    fn release(&self, signal: &Signal, subject: &str, authorities: Option<&[Authority]>) -> Transition {
+        let meant: Vec<&Authority> = match authorities {
+            Some(authorities) => authorities.iter().collect(),
+            None => self.holds.keys().chain([&signal.authority]).collect(),
+        };
+        let mut released = Vec::new();
+        let mut newer = None;
+        for authority in meant {
+            match self.holds.get(authority) {
+                Some(old) if old.state == HoldState::Locked && old.as_of >= signal.as_of => {
+                    newer = Some((authority.clone(), old.as_of));
+                }
+                Some(old) if old.as_of >= signal.as_of => {}
+                _ => released.push((
+                    authority.clone(),
+                    Hold {
+                        state: HoldState::Released,
+                        as_of: signal.as_of,
+                        expires_at: None,
+                        reason: signal.reason.clone(),
+                        signal_id: signal.id.clone(),
+                        subject: subject.to_owned(),
+                    },
+                )),
+            }
+        }
+        match (newer, released.iter().any(|(authority, _)| self.is_locked(authority))) {
+            // Nothing that is locked could be lifted, because what locks it is newer.
+            (Some((by, as_of)), false) => Transition::Superseded { by, as_of },
+            _ => self.with(released),
+        }
+    }
+
+    fn is_locked(&self, authority: &Authority) -> bool {
+        self.holds.get(authority).is_some_and(|hold| hold.state == HoldState::Locked)
+    }
+
+    fn with(&self, holds: impl IntoIterator<Item = (Authority, Hold)>) -> Transition {
+        let mut next = self.clone();
+        next.holds.extend(holds);
+        if next.holds == self.holds {
+            return Transition::Unchanged;
+        }
+        next.version += 1;
+        Transition::Changed(next)
+    }
+}
+
+#[cfg(test)]
+mod tests;

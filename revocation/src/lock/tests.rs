@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::name::Subject;
+use crate::signal::{About, Via};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + second * 1000)
+}
+
+fn signal(authority: &str, action: Action, as_of: i64) -> Signal {
+    Signal {
+        id: SignalId::new(&format!("{authority}-{as_of}-{}", action.word())),
+        action,
+        about: vec![About::Subject(Subject::new("alice").unwrap())],
+        authority: Authority::named(authority),
+        as_of: at(as_of),
+        occurred_at: None,
+        received_at: at(as_of),
+        source: "test".to_owned(),
+        actor: None,
+        reason: None,
+        dry_run: false,
+        force: false,
+        via: Via::Direct,
+    }
+}
+
+fn revoke(authority: &str, as_of: i64) -> Signal {
+    signal(authority, Action::Revoke { expires_at: None }, as_of)
+}
+
+fn revoke_until(authority: &str, as_of: i64, until: i64) -> Signal {
+    signal(authority, Action::Revoke { expires_at: Some(at(until)) }, as_of)
+}
+
+fn restore(authority: &str, as_of: i64) -> Signal {
+    signal(authority, Action::Restore { authorities: Some(vec![Authority::named(authority)]) }, as_of)
+}
+
+fn restore_all(as_of: i64) -> Signal {
+    signal("command", Action::Restore { authorities: None }, as_of)
+}
+
+fn none() -> Lock {
+    Lock::none(Name::new("alice").unwrap())
+}
+
+fn after(signals: &[Signal]) -> Lock {
+    signals.iter().fold(none(), |lock, signal| match lock.apply(signal, "alice") {
+        Transition::Changed(next) => next,
+        Transition::Unchanged | Transition::Superseded { .. } => lock,
+    })
+}
+
+#[test]
+fn a_revocation_locks_and_its_authoritys_restore_unlocks() {
+    assert!(after(&[revoke("okta:acme", 1)]).in_force(at(5)));
+    let lock = after(&[revoke("okta:acme", 1), restore("okta:acme", 2)]);
+    assert!(!lock.in_force(at(5)));
+    assert_eq!(lock.version, 2);
+    assert_eq!(lock.state(), HoldState::Released);
+}
+
+#[test]
+fn on_a_tie_the_revocation_wins_in_either_order() {
+    for signals in [[revoke("okta:acme", 1), restore("okta:acme", 1)], [restore("okta:acme", 1), revoke("okta:acme", 1)]] {
+        assert!(after(&signals).in_force(at(5)));
+    }
+}
+
+#[test]
+fn a_restore_lifts_only_its_own_hold() {
+    let lock = after(&[revoke("okta:acme", 1), revoke("command", 1), restore("okta:acme", 2)]);
+    assert_eq!(lock.held_by(at(5)), vec![Authority::command()]);
+}
+
+#[test]
+fn a_command_lifts_every_hold_unless_it_names_some() {
+    let held = [revoke("okta:acme", 1), revoke("entra:contoso", 2), revoke("command", 3)];
+    let all = after(&[&held[..], &[restore_all(4)]].concat());
+    assert!(!all.in_force(at(5)));
+    let mut named = restore_all(4);
+    named.action = Action::Restore { authorities: Some(vec![Authority::named("okta:acme")]) };
+    let some = after(&[&held[..], &[named]].concat());
+    assert_eq!(some.held_by(at(5)).len(), 2);
+}
+
+#[test]
+fn a_restore_without_a_hold_is_remembered_against_an_older_revocation() {
+    let lock = after(&[restore("okta:acme", 5)]);
+    assert_eq!(
+        lock.apply(&revoke("okta:acme", 4), "alice"),
+        Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(5) }
+    );
+    assert!(matches!(lock.apply(&revoke("okta:acme", 6), "alice"), Transition::Changed(next) if next.in_force(at(7))));
+}
+
+#[test]
+fn an_older_restore_is_superseded_by_a_newer_hold() {
+    let lock = after(&[revoke("okta:acme", 5)]);
+    assert_eq!(
+        lock.apply(&restore("okta:acme", 4), "alice"),
+        Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(5) }
+    );
+}
+
+#[test]
+fn a_further_revocation_never_shortens_a_hold() {
+    let lock = after(&[revoke("okta:acme", 1), revoke_until("okta:acme", 2, 100)]);
+    assert_eq!(lock.expires_at(), None);
+    assert!(lock.in_force(at(1000)));
+    let lock = after(&[revoke_until("okta:acme", 1, 200), revoke_until("okta:acme", 2, 100)]);
+    assert_eq!(lock.expires_at(), Some(at(200)));
+}
+
+#[test]
+fn a_hold_lapses_at_its_expiry_and_not_before() {
+    let lock = after(&[revoke_until("command", 1, 100)]);
+    assert!(lock.in_force(at(100).minus(std::time::Duration::from_millis(1))));
+    assert!(!lock.in_force(at(100)));
+    assert_eq!(lock.state(), HoldState::Locked, "the stored state does not change by itself");
+}
+
+#[test]
+fn the_same_statement_twice_changes_nothing() {
+    let lock = after(&[revoke("okta:acme", 1)]);
+    assert_eq!(lock.apply(&revoke("okta:acme", 1), "alice"), Transition::Unchanged);
+    let lock = after(&[restore("okta:acme", 1)]);
+    assert_eq!(lock.apply(&restore("okta:acme", 1), "alice"), Transition::Unchanged);
+}
+
+fn any_signal() -> impl Strategy<Value = Signal> {
+    (0..3_usize, 0..3_u8, 0..12_i64, 0..30_i64).prop_map(|(authority, kind, as_of, until)| {
+        let authority = ["okta:acme", "entra:contoso", "command"][authority];
+        match kind {
+            0 => revoke(authority, as_of),
+            1 => revoke_until(authority, as_of, until),
+            _ => restore(authority, as_of),
+        }
+    })
+}
+
+proptest! {
+    /// Delivery is unordered. Whatever the order, each authority's last word decides whether its hold is locked.
+    #[test]
+    fn the_newest_fact_of_each_authority_decides_in_any_order(
+        signals in proptest::collection::vec(any_signal(), 1..12).prop_shuffle(),
+    ) {
+        let lock = after(&signals);
+        for (authority, hold) in &lock.holds {
+            let newest = signals
+                .iter()
+                .filter(|signal| signal.authority == *authority)
+                .max_by_key(|signal| (signal.as_of, matches!(signal.action, Action::Revoke { .. })))
+                .unwrap();
+            let expected = matches!(newest.action, Action::Revoke { .. });
+            prop_assert_eq!(hold.state == HoldState::Locked, expected, "{}", authority);
+            prop_assert_eq!(hold.as_of, newest.as_of);
+        }
+    }
+
+    /// A repeated delivery changes nothing, wherever it falls.
+    #[test]
+    fn a_repeat_right_away_changes_nothing(signals in proptest::collection::vec(any_signal(), 1..8)) {
+        let lock = after(&signals);
+        let last = signals.last().unwrap();
+        if let Transition::Changed(next) = lock.apply(last, "alice") {
+            prop_assert!(false, "{last:?} changed {lock:?} to {next:?}");
+        }
+    }
+
+    /// Each write is guarded: a change raises the version by one, and nothing else touches it.
+    #[test]
+    fn each_change_raises_the_version_by_one(signals in proptest::collection::vec(any_signal(), 1..8), next in any_signal()) {
+        let lock = after(&signals);
+        if let Transition::Changed(changed) = lock.apply(&next, "alice") {
+            prop_assert_eq!(changed.version, lock.version + 1);
+            prop_assert_ne!(changed.holds, lock.holds);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Real ports that live in memory, can be told to fail at any call, and keep a log of their calls; and a [`Clock`] that
+//! is moved by hand. For tests.
+
+mod clock;
+mod store;
+mod vpn;
+
+pub use clock::ManualClock;
+pub use store::{MemoryAudit, MemoryLocks};
+pub use vpn::MemoryVpn;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// It fails, and had no effect.
+    Fails,
+    /// It fails, and had its effect all the same: the answer was lost.
+    AnswerLost,
+    /// It is refused for want of permission.
+    Denied,
+    /// It never returns.
+    Hangs,
+    /// The code behind it panics.
+    Panics,
+}
+
+/// Which calls go wrong, and which were made.
+#[derive(Debug, Default)]
+struct Script {
+    planned: Vec<(String, u32, Mishap)>,
+    calls: Vec<String>,
+}
+
+/// A shared log of calls, in their order over all ports, with the mishaps that are to meet them.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(Arc<Mutex<Script>>);
+
+impl Calls {
+    /// An empty log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next `times` calls whose description begins with `call` meet `mishap`.
+    pub fn plan(&self, call: &str, times: u32, mishap: Mishap) {
+        lock(&self.0).planned.push((call.to_owned(), times, mishap));
+    }
+
+    /// All calls made so far.
+    #[must_use]
+    pub fn made(&self) -> Vec<String> {
+        lock(&self.0).calls.clone()
+    }
+
+    /// How many calls began with `call`.
+    #[must_use]
+    pub fn count(&self, call: &str) -> usize {
+        lock(&self.0).calls.iter().filter(|made| made.starts_with(call)).count()
+    }
+
+    /// Logs a call and says what goes wrong with it.
+    async fn make(&self, call: String) -> Option<Mishap> {
+        let mishap = {
+            let mut script = lock(&self.0);
+            let planned = script.planned.iter_mut().find(|(prefix, times, _)| *times > 0 && call.starts_with(prefix));
+            let mishap = planned.map(|(_, times, mishap)| {
+                *times -= 1;
+                *mishap
+            });
+            script.calls.push(call.clone());
+            mishap
+        };
+        // A call takes a moment, in which others get on.
+        tokio::task::yield_now().await;
+        match mishap {
+            Some(Mishap::Hangs) => std::future::pending().await,
+            Some(Mishap::Panics) => std::panic::panic_any(format!("planned panic in {call}")),
+            mishap => mishap,
+        }
+    }
+}
+
+/// A lock that outlives a test's planned panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,208 @@
+//! What a person is called: a [`Subject`] as someone said it, and its [`Name`], the form in which names are compared.
+//!
+//! Matching is equality of normal forms and nothing else. A prefix, a substring or a wildcard would, sooner or
+//! later, disconnect a bystander.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
+
+/// The longest name: SAML NameIDs are cut at 255 characters by Client VPN
+/// (<https://docs.aws.amazon.com/vpn/latest/clientvpn-admin/limits.html>).
+pub const MAX_NAME_CHARS: usize = 255;
+
+/// What stands in a name's place when there is none. Such a text names nobody.
+const NO_IDENTITY: [&str; 7] = ["", "-", "na", "n/a", "none", "null", "unknown"];
+
+/// Why a text can't name anyone.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// Empty, or a placeholder such as `N/A`.
+    #[error("`{0}` is no identity; give the name that the person has on the VPN")]
+    NoIdentity(String),
+    /// Longer than [`MAX_NAME_CHARS`].
+    #[error("a name of {0} characters is too long; Client VPN knows at most {MAX_NAME_CHARS}")]
+    TooLong(usize),
+    /// Holds a control character.
+    #[error("a name can't hold control characters; remove them")]
+    Control,
+    /// Begins with `#`, which marks the project's own items in the tables.
+    #[error("a name can't begin with `#`; that is reserved")]
+    Reserved,
+}
+
+/// A name in normal form: trimmed, Unicode NFC, Unicode lower case.
+///
+/// Compatibility characters are not folded (`ａlice` is not `alice`), so that two people can't become one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The normal form of `text`.
+    ///
+    /// # Errors
+    /// Where `text` names nobody or can't be a name.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let normal = normal_form(text);
+        if NO_IDENTITY.contains(&normal.as_str()) {
+            return Err(NameError::NoIdentity(text.trim().to_owned()));
+        }
+        if normal.starts_with('#') {
+            return Err(NameError::Reserved);
+        }
+        if normal.chars().any(char::is_control) {
+            return Err(NameError::Control);
+        }
+        match normal.chars().count() {
+            length if length > MAX_NAME_CHARS => Err(NameError::TooLong(length)),
+            _ => Ok(Self(normal.into())),
+        }
+    }
+
+    /// The normal form of a name found on a connection; none where it is absent or names nobody.
+    #[must_use]
+    pub fn found(text: Option<&str>) -> Option<Self> {
+        text.and_then(|text| Self::new(text).ok())
+    }
+
+    /// The normal form as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Trimmed, NFC, lower case. Composed once more at the end: lower case of a composed text need not be composed.
+pub(crate) fn normal_form(text: &str) -> String {
+    let composed: String = text.trim().nfc().collect();
+    composed.to_lowercase().nfc().collect()
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// The person or device whose access is in question: the identifier as received, and its normal form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    received: Arc<str>,
+    name: Name,
+}
+
+impl Subject {
+    /// A subject from an identifier as someone wrote it.
+    ///
+    /// # Errors
+    /// Where the text names nobody or can't be a name.
+    pub fn new(received: &str) -> Result<Self, NameError> {
+        Ok(Self { name: Name::new(received)?, received: received.into() })
+    }
+
+    /// The identifier as received.
+    #[must_use]
+    pub fn received(&self) -> &str {
+        &self.received
+    }
+
+    /// Its normal form, the key of its lock and of its audit chain.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn case_space_and_composition_fold() {
+        let alice = Name::new("alice@example.com").unwrap();
+        for same in ["ALICE@example.com", "  alice@Example.COM\t"] {
+            assert_eq!(Name::new(same).unwrap(), alice);
+        }
+        assert_eq!(Name::new("Rene\u{301}e").unwrap(), Name::new("RENÉE").unwrap());
+    }
+
+    #[test]
+    fn nothing_else_folds() {
+        let alice = Name::new("alice@example.com").unwrap();
+        for other in [
+            "malice@example.com",
+            "alice@example.com.evil",
+            "alice",
+            "al*",
+            "alice@example.co",
+            "аlice@example.com",
+            "ａlice@example.com",
+            "a\u{200d}lice@example.com",
+        ] {
+            assert_ne!(Name::new(other).unwrap(), alice, "{other}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_no_identity() {
+        for placeholder in ["", "  ", "-", "NA", "n/a", "None", "NULL", "Unknown"] {
+            assert!(matches!(Name::new(placeholder), Err(NameError::NoIdentity(_))), "{placeholder:?}");
+            assert_eq!(Name::found(Some(placeholder)), None);
+        }
+        assert_eq!(Name::found(None), None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_says_why() {
+        assert_eq!(Name::new("#head/alice"), Err(NameError::Reserved));
+        assert_eq!(Name::new("al\u{7}ice"), Err(NameError::Control));
+        assert_eq!(Name::new(&"a".repeat(256)), Err(NameError::TooLong(256)));
+        assert!(Name::new(&"é".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn the_form_as_received_is_kept() {
+        let subject = Subject::new(" Alice@Example.com").unwrap();
+        assert_eq!(subject.received(), " Alice@Example.com");
+        assert_eq!(subject.name().as_str(), "alice@example.com");
+    }
+
+    proptest! {
+        #[test]
+        fn the_normal_form_is_its_own_normal_form(text in "\\PC{1,40}") {
+            if let Ok(name) = Name::new(&text) {
+                prop_assert_eq!(Name::new(name.as_str()).unwrap(), name);
+            }
+        }
+
+        #[test]
+        fn any_text_gets_an_answer(text in any::<String>()) {
+            let _ = Name::new(&text);
+        }
+
+        #[test]
+        fn a_longer_name_is_another_name(base in "[a-z]{3,10}", more in "[a-z@.]{1,10}") {
+            let longer = Name::new(&format!("{base}{more}")).unwrap();
+            let prefixed = Name::new(&format!("{more}{base}")).unwrap();
+            let base = Name::new(&base);
+            prop_assert_ne!(&Ok(longer), &base);
+            prop_assert_ne!(&Ok(prefixed), &base);
+        }
+    }
+}

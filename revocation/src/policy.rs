@@ -1,0 +1,233 @@
+//! What may be done: the [`Mode`], who is [`Protected`], and the limits.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+use wildmatch::WildMatchPattern;
+
+use crate::connection::{Connection, EndpointId};
+use crate::name::{Name, normal_form};
+use crate::signal::{Action, Signal, Via};
+
+/// Whether to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Act.
+    #[default]
+    Enforce,
+    /// Decide and audit, change nothing.
+    Shadow,
+}
+
+impl Mode {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+impl Serialize for Mode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// A pattern that would protect everybody, or nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProtectedError {
+    /// Only stars: nobody could ever be revoked.
+    #[error("`{0}` would protect everybody; name whom to protect")]
+    Everybody(String),
+}
+
+/// Names never to touch.
+#[derive(Debug, Clone, Default)]
+pub struct Protected(Vec<WildMatchPattern<'*', '\0'>>);
+
+impl Protected {
+    /// Reads a comma-separated list of names, each of which may hold `*`.
+    ///
+    /// # Errors
+    /// One for each pattern that is nothing but stars.
+    pub fn parse(list: &str) -> Result<Self, Vec<ProtectedError>> {
+        let patterns: Vec<String> = list.split(',').map(normal_form).filter(|pattern| !pattern.is_empty()).collect();
+        let wrong: Vec<ProtectedError> = patterns
+            .iter()
+            .filter(|pattern| pattern.chars().all(|c| c == '*'))
+            .map(|pattern| ProtectedError::Everybody(pattern.clone()))
+            .collect();
+        if wrong.is_empty() {
+            Ok(Self(patterns.iter().map(|pattern| WildMatchPattern::new(pattern)).collect()))
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// Whether a name is protected.
+    #[must_use]
+    pub fn covers(&self, name: &Name) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(name.as_str()))
+    }
+
+    /// The protected one of a connection's two names, if either is.
+    #[must_use]
+    pub fn on(&self, connection: &Connection) -> Option<Name> {
+        [connection.user(), connection.certificate()].into_iter().flatten().find(|name| self.covers(name))
+    }
+}
+
+/// What may be done, and how long it may take.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Whether to act.
+    pub mode: Mode,
+    /// Names never to touch.
+    pub protected: Protected,
+    /// The endpoints to act on; empty: all.
+    pub endpoints: Vec<EndpointId>,
+    /// A subject matching more connections than this is refused unless the command forces it.
+    pub max_connections: usize,
+    /// `completed` needs a listing begun at least this long after the lock was durable.
+    pub settle: Duration,
+    /// How long to wait for zero before saying `incomplete`.
+    pub verify: Duration,
+    /// The words of the commands that may come as an event.
+    pub event_commands: Vec<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Enforce,
+            protected: Protected::default(),
+            endpoints: Vec::new(),
+            max_connections: 25,
+            settle: Duration::from_secs(10),
+            verify: Duration::from_secs(60),
+            event_commands: vec!["revoke".to_owned(), "disconnect".to_owned()],
+        }
+    }
+}
+
+/// Why policy forbids something. Nothing was changed, and trying again doesn't help.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The subject, or one of its names, is protected.
+    #[error("`{0}` is protected; take it out of VPN_REVOKER_PROTECTED first")]
+    Protected(Name),
+    /// This command may not come as an event.
+    #[error("`{0}` may not come as an event; invoke the function directly, or allow it in VPN_REVOKER_EVENT_COMMANDS")]
+    NotByEvent(&'static str),
+    /// The endpoint of a `disconnect` is none that this function acts on.
+    #[error("endpoint {0} is none of those this function acts on; check the id and VPN_REVOKER_ENDPOINTS")]
+    EndpointOutOfScope(EndpointId),
+    /// More connections than the limit.
+    #[error(
+        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}); if all of them are meant, send the command with `force` and a reason"
+    )]
+    TooManyConnections {
+        /// How many match.
+        found: usize,
+        /// How many may.
+        limit: usize,
+    },
+    /// Connections were spared because a protected name stands on them.
+    #[error("{0} connections carry a protected name beside this one and were left alone")]
+    ProtectedConnections(usize),
+    /// Connections were spared because their certificate is shared.
+    #[error("{0} connections use this common name as a shared certificate under another's user name and were left alone; revoke those users by name")]
+    SharedCertificate(usize),
+}
+
+impl Refusal {
+    /// A stable word for entries and metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Protected(_) | Self::ProtectedConnections(_) => "protected",
+            Self::NotByEvent(_) => "not-by-event",
+            Self::EndpointOutOfScope(_) => "endpoint-out-of-scope",
+            Self::TooManyConnections { .. } => "too-many-connections",
+            Self::SharedCertificate(_) => "shared-certificate",
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a signal about `names` may be acted on at all; what its connections say comes later.
+    ///
+    /// A protected name can still be restored: protection is from being cut off.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn admit(&self, signal: &Signal, names: &[Name]) -> Result<(), Refusal> {
+        let word = signal.action.word();
+        let commanded = signal.authority == crate::signal::Authority::command();
+        if commanded && signal.via == Via::Event && !self.event_commands.iter().any(|allowed| allowed == word) {
+            return Err(Refusal::NotByEvent(word));
+        }
+        match names.iter().find(|name| self.protected.covers(name)) {
+            Some(name) if !matches!(signal.action, Action::Restore { .. }) => Err(Refusal::Protected(name.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an endpoint is in scope.
+    #[must_use]
+    pub fn in_scope(&self, endpoint: &EndpointId) -> bool {
+        self.endpoints.is_empty() || self.endpoints.contains(endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn protected_names_fold_and_may_hold_stars() {
+        let protected = Protected::parse("Break-Glass@example.com, svc-*@example.com ,,*-oncall").unwrap();
+        for covered in ["break-glass@EXAMPLE.com", "svc-backup@example.com", "dba-oncall"] {
+            assert!(protected.covers(&name(covered)), "{covered}");
+        }
+        for other in ["break-glass@example.com.evil", "mysvc-backup@example.com", "oncall", "alice", "break-glass?example.com"] {
+            assert!(!protected.covers(&name(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_question_mark_is_an_ordinary_character() {
+        let protected = Protected::parse("a?b").unwrap();
+        assert!(protected.covers(&name("a?b")));
+        assert!(!protected.covers(&name("acb")));
+    }
+
+    #[test]
+    fn nothing_but_stars_is_an_error() {
+        assert_eq!(Protected::parse("alice,*,**").unwrap_err().len(), 2);
+        assert!(Protected::parse("").unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn either_name_of_a_connection_protects_it() {
+        let protected = Protected::parse("ceo").unwrap();
+        let connection = |username: Option<&str>, common_name: Option<&str>| Connection {
+            id: crate::connection::ConnectionId::new("c"),
+            username: username.map(str::to_owned),
+            common_name: common_name.map(str::to_owned),
+            status: crate::connection::Status::Active,
+            established_at: None,
+        };
+        assert_eq!(protected.on(&connection(Some("CEO"), Some("laptop"))), Some(name("ceo")));
+        assert_eq!(protected.on(&connection(Some("alice"), Some("ceo"))), Some(name("ceo")));
+        assert_eq!(protected.on(&connection(Some("alice"), None)), None);
+    }
+}

@@ -1,0 +1,263 @@
+//! What the domain needs from outside: [`ClientVpn`], [`Locks`], [`AuditTrail`] and a [`Clock`].
+//!
+//! Each says what is **durable** when a call returns, since recovery rests on it: a run may be cut off between any
+//! two calls, and the next one has to converge from what the calls before left behind.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::audit::{Entry, Head, Marker};
+use crate::connection::{Connection, ConnectionId, EndpointId, Status, Target};
+use crate::lock::Lock;
+use crate::name::Name;
+use crate::time::Timestamp;
+
+/// AWS Client VPN in one account and Region.
+///
+/// Calls are tried again inside the port while that can help; an error is what remained.
+#[async_trait]
+pub trait ClientVpn: Send + Sync {
+    /// The account and Region.
+    fn target(&self) -> &Target;
+
+    /// Every endpoint there is, all pages. Endpoints that are deleted are left out: they hold no session.
+    async fn endpoints(&self) -> Result<Vec<EndpointId>, VpnError>;
+
+    /// One page of an endpoint's connections; with `only`, at most 200 ids, no others.
+    ///
+    /// A page shows what EC2 knew at some moment after the call began, or **shortly before**: EC2 is eventually
+    /// consistent, so a connection made seconds ago may be missing. Rows of connections that ended in the last 60
+    /// minutes are among them.
+    async fn connections(&self, endpoint: &EndpointId, only: &[ConnectionId], after: Option<&PageToken>) -> Result<Page, VpnError>;
+
+    /// Asks Client VPN to end connections.
+    ///
+    /// When this returns `Ok`, the request was accepted and nothing more: `terminating` is not `terminated`. When it
+    /// returns an error, the request may have been accepted all the same (the answer may have been lost), so only a
+    /// listing tells. Asking twice does no harm.
+    async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError>;
+
+    /// Asks EC2 whether `terminate` would be permitted, and ends nothing.
+    async fn may_terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<(), VpnError>;
+}
+
+/// Where the next page begins; opaque.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PageToken(pub String);
+
+/// One page of connections.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The rows, alive or not.
+    pub connections: Vec<Connection>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<PageToken>,
+}
+
+/// Which connections a terminate call is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// One, by its id.
+    Id(ConnectionId),
+    /// All of one user name, spelled exactly so; Client VPN takes at most five connections that way.
+    User(String),
+}
+
+/// What a terminate call said of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Its status before.
+    pub previous: Option<Status>,
+    /// Its status now.
+    pub current: Option<Status>,
+    /// What AWS added to the current status, such as why ending it failed.
+    pub message: Option<String>,
+}
+
+/// What kind of failure an AWS call ended in, as far as it changes what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VpnErrorKind {
+    /// The endpoint does not exist (any more).
+    NoEndpoint,
+    /// The endpoint has no target network, so it has no sessions.
+    NoAssociation,
+    /// The connection, or any of the user's, is not there.
+    NoConnection,
+    /// More connections than a call by user name may end.
+    TooManyConnections,
+    /// The role lacks the permission. Trying again doesn't help.
+    Denied,
+    /// AWS asked to slow down, and did so until the attempts ran out.
+    Throttled,
+    /// No answer, a lost one, or a server error.
+    Unavailable,
+    /// A listing named the same page twice, so its end can't be reached.
+    EndlessListing,
+    /// Anything else.
+    Other,
+}
+
+/// An AWS call that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct VpnError {
+    /// What it means for us.
+    pub kind: VpnErrorKind,
+    /// AWS's error code, where there was an answer.
+    pub code: Option<String>,
+    /// AWS's message or the transport's.
+    pub message: String,
+    /// AWS's id of the request.
+    pub request_id: Option<String>,
+}
+
+impl VpnError {
+    fn ours(kind: VpnErrorKind, message: String) -> Self {
+        Self { kind, code: None, message, request_id: None }
+    }
+
+    /// A task of ours ended before it had an answer.
+    #[must_use]
+    pub fn interrupted(what: &str) -> Self {
+        Self::ours(VpnErrorKind::Unavailable, format!("{what} was interrupted by a fault of ours"))
+    }
+
+    /// The configuration names an endpoint that is nowhere.
+    #[must_use]
+    pub fn no_such_endpoint(id: &EndpointId) -> Self {
+        Self::ours(
+            VpnErrorKind::NoEndpoint,
+            format!("endpoint {id} is named in VPN_REVOKER_ENDPOINTS and not found; correct or remove it"),
+        )
+    }
+
+    /// A listing came back to a page that it had named before.
+    #[must_use]
+    pub fn endless_listing(id: &EndpointId) -> Self {
+        Self::ours(
+            VpnErrorKind::EndlessListing,
+            format!("the listing of {id} named the same page twice, so its end can't be reached; it is tried again"),
+        )
+    }
+}
+
+impl fmt::Display for VpnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(code) = &self.code {
+            write!(f, "{code}: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(id) = &self.request_id {
+            write!(f, " (request {id})")?;
+        }
+        let next = match self.kind {
+            VpnErrorKind::Denied => "; allow the action to the function's role",
+            VpnErrorKind::Throttled => "; AWS asked to slow down, it is tried again",
+            VpnErrorKind::Unavailable => "; it is tried again",
+            _ => "",
+        };
+        f.write_str(next)
+    }
+}
+
+/// The stored locks, one item per name.
+#[async_trait]
+pub trait Locks: Send + Sync {
+    /// The locks of `names`, in their order; [`Lock::none`] for a name without one.
+    ///
+    /// The read is strongly consistent: it shows every write that returned before it began.
+    async fn read(&self, names: &[Name]) -> Result<Vec<Lock>, StoreError>;
+
+    /// Stores `lock` if the stored version is one below its own.
+    ///
+    /// When this returns [`Write::Stored`], the lock is durable, and every strongly consistent read, the connect
+    /// handler's included, sees it. With [`Write::Conflict`] somebody else wrote first and nothing changed. An error
+    /// may stand for either: read again.
+    async fn write(&self, lock: &Lock) -> Result<Write, StoreError>;
+}
+
+/// What came of a guarded write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// It is durable.
+    Stored,
+    /// Somebody else wrote first.
+    Conflict,
+}
+
+/// The stored audit trail.
+#[async_trait]
+pub trait AuditTrail: Send + Sync {
+    /// The head of a chain; [`Head::genesis`] where it has no entry.
+    async fn head(&self, chain: &str) -> Result<Head, StoreError>;
+
+    /// Writes the entry, moves the head and sets the marker: all three or none.
+    ///
+    /// When this returns [`Commit::Written`], all three are durable. An entry that stands is never written over. An
+    /// error may stand for either outcome: the marker tells which.
+    async fn commit(&self, entry: &Entry, marker: &Marker) -> Result<Commit, StoreError>;
+
+    /// Which of `markers` stand, in their order.
+    async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError>;
+
+    /// All entries of a chain, in order.
+    async fn entries(&self, chain: &str) -> Result<Vec<Entry>, StoreError>;
+}
+
+/// What came of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// Entry, head and marker are durable.
+    Written,
+    /// The marker stood already; nothing changed.
+    AlreadyThere,
+    /// Another entry was written meanwhile; nothing changed.
+    HeadMoved,
+}
+
+/// A table could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct StoreError {
+    message: String,
+}
+
+impl StoreError {
+    /// The store is away, throttled, or refuses us.
+    #[must_use]
+    pub fn away(what: &str, why: &str) -> Self {
+        Self { message: format!("{what}: {why}; nothing further was done, it is tried again") }
+    }
+
+    /// The store answered something that can't be used.
+    #[must_use]
+    pub fn unusable(what: &str, why: &dyn fmt::Display) -> Self {
+        Self { message: format!("{what}: {why}") }
+    }
+
+    /// Others were faster too often.
+    #[must_use]
+    pub fn busy(what: &str) -> Self {
+        Self { message: format!("`{what}` was being written by others all the time; it is tried again") }
+    }
+}
+
+/// Time.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+
+    /// A pause that we choose to make.
+    async fn sleep(&self, pause: Duration);
+
+    /// Returns once `at` has come: an end that is set from outside, beside which work goes on.
+    ///
+    /// Kept apart from [`sleep`](Self::sleep) because time that is moved by hand may jump over a pause, but must not
+    /// jump to an end merely because somebody watches for it.
+    async fn reached(&self, at: Timestamp);
+}

@@ -1,0 +1,190 @@
+//! A [`Receipt`]: what came of one signal, per subject and per connection. It is the answer to a direct command.
+
+use serde::Serialize;
+
+use crate::audit::Kind;
+use crate::connection::{ConnectionId, EndpointId, Status};
+use crate::name::Name;
+use crate::policy::Mode;
+use crate::signal::{Action, SignalId};
+use crate::time::Timestamp;
+
+/// What came of a subject, or of a whole signal. In rising order of concern: a signal's is the worst of its subjects'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A dry run: what would be done.
+    Planned,
+    /// Shadow mode: decided and audited, nothing changed.
+    Shadowed,
+    /// Nothing of the subject is alive; shown by a full listing.
+    Completed,
+    /// Holds were lifted.
+    Restored,
+    /// A newer statement stands against it.
+    Superseded,
+    /// Policy forbids it.
+    Refused,
+    /// Nobody could say who is meant. Worth trying again.
+    Unresolved,
+    /// Something is left, or could not be looked at. Worth trying again.
+    Incomplete,
+}
+
+impl Outcome {
+    /// The word in answers.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.kind().map_or("planned", Kind::word)
+    }
+
+    /// The kind of entry that records it; none for a dry run, which writes nothing.
+    #[must_use]
+    pub fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Planned => None,
+            Self::Shadowed => Some(Kind::Shadowed),
+            Self::Completed => Some(Kind::Completed),
+            Self::Restored => Some(Kind::Restored),
+            Self::Superseded => Some(Kind::Superseded),
+            Self::Refused => Some(Kind::Refused),
+            Self::Unresolved => Some(Kind::Unresolved),
+            Self::Incomplete => Some(Kind::Incomplete),
+        }
+    }
+
+    /// Whether trying again can help. Only then may a message fail.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Unresolved | Self::Incomplete)
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// What came of one connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionReceipt {
+    /// Its Region.
+    pub region: String,
+    /// Its account, where known.
+    pub account: Option<String>,
+    /// Its endpoint.
+    pub endpoint_id: EndpointId,
+    /// Its id.
+    pub connection_id: ConnectionId,
+    /// The user name as listed.
+    pub username: Option<String>,
+    /// The common name as listed.
+    pub common_name: Option<String>,
+    /// Its status before anything was asked.
+    pub previous_status: Status,
+    /// Its status as last seen. `terminating` is not `terminated`.
+    pub current_status: Status,
+    /// What went wrong, or why it was left alone.
+    pub error: Option<String>,
+}
+
+/// What came of one subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubjectReceipt {
+    /// The subject as received.
+    pub subject: String,
+    /// Its names, in normal form.
+    pub names: Vec<Name>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Its connections.
+    pub connections: Vec<ConnectionReceipt>,
+    /// How many connections were made while it was being ended, and ended as well.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reconnected: usize,
+    /// Why the outcome is what it is, where that needs saying.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+/// One endpoint that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndpointReceipt {
+    /// Its Region.
+    pub region: String,
+    /// Its account, where known.
+    pub account: Option<String>,
+    /// Its id.
+    pub endpoint_id: EndpointId,
+    /// Dry run: whether EC2 would permit it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permitted: Option<bool>,
+    /// Why it could not be listed, or is not permitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// When what happened. Accepted, acted and verified are three different facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Timings {
+    /// By the producer's own word.
+    pub occurred_at: Option<Timestamp>,
+    /// When it reached us.
+    pub received_at: Option<Timestamp>,
+    /// When the last lock was durable.
+    pub locked_at: Option<Timestamp>,
+    /// When the first terminate call was made.
+    pub first_terminate_at: Option<Timestamp>,
+    /// When the listing ended that showed nothing alive; absent until every subject is verified.
+    pub verified_at: Option<Timestamp>,
+}
+
+/// What came of one signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The signal.
+    pub signal_id: SignalId,
+    /// What it asked for.
+    pub action: Action,
+    /// Whether the function acts at all.
+    pub mode: Mode,
+    /// The worst of its subjects'.
+    pub outcome: Outcome,
+    /// What came of each subject.
+    pub subjects: Vec<SubjectReceipt>,
+    /// The endpoints that were listed.
+    pub endpoints: Vec<EndpointReceipt>,
+    /// When what happened.
+    pub timings: Timings,
+}
+
+impl Receipt {
+    /// How many connections ended because of this signal.
+    #[must_use]
+    pub fn terminated(&self) -> usize {
+        self.connections()
+            .filter(|connection| connection.previous_status.is_alive() && !connection.current_status.is_alive())
+            .count()
+    }
+
+    fn connections(&self) -> impl Iterator<Item = &ConnectionReceipt> {
+        self.subjects.iter().flat_map(|subject| &subject.connections)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome::{Completed, Incomplete, Planned, Refused, Restored, Shadowed, Superseded, Unresolved};
+
+    #[test]
+    fn the_worst_outcome_is_the_greatest() {
+        let rising = [Planned, Shadowed, Completed, Restored, Superseded, Refused, Unresolved, Incomplete];
+        assert!(rising.is_sorted());
+        assert!(rising.iter().all(|outcome| outcome.is_retryable() == matches!(outcome, Unresolved | Incomplete)));
+    }
+}

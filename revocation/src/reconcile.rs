@@ -1,0 +1,316 @@
+//! Closing the difference between what is decided and what Client VPN reports.
+//!
+//! A run takes the signals of one delivery (one event, or a whole SQS batch) through four steps:
+//!
+//! 1. **admit** each signal for each of its subjects: policy, lock, then the `requested` entry ([`admit`]);
+//! 2. **pursue** those admitted, all in the same listings: terminate, wait, verify ([`pursue`], [`pass`]);
+//! 3. **record** what came of each ([`record`]);
+//! 4. answer with one [`Receipt`] per signal.
+//!
+//! Steps 1 and 3 run in a task for each signal and subject, so that a fault in one fails nobody else's.
+
+mod admit;
+mod pass;
+mod pursue;
+mod record;
+mod rehearse;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::connection::Endpoint;
+use crate::name::Name;
+use crate::policy::Policy;
+use crate::ports::{AuditTrail, ClientVpn, Clock, Locks, VpnError};
+use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings};
+use crate::signal::{About, Action, Signal};
+use crate::time::Timestamp;
+
+use pursue::Pursuit;
+
+/// The controller: the ports, and the policy that says what may be done with them.
+#[derive(Clone)]
+pub struct Revoker {
+    /// Client VPN, one port for each target.
+    pub vpn: Vec<Arc<dyn ClientVpn>>,
+    /// The stored locks.
+    pub locks: Arc<dyn Locks>,
+    /// The audit trail.
+    pub trail: Arc<dyn AuditTrail>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What may be done.
+    pub policy: Arc<Policy>,
+}
+
+/// One attempt at one delivery.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Names the attempt: another attempt at the same delivery has another name.
+    pub attempt: String,
+    /// When to stop working and record what is left.
+    pub stop_at: Timestamp,
+    /// When the answer must be given, recorded or not.
+    pub answer_by: Timestamp,
+}
+
+/// One signal for one of its subjects.
+#[derive(Debug, Clone)]
+struct Case {
+    signal: Arc<Signal>,
+    /// Which of the delivery's signals.
+    index: usize,
+    about: About,
+}
+
+impl Case {
+    fn chain(&self) -> String {
+        self.about.chain()
+    }
+
+    /// The names by which the subject is known on the VPN.
+    fn names(&self) -> Vec<Name> {
+        match &self.about {
+            About::Subject(subject) => vec![subject.name().clone()],
+            About::Connection(..) | About::Unresolved { .. } => Vec::new(),
+        }
+    }
+
+    fn span(&self) -> tracing::Span {
+        tracing::info_span!("signal", signal_id = %self.signal.id, action = self.signal.action.word())
+    }
+}
+
+/// What is decided about a case, before it is recorded.
+#[derive(Debug, Clone)]
+struct Verdict {
+    outcome: Outcome,
+    why: Option<String>,
+    detail: Map<String, Value>,
+    /// An earlier delivery recorded it already.
+    repeated: bool,
+    locked_at: Option<Timestamp>,
+}
+
+impl Verdict {
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, why: None, detail: Map::new(), repeated: false, locked_at: None }
+    }
+
+    fn because(outcome: Outcome, why: impl ToString) -> Self {
+        Self { why: Some(why.to_string()), ..Self::new(outcome) }
+    }
+}
+
+/// What admission leads to.
+enum Admission {
+    /// It is decided.
+    Settled(Verdict),
+    /// Connections are to be ended, and it is decided by what becomes of them.
+    Pursue(Pursuit),
+}
+
+/// The endpoints in scope, and the targets that could not be asked for theirs.
+#[derive(Debug, Clone, Default)]
+struct Scope {
+    endpoints: Vec<(usize, Endpoint)>,
+    troubles: Vec<(EndpointReceipt, VpnError)>,
+}
+
+impl Revoker {
+    /// Takes the signals of one delivery all the way, and answers with one receipt for each, in their order.
+    ///
+    /// Every receipt that is not retryable is durable in the audit trail, dry runs excepted.
+    pub async fn handle(&self, signals: Vec<Signal>, run: &Run) -> Vec<Receipt> {
+        let signals: Vec<Arc<Signal>> = signals.into_iter().map(Arc::new).collect();
+        let cases = cases_of(&signals);
+        let scope = Arc::new(OnceCell::new());
+
+        let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
+        let mut pursuits: Vec<Pursuit> = Vec::new();
+        for (number, admission) in self.admit_all(&cases, &scope, run).await {
+            match admission {
+                Admission::Settled(verdict) => {
+                    verdicts.insert(number, verdict);
+                }
+                Admission::Pursue(pursuit) => match pursuits.iter_mut().find(|other| other.is_same_as(&pursuit)) {
+                    Some(other) => other.join(pursuit),
+                    None => pursuits.push(pursuit),
+                },
+            }
+        }
+        let endpoints = self.pursue_all(&mut pursuits, &scope, run).await;
+        self.record_all(&cases, &mut verdicts, &pursuits, &endpoints, run).await;
+        self.receipts(&signals, &cases, &verdicts, &pursuits, &endpoints)
+    }
+
+    /// The endpoints in scope, asked for once per listing.
+    async fn scope(&self) -> Scope {
+        let mut scope = Scope::default();
+        let mut asked = JoinSet::new();
+        for (number, vpn) in self.vpn.iter().cloned().enumerate() {
+            asked.spawn(async move { (number, vpn.endpoints().await) });
+        }
+        let mut answers: Vec<_> = asked.join_all_or_skip().await;
+        answers.sort_by_key(|(number, _)| *number);
+        for (number, vpn) in self.vpn.iter().enumerate() {
+            let target = Arc::new(vpn.target().clone());
+            match answers.iter().find(|(answered, _)| *answered == number) {
+                Some((_, Ok(ids))) => {
+                    let in_scope = ids.iter().filter(|id| self.policy.in_scope(id));
+                    scope.endpoints.extend(
+                        in_scope.map(|id| (number, Endpoint { target: Arc::clone(&target), id: id.clone() })),
+                    );
+                }
+                Some((_, Err(error))) => scope.trouble(&target, error.clone()),
+                None => scope.trouble(&target, VpnError::interrupted("listing the endpoints")),
+            }
+        }
+        self.note_missing_endpoints(&mut scope);
+        scope
+    }
+
+    /// An endpoint that the configuration names and that is nowhere could be a typing error, behind which somebody
+    /// stays connected: it is never passed over in silence.
+    fn note_missing_endpoints(&self, scope: &mut Scope) {
+        if !scope.troubles.is_empty() {
+            return;
+        }
+        let missing: Vec<_> = (self.policy.endpoints.iter())
+            .filter(|id| !scope.endpoints.iter().any(|(_, endpoint)| endpoint.id == **id))
+            .cloned()
+            .collect();
+        for id in missing {
+            let error = VpnError::no_such_endpoint(&id);
+            let region = self.vpn.first().map(|vpn| vpn.target().region.clone()).unwrap_or_default();
+            let receipt =
+                EndpointReceipt { region, account: None, endpoint_id: id, permitted: None, error: Some(error.to_string()) };
+            scope.troubles.push((receipt, error));
+        }
+    }
+
+    fn receipts(
+        &self,
+        signals: &[Arc<Signal>],
+        cases: &[Case],
+        verdicts: &BTreeMap<usize, Verdict>,
+        pursuits: &[Pursuit],
+        endpoints: &[EndpointReceipt],
+    ) -> Vec<Receipt> {
+        let receipt = |(index, signal): (usize, &Arc<Signal>)| {
+            let mut timings = Timings {
+                occurred_at: signal.occurred_at,
+                received_at: Some(signal.received_at),
+                ..Timings::default()
+            };
+            let mut subjects = Vec::new();
+            let mut verified = Vec::new();
+            let mut looked = false;
+            for (number, case) in cases.iter().enumerate().filter(|(_, case)| case.index == index) {
+                let pursuit = pursuits.iter().find(|pursuit| pursuit.cases.contains(&number));
+                let verdict = verdicts.get(&number);
+                looked |= pursuit.is_some();
+                timings.locked_at = timings.locked_at.max(verdict.and_then(|verdict| verdict.locked_at));
+                timings.first_terminate_at = earliest(timings.first_terminate_at, pursuit.and_then(|p| p.first_terminate_at));
+                verified.push(pursuit.and_then(Pursuit::verified_at));
+                subjects.push(SubjectReceipt {
+                    subject: case.about.label(),
+                    names: case.names(),
+                    outcome: verdict.map_or(Outcome::Incomplete, |verdict| verdict.outcome),
+                    connections: pursuit.map(Pursuit::connections).unwrap_or_default(),
+                    reconnected: pursuit.map_or(0, |pursuit| pursuit.reconnected),
+                    error: verdict.and_then(|verdict| verdict.why.clone()),
+                });
+            }
+            timings.verified_at = verified.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+            Receipt {
+                signal_id: signal.id.clone(),
+                action: signal.action.clone(),
+                mode: self.policy.mode,
+                outcome: subjects.iter().map(|subject| subject.outcome).max().unwrap_or(Outcome::Incomplete),
+                subjects,
+                endpoints: if looked { endpoints.to_vec() } else { Vec::new() },
+                timings,
+            }
+        };
+        signals.iter().enumerate().map(receipt).collect()
+    }
+}
+
+/// The signals taken apart by subject, in the order in which they apply: within a subject by `as_of`.
+fn cases_of(signals: &[Arc<Signal>]) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (index, signal) in signals.iter().enumerate() {
+        for about in &signal.about {
+            let case = Case { signal: Arc::clone(signal), index, about: about.clone() };
+            // The same subject twice in one signal is one subject.
+            if !cases.iter().any(|other| other.index == index && other.chain() == case.chain()) {
+                cases.push(case);
+            }
+        }
+    }
+    // Restores before revocations of the same instant, which then win.
+    cases.sort_by_key(|case| (case.signal.as_of, !matches!(case.signal.action, Action::Restore { .. })));
+    cases
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+impl Scope {
+    fn trouble(&mut self, target: &crate::connection::Target, error: VpnError) {
+        let receipt = EndpointReceipt {
+            region: target.region.clone(),
+            account: target.account.clone(),
+            endpoint_id: crate::connection::EndpointId::new("*"),
+            permitted: None,
+            error: Some(error.to_string()),
+        };
+        self.troubles.push((receipt, error));
+    }
+}
+
+/// Runs `work` in a task of its own, so that a panic in it ends there.
+async fn in_own_task<T: Send + 'static>(span: tracing::Span, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let mut task = JoinSet::new();
+    task.spawn(work.instrument(span.clone()));
+    match task.join_next().await {
+        Some(Ok(result)) => Some(result),
+        Some(Err(error)) => {
+            span.in_scope(|| tracing::error!(error_type = "Panicked", %error, "a fault of ours ended this signal's work"));
+            None
+        }
+        None => None,
+    }
+}
+
+/// A [`JoinSet`] whose failed tasks are passed over, for callers that notice who is missing.
+trait JoinAllOrSkip<T> {
+    async fn join_all_or_skip(self) -> Vec<T>;
+}
+
+impl<T: 'static> JoinAllOrSkip<T> for JoinSet<T> {
+    async fn join_all_or_skip(mut self) -> Vec<T> {
+        let mut results = Vec::new();
+        while let Some(result) = self.join_next().await {
+            match result {
+                Ok(result) => results.push(result),
+                Err(error) => tracing::error!(error_type = "Panicked", %error, "a fault of ours ended a task"),
+            }
+        }
+        results
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! One listing of everything in scope, and the terminate calls that follow from it.
+//!
+//! Endpoints are listed side by side and pages judged as they arrive, so that the largest endpoint needs no more
+//! memory than its pages in flight. Calls go out when the listing is complete or, where it is long, as pages arrive.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::pursue::{Goal, Pursuit, Spared, State, may_go_by_user};
+use super::{JoinAllOrSkip, Revoker, Scope};
+use crate::connection::{Connection, ConnectionId, Endpoint};
+use crate::lock::Lock;
+use crate::name::Name;
+use crate::plan::{Call, Certificates, Match, OnEndpoint, calls, matches, needs_a_call, one_by_one};
+use crate::policy::Refusal;
+use crate::ports::{ClientVpn, Ended, Page, PageToken, VpnError, VpnErrorKind, Which};
+use crate::receipt::EndpointReceipt;
+use crate::time::Timestamp;
+
+/// Up to this many rows a listing is judged whole, so that a refusal for too many connections ends none at all, and a
+/// certificate is known to be shared before anything is asked. A longer one is acted on as its pages arrive.
+const JUDGED_WHOLE: usize = 5_000;
+
+/// How many endpoints are listed, and how many terminate calls made, at the same time.
+const SIDE_BY_SIDE: usize = 16;
+
+/// What a listing of everything in scope came to.
+pub(super) struct Pass {
+    pub(super) begun_at: Timestamp,
+    pub(super) ended_at: Timestamp,
+    pub(super) endpoints: Vec<EndpointReceipt>,
+    /// Why it is not a full listing, if it is not.
+    pub(super) trouble: Option<String>,
+}
+
+/// What a listing task reports.
+enum Listed {
+    Page { on: usize, rows: Vec<Connection>, whole: bool },
+    Failed { on: usize, error: VpnError },
+    Done { on: usize },
+}
+
+/// A terminate call on its way.
+struct Order {
+    pursuit: usize,
+    target: usize,
+    endpoint: Endpoint,
+    call: Call,
+}
+
+/// What one listing shows of one subject, until calls follow from it.
+#[derive(Default)]
+struct Sighting {
+    /// Its connections that may be ended now, by endpoint.
+    ready: BTreeMap<usize, Vec<Connection>>,
+    /// Those that are left as they are: protected, shared, or ending already.
+    others: BTreeMap<usize, Vec<Connection>>,
+    /// Those that are the subject's only if their certificate turns out not to be shared.
+    unsure: Vec<(usize, Connection)>,
+    /// How many were ready so far in this listing.
+    found: usize,
+}
+
+/// Looks up whose a row may be, without comparing it with every pursuit.
+struct Index {
+    by_name: HashMap<Name, Vec<usize>>,
+    by_id: HashMap<ConnectionId, Vec<usize>>,
+}
+
+impl Index {
+    fn new(pursuits: &[Pursuit]) -> Self {
+        let mut index = Self { by_name: HashMap::new(), by_id: HashMap::new() };
+        for (number, pursuit) in pursuits.iter().enumerate().filter(|(_, pursuit)| pursuit.is_open()) {
+            for name in pursuit.goal.names() {
+                index.by_name.entry(name.clone()).or_default().push(number);
+            }
+            if let Goal::One { connection, .. } = &pursuit.goal {
+                index.by_id.entry(connection.clone()).or_default().push(number);
+            }
+        }
+        index
+    }
+
+    fn candidates(&self, row: &Connection) -> BTreeSet<usize> {
+        let names = [row.user(), row.certificate()];
+        let named = names.iter().flatten().filter_map(|name| self.by_name.get(name));
+        named.chain(self.by_id.get(&row.id)).flatten().copied().collect()
+    }
+}
+
+impl Revoker {
+    /// Lists everything in scope once, and asks for the end of what is to end.
+    pub(super) async fn pass(&self, pursuits: &mut [Pursuit], scope: &Scope) -> Pass {
+        let begun_at = self.clock.now();
+        for pursuit in pursuits.iter_mut() {
+            pursuit.begin_listing();
+        }
+        let mut troubles: Vec<String> = scope.troubles.iter().map(|(_, error)| error.to_string()).collect();
+        let (_listings, mut listed) = self.start_listing(pursuits, scope);
+        // Read beside the listing, and known before the first call that follows from it.
+        self.stop_where_lifted(pursuits, &mut troubles).await;
+
+        let index = Index::new(pursuits);
+        let mut certificates = Certificates::default();
+        let mut sightings: Vec<Sighting> = pursuits.iter().map(|_| Sighting::default()).collect();
+        let mut orders = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+        let mut wholes: BTreeSet<usize> = BTreeSet::new();
+        let mut done: BTreeSet<usize> = BTreeSet::new();
+        let mut failed: BTreeMap<usize, String> = BTreeMap::new();
+        let mut rows_seen = 0;
+        while let Some(report) = listed.recv().await {
+            match report {
+                Listed::Page { on, rows, whole } => {
+                    rows_seen += rows.len();
+                    if whole {
+                        wholes.insert(on);
+                    }
+                    let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
+                    for row in &rows {
+                        let candidates = index.candidates(row);
+                        if !candidates.is_empty() {
+                            certificates.note(row);
+                        }
+                        for number in candidates {
+                            let (Some(pursuit), Some(sighting)) = (pursuits.get_mut(number), sightings.get_mut(number)) else { continue };
+                            self.sight(pursuit, sighting, (on, *target, endpoint), row);
+                        }
+                    }
+                    if rows_seen > JUDGED_WHOLE {
+                        self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
+                    }
+                }
+                Listed::Failed { on, error } => {
+                    failed.insert(on, error.to_string());
+                }
+                Listed::Done { on } => {
+                    done.insert(on);
+                }
+            }
+        }
+        for (number, (_, endpoint)) in scope.endpoints.iter().enumerate() {
+            if self.is_listed(pursuits, endpoint) && !done.contains(&number) {
+                let why = failed.entry(number).or_insert_with(|| "a fault of ours ended the listing".to_owned());
+                troubles.push(format!("{} could not be listed: {why}", endpoint.id));
+            }
+        }
+        self.settle_unsure(pursuits, &mut sightings, scope, &certificates, &done);
+        self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
+        forget_unlisted(pursuits, scope, &done);
+        for (order, answers) in orders.join_all_or_skip().await {
+            if let Some(pursuit) = pursuits.get_mut(order.pursuit) {
+                for (ids, answer) in &answers {
+                    pursuit.told(order.target, &order.endpoint, ids, answer);
+                }
+            }
+        }
+        Pass {
+            begun_at,
+            ended_at: self.clock.now(),
+            endpoints: endpoint_receipts(scope, &done, &failed),
+            trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
+        }
+    }
+
+    /// Whether an endpoint has to be looked at: all of them, unless single connections are all that is sought.
+    fn is_listed(&self, pursuits: &[Pursuit], endpoint: &Endpoint) -> bool {
+        pursuits.iter().filter(|pursuit| pursuit.is_open()).any(|pursuit| match &pursuit.goal {
+            Goal::One { endpoint: wanted, .. } => wanted == endpoint,
+            Goal::Locked { .. } | Goal::Existing { .. } => true,
+        })
+    }
+
+    fn start_listing(&self, pursuits: &[Pursuit], scope: &Scope) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
+        let (report, listed) = mpsc::channel(SIDE_BY_SIDE);
+        let mut listings = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+        let only: Vec<ConnectionId> = (pursuits.iter().filter(|pursuit| pursuit.is_open()))
+            .map(|pursuit| match &pursuit.goal {
+                Goal::One { connection, .. } => Some(connection.clone()),
+                Goal::Locked { .. } | Goal::Existing { .. } => None,
+            })
+            .collect::<Option<Vec<_>>>()
+            .filter(|ids| ids.len() <= super::pursue::MAX_FILTER_VALUES)
+            .unwrap_or_default();
+        for (on, (target, endpoint)) in scope.endpoints.iter().enumerate() {
+            let Some(vpn) = self.vpn.get(*target).cloned() else { continue };
+            if !self.is_listed(pursuits, endpoint) {
+                continue;
+            }
+            let (report, endpoint, only, gate) = (report.clone(), endpoint.clone(), only.clone(), Arc::clone(&gate));
+            listings.spawn(async move {
+                let _turn = gate.acquire().await;
+                list(&*vpn, on, &endpoint, &only, &report).await;
+            });
+        }
+        (listings, listed)
+    }
+
+    /// Reads the locks again before anything is ended under them: lifted means stop.
+    async fn stop_where_lifted(&self, pursuits: &mut [Pursuit], troubles: &mut Vec<String>) {
+        let names = Self::names_to_hold(pursuits);
+        if names.is_empty() {
+            return;
+        }
+        let locks = match self.locks.read(&names).await {
+            Ok(locks) => locks,
+            Err(error) => {
+                // Not knowing, nothing is ended in this round.
+                for pursuit in pursuits.iter_mut().filter(|pursuit| matches!(pursuit.goal, Goal::Locked { .. })) {
+                    pursuit.blocked = true;
+                }
+                troubles.push(error.to_string());
+                return;
+            }
+        };
+        let now = self.clock.now();
+        for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open() && !pursuit.rehearsed) {
+            pursuit.blocked = false;
+            if let Goal::Locked { names } = &pursuit.goal {
+                let in_force = |name: &Name| locks.iter().any(|lock: &Lock| lock.name == *name && lock.in_force(now));
+                if !names.iter().any(in_force) {
+                    pursuit.state = State::Superseded("the lock was lifted while this was under way".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Takes note of a row that may be a pursuit's.
+    fn sight(&self, pursuit: &mut Pursuit, sighting: &mut Sighting, at: (usize, usize, &Endpoint), row: &Connection) {
+        let (on, target, endpoint) = at;
+        let matched = match &pursuit.goal {
+            Goal::One { endpoint: wanted, connection } if wanted == endpoint && *connection == row.id => Some(Match::User),
+            Goal::One { .. } => None,
+            Goal::Locked { names } | Goal::Existing { names, .. } => matches(row, names),
+        };
+        let Some(matched) = matched else { return };
+        if !row.status.is_alive() {
+            pursuit.hears(target, endpoint, &row.id, Some(&row.status));
+        } else if pursuit.goal.covers(row) {
+            match (self.policy.protected.on(row), matched) {
+                (Some(name), _) => {
+                    pursuit.sees(target, endpoint, row, Some(Spared::Protected(name)));
+                    sighting.others.entry(on).or_default().push(row.clone());
+                }
+                (None, Match::CertificateUnderOtherUser) => sighting.unsure.push((on, row.clone())),
+                (None, Match::User | Match::Certificate) => sighting.take(pursuit, on, target, endpoint, row),
+            }
+        }
+    }
+
+    /// Decides about certificates once everything was seen: shared ones are left alone.
+    ///
+    /// Where the endpoint of such a connection could not be listed to its end, not enough was seen, and it is left for
+    /// the next attempt.
+    fn settle_unsure(
+        &self,
+        pursuits: &mut [Pursuit],
+        sightings: &mut [Sighting],
+        scope: &Scope,
+        certificates: &Certificates,
+        done: &BTreeSet<usize>,
+    ) {
+        for (pursuit, sighting) in pursuits.iter_mut().zip(sightings) {
+            for (on, row) in std::mem::take(&mut sighting.unsure) {
+                let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
+                if certificates.is_shared(&row) {
+                    pursuit.sees(*target, endpoint, &row, Some(Spared::SharedCertificate));
+                } else if done.contains(&on) {
+                    sighting.take(pursuit, on, *target, endpoint, &row);
+                }
+            }
+        }
+    }
+
+    /// Sends out the calls that follow from what was seen so far.
+    fn order(
+        &self,
+        pursuits: &mut [Pursuit],
+        sightings: &mut [Sighting],
+        scope: &Scope,
+        wholes: &BTreeSet<usize>,
+        gate: &Arc<Semaphore>,
+        orders: &mut JoinSet<(Order, Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)>)>,
+    ) {
+        let limit = self.policy.max_connections;
+        for (number, (pursuit, sighting)) in pursuits.iter_mut().zip(sightings).enumerate() {
+            if !pursuit.is_open() || pursuit.rehearsed || pursuit.blocked {
+                continue;
+            }
+            if sighting.found > limit && !pursuit.force {
+                pursuit.state = State::Refused(Refusal::TooManyConnections { found: sighting.found, limit });
+                continue;
+            }
+            for (on, ready) in std::mem::take(&mut sighting.ready) {
+                let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
+                let Some(vpn) = self.vpn.get(*target) else { continue };
+                let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
+                let on_endpoint = OnEndpoint {
+                    to_end: ready.iter().collect(),
+                    others: others.iter().collect(),
+                    by_user: wholes.contains(&on) && may_go_by_user(&pursuit.goal),
+                };
+                for call in calls(&on_endpoint) {
+                    pursuit.first_terminate_at.get_or_insert(self.clock.now());
+                    let order = Order { pursuit: number, target: *target, endpoint: endpoint.clone(), call };
+                    let (vpn, gate) = (Arc::clone(vpn), Arc::clone(gate));
+                    orders.spawn(async move {
+                        let _turn = gate.acquire().await;
+                        let answers = carry_out(&*vpn, &order).await;
+                        (order, answers)
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Sighting {
+    /// A connection that is the subject's and alive: to be ended, or on its way out already.
+    fn take(&mut self, pursuit: &mut Pursuit, on: usize, target: usize, endpoint: &Endpoint, row: &Connection) {
+        pursuit.sees(target, endpoint, row, None);
+        self.found += 1;
+        let side = if needs_a_call(row) { &mut self.ready } else { &mut self.others };
+        side.entry(on).or_default().push(row.clone());
+    }
+}
+
+/// Lists one endpoint, page by page, as it goes.
+async fn list(vpn: &dyn ClientVpn, on: usize, endpoint: &Endpoint, only: &[ConnectionId], report: &mpsc::Sender<Listed>) {
+    let mut tokens: Vec<PageToken> = Vec::new();
+    let last = loop {
+        match vpn.connections(&endpoint.id, only, tokens.last()).await {
+            Ok(Page { connections, next }) => {
+                let whole = tokens.is_empty() && next.is_none() && only.is_empty();
+                if report.send(Listed::Page { on, rows: connections, whole }).await.is_err() {
+                    return;
+                }
+                match next {
+                    None => break Listed::Done { on },
+                    Some(token) if tokens.contains(&token) => {
+                        break Listed::Failed { on, error: VpnError::endless_listing(&endpoint.id) };
+                    }
+                    Some(token) => tokens.push(token),
+                }
+            }
+            // An endpoint that is gone, or was never attached to a network, holds no session.
+            Err(error) if matches!(error.kind, VpnErrorKind::NoEndpoint | VpnErrorKind::NoAssociation) => {
+                break Listed::Done { on };
+            }
+            Err(error) => break Listed::Failed { on, error },
+        }
+    };
+    // Nobody listens any more where the run was cut off.
+    let _ = report.send(last).await;
+}
+
+/// Makes one terminate call; where one by user name fails, one for each connection.
+async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)> {
+    let answer = vpn.terminate(&order.endpoint.id, &order.call.which).await;
+    match (&order.call.which, &answer) {
+        (Which::User(_), Err(error)) => {
+            tracing::info!(endpoint_id = %order.endpoint.id, %error, "terminating by user name failed; going by connection id");
+            let mut answers = Vec::new();
+            for call in one_by_one(&order.call) {
+                let answer = vpn.terminate(&order.endpoint.id, &call.which).await;
+                answers.push((call.ids, answer));
+            }
+            answers
+        }
+        _ => vec![(order.call.ids.clone(), answer)],
+    }
+}
+
+/// A connection seen before that a full listing of its endpoint no longer shows is not alive there.
+fn forget_unlisted(pursuits: &mut [Pursuit], scope: &Scope, done: &BTreeSet<usize>) {
+    for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
+        for (target, endpoint, id) in pursuit.unseen() {
+            let listed = scope.endpoints.iter().enumerate().any(|(on, known)| done.contains(&on) && *known == (target, endpoint.clone()));
+            if listed {
+                pursuit.hears(target, &endpoint, &id, None);
+            }
+        }
+    }
+}
+
+fn endpoint_receipts(scope: &Scope, done: &BTreeSet<usize>, failed: &BTreeMap<usize, String>) -> Vec<EndpointReceipt> {
+    let looked_at = scope.endpoints.iter().enumerate().filter(|(on, _)| done.contains(on) || failed.contains_key(on));
+    let mut receipts: Vec<EndpointReceipt> = looked_at
+        .map(|(on, (_, endpoint))| EndpointReceipt {
+            region: endpoint.target.region.clone(),
+            account: endpoint.target.account.clone(),
+            endpoint_id: endpoint.id.clone(),
+            permitted: None,
+            error: failed.get(&on).cloned(),
+        })
+        .collect();
+    receipts.extend(scope.troubles.iter().map(|(receipt, _)| receipt.clone()));
+    receipts
+}

@@ -1,0 +1,148 @@
+//! The last step: what came of each case goes to the audit trail, and only then into the answer.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::pursue::{Goal, Pursuit, State};
+use super::{Case, Revoker, Run, Verdict, in_own_task};
+use crate::audit::{Draft, append};
+use crate::ports::StoreError;
+use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
+
+/// How many connections an entry lists; DynamoDB takes 400 KB an item. The count says how many there were.
+const LISTED_AT_MOST: usize = 500;
+
+impl Revoker {
+    /// Decides what became of every pursuit, and records every case: subjects side by side, the cases of one subject
+    /// in order.
+    pub(super) async fn record_all(
+        &self,
+        cases: &[Case],
+        verdicts: &mut BTreeMap<usize, Verdict>,
+        pursuits: &[Pursuit],
+        endpoints: &[EndpointReceipt],
+        run: &Run,
+    ) {
+        let mut by_subject: BTreeMap<String, Vec<(usize, Case, Verdict)>> = BTreeMap::new();
+        for (number, case) in cases.iter().enumerate() {
+            let pursuit = pursuits.iter().find(|pursuit| pursuit.cases.contains(&number));
+            let verdict = match (verdicts.remove(&number), pursuit) {
+                (Some(verdict), _) => verdict,
+                (None, Some(pursuit)) => verdict_of(pursuit, endpoints),
+                (None, None) => Verdict::because(Outcome::Incomplete, "a fault of ours; it is tried again"),
+            };
+            let verdict = match self.is_rehearsal(case) {
+                true => self.rehearsed_verdict(case, verdict),
+                false => verdict,
+            };
+            by_subject.entry(case.chain()).or_default().push((number, case.clone(), verdict));
+        }
+        let mut subjects = JoinSet::new();
+        for queue in by_subject.into_values() {
+            let (revoker, run) = (self.clone(), run.clone());
+            subjects.spawn(async move {
+                let mut recorded = Vec::new();
+                for (number, case, verdict) in queue {
+                    recorded.push((number, revoker.record_in_time(case, verdict, &run).await));
+                }
+                recorded
+            });
+        }
+        while let Some(recorded) = subjects.join_next().await {
+            verdicts.extend(recorded.unwrap_or_default());
+        }
+    }
+
+    async fn record_in_time(&self, case: Case, verdict: Verdict, run: &Run) -> Verdict {
+        let (revoker, attempt, decided, span) = (self.clone(), run.attempt.clone(), verdict.clone(), case.span());
+        let work = in_own_task(span, async move { revoker.record(&case, &decided, &attempt).await });
+        let unrecorded = |why: String| Verdict {
+            outcome: Outcome::Incomplete,
+            why: Some(match &verdict.why {
+                Some(first) if verdict.outcome == Outcome::Incomplete => format!("{first}; nor could that be recorded: {why}"),
+                _ => format!("{} but not recorded: {why}", verdict.outcome.word()),
+            }),
+            ..verdict.clone()
+        };
+        tokio::select! {
+            biased;
+            recorded = work => match recorded {
+                Some(Ok(())) => verdict,
+                Some(Err(error)) => unrecorded(error.to_string()),
+                None => unrecorded("a fault of ours; it is tried again".to_owned()),
+            },
+            () = self.clock.reached(run.answer_by) => unrecorded("the time of this invoke ran out; it is tried again".to_owned()),
+        }
+    }
+
+    async fn record(&self, case: &Case, verdict: &Verdict, attempt: &str) -> Result<(), StoreError> {
+        report(verdict);
+        let Some(kind) = verdict.outcome.kind().filter(|_| !verdict.repeated && !case.signal.dry_run) else {
+            return Ok(());
+        };
+        let mut detail = self.circumstances(case, &case.names());
+        detail.extend(verdict.detail.clone());
+        if let Some(why) = &verdict.why {
+            detail.insert("why".to_owned(), json!(why));
+        }
+        let draft = Draft::new(&case.signal, &case.chain(), kind, self.clock.now(), detail);
+        let draft = match verdict.outcome {
+            Outcome::Incomplete => draft.once_per_attempt(attempt),
+            _ => draft,
+        };
+        append(&*self.trail, &draft).await.map(|_| ())
+    }
+}
+
+fn report(verdict: &Verdict) {
+    let (outcome, why) = (verdict.outcome.word(), verdict.why.as_deref().unwrap_or_default());
+    match verdict.outcome {
+        Outcome::Incomplete | Outcome::Unresolved | Outcome::Refused => tracing::warn!(outcome, why, "signal settled"),
+        _ => tracing::info!(outcome, why, repeated = verdict.repeated, "signal settled"),
+    }
+}
+
+/// What became of a pursuit, and the evidence for it.
+fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
+    let mut verdict = match &pursuit.state {
+        State::Verified(_) | State::Rehearsed => Verdict::new(Outcome::Completed),
+        State::Refused(refusal) => {
+            let mut verdict = Verdict::because(Outcome::Refused, refusal);
+            verdict.detail.insert("refusal".to_owned(), json!(refusal.word()));
+            verdict
+        }
+        State::Superseded(why) => Verdict::because(Outcome::Superseded, why),
+        State::Incomplete(why) => Verdict::because(Outcome::Incomplete, why),
+        State::Open => Verdict::because(Outcome::Incomplete, "it was not finished; it is tried again"),
+    };
+    if matches!(pursuit.goal, Goal::Locked { .. }) && !pursuit.rehearsed {
+        verdict.locked_at = Some(pursuit.durable_at);
+        verdict.detail.insert("locked_at".to_owned(), json!(pursuit.durable_at));
+    }
+    let mut put = |key: &str, value: Value| verdict.detail.insert(key.to_owned(), value);
+    if let Some(at) = pursuit.first_terminate_at {
+        put("first_terminate_at", json!(at));
+    }
+    if let Some(at) = pursuit.verified_at() {
+        put("verified_at", json!(at));
+    }
+    if pursuit.reconnected > 0 {
+        put("reconnected", json!(pursuit.reconnected));
+    }
+    let connections = pursuit.connections();
+    put("connection_count", json!(connections.len()));
+    let listed: Vec<Value> = connections.iter().take(LISTED_AT_MOST).map(evidence).collect();
+    put("connections", Value::Array(listed));
+    put("endpoints", json!(endpoints.iter().map(|endpoint| &endpoint.endpoint_id).collect::<Vec<_>>()));
+    verdict
+}
+
+/// A connection as an entry shows it: what is absent is left out.
+fn evidence(connection: &ConnectionReceipt) -> Value {
+    match json!(connection) {
+        Value::Object(all) => Value::Object(all.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        other => other,
+    }
+}

@@ -1,0 +1,229 @@
+use super::*;
+use crate::memory::Mishap;
+
+#[tokio::test]
+async fn nothing_is_terminated_while_the_lock_cannot_be_written() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("locks.write", 1, Mishap::Fails);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
+    assert_eq!(world.alive(), 1);
+    assert_eq!(world.kinds("alice"), ["incomplete"]);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_terminated_while_requested_cannot_be_recorded() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("audit.commit alice requested", 1, Mishap::Fails);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
+    assert_eq!(world.alive(), 1);
+    assert!(world.is_locked("alice"), "the lock stands, so that the person is kept out meanwhile");
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn what_is_not_recorded_is_not_completed() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("audit.commit alice completed", 1, Mishap::Fails);
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert_eq!(world.kinds("alice"), ["requested", "completed"]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_any_call_converges_on_the_next_delivery() {
+    for call in ["locks.write", "audit.commit alice requested", "vpn.terminate", "audit.commit alice completed"] {
+        let world = World::new();
+        world.user("alice");
+        world.user("bob");
+        world.calls.plan(call, 1, Mishap::AnswerLost);
+        world.one(world.revoke("alice")).await;
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed, "{call}");
+        assert!(world.vpn.alive(Some("alice")).is_empty(), "{call}");
+        assert_eq!(world.vpn.alive(Some("bob")).len(), 1, "{call}");
+        let kinds = world.kinds("alice");
+        assert_eq!(kinds.iter().filter(|kind| *kind == "completed").count(), 1, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_any_call_converges_on_the_next_delivery() {
+    let calls = {
+        let world = World::new();
+        world.user("alice");
+        world.user("alice");
+        world.one(world.revoke("alice")).await;
+        world.calls.made()
+    };
+    for crash in 0..calls.len() {
+        let world = World::new();
+        world.user("alice");
+        world.user("alice");
+        let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+        let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+        while world.calls.made().len() <= crash && !working.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        working.abort();
+        let _ = working.await;
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed, "crashed after call {crash}");
+        assert_eq!(world.alive(), 0);
+        assert_eq!(world.kinds("alice"), ["requested", "completed"], "crashed after call {crash}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_listed_means_incomplete_and_the_others_are_done() {
+    let world = World::new();
+    world.user("alice");
+    world.on(1, Some("alice"), None);
+    world.calls.plan("vpn.list cvpn-endpoint-b", 100, Mishap::Fails);
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert_eq!(world.alive(), 1);
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("cvpn-endpoint-b"));
+    assert!(receipt.timings.verified_at.is_none());
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_is_waited_out() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("vpn.list", 3, Mishap::Fails);
+    world.calls.plan("vpn.terminate", 2, Mishap::Fails);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn failed_to_terminate_is_reported_and_alive() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    let connection = &receipt.subjects[0].connections[0];
+    assert_eq!(connection.current_status.code(), "failed-to-terminate");
+    assert!(connection.error.as_ref().unwrap().contains("failed to terminate"));
+    assert_eq!(receipt.terminated(), 0);
+}
+
+#[tokio::test]
+async fn a_denied_call_is_given_up_at_once_and_says_what_to_allow() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("vpn.terminate", 100, Mishap::Denied);
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert_eq!(world.calls.count("vpn.terminate"), 1);
+    assert!(receipt.subjects[0].connections[0].error.as_ref().unwrap().contains("allow the action"));
+}
+
+#[tokio::test]
+async fn a_call_by_user_name_that_fails_falls_back_to_ids() {
+    let world = World::new();
+    for _ in 0..3 {
+        world.user("alice");
+    }
+    world.calls.plan("vpn.terminate user", 1, Mishap::Fails);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert_eq!(world.calls.count("vpn.terminate cvpn-connection"), 3);
+}
+
+#[tokio::test]
+async fn a_client_that_reconnects_is_ended_again_and_counted() {
+    let world = World::new();
+    world.vpn.connect(&world.endpoints[0], (None, Some("alice")), Duration::ZERO, Some(Duration::from_secs(2)));
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete, "nothing keeps it out here but us");
+    assert!(receipt.subjects[0].reconnected >= 2);
+    assert!(world.is_locked("alice"));
+}
+
+#[tokio::test]
+async fn the_end_of_the_invoke_is_kept_even_where_a_call_hangs() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("vpn.terminate", 1, Mishap::Hangs);
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+    let stop_at = run.stop_at;
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    while world.calls.count("vpn.terminate") == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(stop_at.since(world.now()));
+    let receipts = working.await.unwrap();
+    assert_eq!(outcomes(&receipts), [Outcome::Incomplete]);
+    assert!(receipts[0].subjects[0].error.as_ref().unwrap().contains("ran out"));
+    assert_eq!(world.kinds("alice"), ["requested", "incomplete"]);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn a_table_that_hangs_ends_in_incomplete_too() {
+    for call in ["audit.standing", "locks.read", "locks.write", "audit.head"] {
+        let world = World::new();
+        world.user("alice");
+        world.calls.plan(call, 1, Mishap::Hangs);
+        let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+        let stop_at = run.stop_at;
+        let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+        while world.calls.count(call) == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(stop_at.since(world.now()));
+        assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete], "{call}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_own_signal_and_no_neighbour() {
+    std::panic::set_hook(Box::new(|_| {}));
+    for call in ["locks.write boom", "audit.commit boom requested", "audit.commit boom completed"] {
+        let world = World::new();
+        world.user("alice");
+        world.user("boom");
+        world.calls.plan(call, 1, Mishap::Panics);
+        let receipts = world.handle(vec![world.revoke("boom"), world.revoke("alice")]).await;
+        assert_eq!(outcomes(&receipts), [Outcome::Incomplete, Outcome::Completed], "{call}");
+        assert!(world.vpn.alive(Some("alice")).is_empty());
+    }
+    let _ = std::panic::take_hook();
+}
+
+#[tokio::test]
+async fn an_attempt_that_left_something_is_recorded_each_time() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    for _ in 0..2 {
+        world.one(world.revoke("alice")).await;
+        world.clock.advance(Duration::from_secs(30));
+    }
+    assert_eq!(world.kinds("alice"), ["requested", "incomplete", "incomplete"]);
+}
+
+#[tokio::test]
+async fn a_long_listing_is_acted_on_as_it_arrives_and_never_beyond_the_limit() {
+    let mut world = World::new();
+    world.policy.max_connections = 3;
+    for i in 0..12_000 {
+        match i % 2_000 {
+            0 => world.user("shared"),
+            1 if i > 8_000 => world.user("alice"),
+            _ => world.user("someone"),
+        };
+    }
+    let receipts = world.handle(vec![world.revoke("alice"), world.revoke("shared")]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Refused]);
+    assert!(world.vpn.alive(Some("shared")).len() >= 3, "at most the limit was ended before it was known to be passed");
+    let made = world.calls.made();
+    let first_call = made.iter().position(|call| call.starts_with("vpn.terminate")).unwrap();
+    let pages_before = made[..first_call].iter().filter(|call| call.starts_with("vpn.list")).count();
+    assert!(pages_before < 13, "the first call waited for the last page: {pages_before}");
+}
