@@ -1,1 +1,26 @@
-//! x
+//! vpn-revoker on AWS: the ports of [`revocation`] on EC2 and DynamoDB, the configuration, and what the Lambda
+//! function does with an invoke.
+//!
+//! Everything that decides anything stands in [`revocation`]; here is what it takes to run that on AWS.
+
+mod app;
+pub mod aws;
+mod clock;
+mod deadline;
+mod dynamo;
+mod ec2;
+mod envelope;
+mod failure;
+mod metrics;
+mod settings;
+
+pub mod logging;
+
+pub use app::{App, Call};
+pub use aws::Clients;
+pub use clock::SystemClock;
+pub use dynamo::{DynamoAudit, DynamoLocks};
+pub use ec2::Ec2ClientVpn;
+pub use failure::Failure;
+pub use metrics::Metrics;
+pub use settings::{Settings, SettingsError};

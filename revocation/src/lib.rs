@@ -13,6 +13,8 @@ pub mod name;
 pub mod connection;
 pub mod signal;
 
+pub mod intake;
+
 pub mod policy;
 
 pub mod lock;

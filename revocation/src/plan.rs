@@ -166,7 +166,11 @@ mod tests {
             (None, None, None),
         ];
         for (username, common_name, expected) in cases {
-            assert_eq!(matches(&connection("c", username, common_name), &alice), expected, "{username:?} {common_name:?}");
+            assert_eq!(
+                matches(&connection("c", username, common_name), &alice),
+                expected,
+                "{username:?} {common_name:?}"
+            );
         }
     }
 
@@ -216,12 +220,17 @@ mod tests {
         let certificates = [connection("1", None, Some("alice")), connection("2", None, Some("alice"))];
         assert!(by_id(&certificates, &[]), "no user name");
         let unsure = several(3, "alice");
-        assert!(calls(&OnEndpoint { by_user: false, ..on(&unsure, &[]) }).iter().all(|call| matches!(call.which, Which::Id(_))));
+        assert!(
+            calls(&OnEndpoint { by_user: false, ..on(&unsure, &[]) })
+                .iter()
+                .all(|call| matches!(call.which, Which::Id(_)))
+        );
     }
 
     fn any_connection() -> impl Strategy<Value = Connection> {
         let name = prop::option::of(prop::sample::select(vec!["alice", "Alice", "bob", "malice", "al*", "-", "fleet"]));
-        ("[0-9a-f]{8}", name.clone(), name).prop_map(|(id, username, common_name)| connection(&id, username, common_name))
+        ("[0-9a-f]{8}", name.clone(), name)
+            .prop_map(|(id, username, common_name)| connection(&id, username, common_name))
     }
 
     proptest! {

@@ -140,7 +140,9 @@ pub enum Refusal {
     #[error("{0} connections carry a protected name beside this one and were left alone")]
     ProtectedConnections(usize),
     /// Connections were spared because their certificate is shared.
-    #[error("{0} connections use this common name as a shared certificate under another's user name and were left alone; revoke those users by name")]
+    #[error(
+        "{0} connections use this common name as a shared certificate under another's user name and were left alone; revoke those users by name"
+    )]
     SharedCertificate(usize),
 }
 
@@ -198,7 +200,9 @@ mod tests {
         for covered in ["break-glass@EXAMPLE.com", "svc-backup@example.com", "dba-oncall"] {
             assert!(protected.covers(&name(covered)), "{covered}");
         }
-        for other in ["break-glass@example.com.evil", "mysvc-backup@example.com", "oncall", "alice", "break-glass?example.com"] {
+        for other in
+            ["break-glass@example.com.evil", "mysvc-backup@example.com", "oncall", "alice", "break-glass?example.com"]
+        {
             assert!(!protected.covers(&name(other)), "{other}");
         }
     }

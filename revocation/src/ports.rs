@@ -31,7 +31,12 @@ pub trait ClientVpn: Send + Sync {
     /// A page shows what EC2 knew at some moment after the call began, or **shortly before**: EC2 is eventually
     /// consistent, so a connection made seconds ago may be missing. Rows of connections that ended in the last 60
     /// minutes are among them.
-    async fn connections(&self, endpoint: &EndpointId, only: &[ConnectionId], after: Option<&PageToken>) -> Result<Page, VpnError>;
+    async fn connections(
+        &self,
+        endpoint: &EndpointId,
+        only: &[ConnectionId],
+        after: Option<&PageToken>,
+    ) -> Result<Page, VpnError>;
 
     /// Asks Client VPN to end connections.
     ///

@@ -103,7 +103,7 @@ impl Verdict {
         Self { outcome, why: None, detail: Map::new(), repeated: false, locked_at: None }
     }
 
-    fn because(outcome: Outcome, why: impl ToString) -> Self {
+    fn because(outcome: Outcome, why: &(impl ToString + ?Sized)) -> Self {
         Self { why: Some(why.to_string()), ..Self::new(outcome) }
     }
 }
@@ -164,9 +164,9 @@ impl Revoker {
             match answers.iter().find(|(answered, _)| *answered == number) {
                 Some((_, Ok(ids))) => {
                     let in_scope = ids.iter().filter(|id| self.policy.in_scope(id));
-                    scope.endpoints.extend(
-                        in_scope.map(|id| (number, Endpoint { target: Arc::clone(&target), id: id.clone() })),
-                    );
+                    scope
+                        .endpoints
+                        .extend(in_scope.map(|id| (number, Endpoint { target: Arc::clone(&target), id: id.clone() })));
                 }
                 Some((_, Err(error))) => scope.trouble(&target, error.clone()),
                 None => scope.trouble(&target, VpnError::interrupted("listing the endpoints")),
@@ -189,8 +189,13 @@ impl Revoker {
         for id in missing {
             let error = VpnError::no_such_endpoint(&id);
             let region = self.vpn.first().map(|vpn| vpn.target().region.clone()).unwrap_or_default();
-            let receipt =
-                EndpointReceipt { region, account: None, endpoint_id: id, permitted: None, error: Some(error.to_string()) };
+            let receipt = EndpointReceipt {
+                region,
+                account: None,
+                endpoint_id: id,
+                permitted: None,
+                error: Some(error.to_string()),
+            };
             scope.troubles.push((receipt, error));
         }
     }
@@ -217,7 +222,8 @@ impl Revoker {
                 let verdict = verdicts.get(&number);
                 looked |= pursuit.is_some();
                 timings.locked_at = timings.locked_at.max(verdict.and_then(|verdict| verdict.locked_at));
-                timings.first_terminate_at = earliest(timings.first_terminate_at, pursuit.and_then(|p| p.first_terminate_at));
+                timings.first_terminate_at =
+                    earliest(timings.first_terminate_at, pursuit.and_then(|p| p.first_terminate_at));
                 verified.push(pursuit.and_then(Pursuit::verified_at));
                 subjects.push(SubjectReceipt {
                     subject: case.about.label(),
@@ -228,7 +234,8 @@ impl Revoker {
                     error: verdict.and_then(|verdict| verdict.why.clone()),
                 });
             }
-            timings.verified_at = verified.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+            timings.verified_at =
+                verified.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
             Receipt {
                 signal_id: signal.id.clone(),
                 action: signal.action.clone(),
@@ -281,13 +288,18 @@ impl Scope {
 }
 
 /// Runs `work` in a task of its own, so that a panic in it ends there.
-async fn in_own_task<T: Send + 'static>(span: tracing::Span, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+async fn in_own_task<T: Send + 'static>(
+    span: tracing::Span,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
     let mut task = JoinSet::new();
     task.spawn(work.instrument(span.clone()));
     match task.join_next().await {
         Some(Ok(result)) => Some(result),
         Some(Err(error)) => {
-            span.in_scope(|| tracing::error!(error_type = "Panicked", %error, "a fault of ours ended this signal's work"));
+            span.in_scope(
+                || tracing::error!(error_type = "Panicked", %error, "a fault of ours ended this signal's work"),
+            );
             None
         }
         None => None,

@@ -64,7 +64,9 @@ fn a_revocation_locks_and_its_authoritys_restore_unlocks() {
 
 #[test]
 fn on_a_tie_the_revocation_wins_in_either_order() {
-    for signals in [[revoke("okta:acme", 1), restore("okta:acme", 1)], [restore("okta:acme", 1), revoke("okta:acme", 1)]] {
+    for signals in
+        [[revoke("okta:acme", 1), restore("okta:acme", 1)], [restore("okta:acme", 1), revoke("okta:acme", 1)]]
+    {
         assert!(after(&signals).in_force(at(5)));
     }
 }

@@ -97,9 +97,12 @@ impl MemoryVpn {
         self.turn();
         let wanted = name.map(|name| Name::found(Some(name)));
         let world = lock(&self.world);
-        let alive = world.sessions.iter().map(|session| &session.connection).filter(|connection| connection.status.is_alive());
+        let alive =
+            world.sessions.iter().map(|session| &session.connection).filter(|connection| connection.status.is_alive());
         alive
-            .filter(|connection| wanted.as_ref().is_none_or(|name| connection.user() == *name || connection.certificate() == *name))
+            .filter(|connection| {
+                wanted.as_ref().is_none_or(|name| connection.user() == *name || connection.certificate() == *name)
+            })
             .map(|connection| connection.id.clone())
             .collect()
     }
@@ -152,7 +155,12 @@ impl ClientVpn for MemoryVpn {
         Ok(lock(&self.world).endpoints.clone())
     }
 
-    async fn connections(&self, endpoint: &EndpointId, only: &[ConnectionId], after: Option<&PageToken>) -> Result<Page, VpnError> {
+    async fn connections(
+        &self,
+        endpoint: &EndpointId,
+        only: &[ConnectionId],
+        after: Option<&PageToken>,
+    ) -> Result<Page, VpnError> {
         let what = if only.is_empty() { "list" } else { "poll" };
         Self::failure(self.calls.make(format!("vpn.{what} {endpoint}")).await)?;
         self.turn();
@@ -180,7 +188,9 @@ impl ClientVpn for MemoryVpn {
         let stuck = world.stuck.clone();
         let meant = |session: &Session| match which {
             Which::Id(id) => session.connection.id == *id,
-            Which::User(user) => session.connection.username.as_ref() == Some(user) && session.connection.status.is_alive(),
+            Which::User(user) => {
+                session.connection.username.as_ref() == Some(user) && session.connection.status.is_alive()
+            }
         };
         let mut ended = Vec::new();
         for session in world.sessions.iter_mut().filter(|session| session.endpoint == *endpoint && meant(session)) {

@@ -62,14 +62,20 @@ impl Revoker {
         admitted
     }
 
-    async fn admit_in_time(&self, number: usize, case: Case, scope: &Arc<OnceCell<Scope>>, stop_at: Timestamp) -> Admission {
+    async fn admit_in_time(
+        &self,
+        number: usize,
+        case: Case,
+        scope: &Arc<OnceCell<Scope>>,
+        stop_at: Timestamp,
+    ) -> Admission {
         let (revoker, scope, span) = (self.clone(), Arc::clone(scope), case.span());
         let work = in_own_task(span, async move { revoker.admit(number, &case, &scope).await });
         tokio::select! {
             biased;
             admitted = work => match admitted {
                 Some(Ok(admission)) => admission,
-                Some(Err(error)) => Admission::Settled(Verdict::because(Outcome::Incomplete, error)),
+                Some(Err(error)) => Admission::Settled(Verdict::because(Outcome::Incomplete, &error)),
                 None => Admission::Settled(Verdict::because(Outcome::Incomplete, "a fault of ours; it is tried again")),
             },
             () = self.clock.reached(stop_at) => Admission::Settled(Verdict::because(
@@ -91,7 +97,7 @@ impl Revoker {
         match (&case.about, &case.signal.action) {
             (About::Unresolved { producer, id }, _) => Ok(Admission::Settled(Verdict::because(
                 Outcome::Unresolved,
-                format!("nothing here can say whom {producer} means by `{id}`; send a command with the name"),
+                &format!("nothing here can say whom {producer} means by `{id}`; send a command with the name"),
             ))),
             (_, Action::Restore { .. }) => self.restore(case, &names).await,
             (_, Action::Revoke { .. }) => self.revoke(number, case, names, scope).await,
@@ -119,19 +125,31 @@ impl Revoker {
         Ok(finals.iter().zip(standing).find(|(_, stands)| *stands).map(|(outcome, _)| *outcome))
     }
 
-    async fn revoke(&self, number: usize, case: &Case, names: Vec<Name>, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
+    async fn revoke(
+        &self,
+        number: usize,
+        case: &Case,
+        names: Vec<Name>,
+        scope: &OnceCell<Scope>,
+    ) -> Result<Admission, StoreError> {
         // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2.
         let (locked, scope) = tokio::join!(self.lock_all(case, &names), self.scope_once(scope));
         let locked = locked?;
         if let Some(why) = locked.superseded {
-            return Ok(Admission::Settled(Verdict::because(Outcome::Superseded, why)));
+            return Ok(Admission::Settled(Verdict::because(Outcome::Superseded, &why)));
         }
         self.request(case, &names, scope).await?;
         let goal = Goal::Locked { names };
         Ok(Admission::Pursue(Pursuit::new(number, goal, case, self.is_rehearsal(case), locked.at)))
     }
 
-    async fn disconnect(&self, number: usize, case: &Case, names: Vec<Name>, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
+    async fn disconnect(
+        &self,
+        number: usize,
+        case: &Case,
+        names: Vec<Name>,
+        scope: &OnceCell<Scope>,
+    ) -> Result<Admission, StoreError> {
         let scope = self.scope_once(scope).await;
         let goal = match &case.about {
             About::Connection(endpoint, connection) => {
@@ -141,7 +159,9 @@ impl Revoker {
                     None if scope.troubles.is_empty() => {
                         return Ok(Admission::Settled(refused(&Refusal::EndpointOutOfScope(endpoint.clone()))));
                     }
-                    None => return Ok(Admission::Settled(Verdict::because(Outcome::Incomplete, trouble(scope)))),
+                    None => {
+                        return Ok(Admission::Settled(Verdict::because(Outcome::Incomplete, &trouble(scope))));
+                    }
                 }
             }
             _ => Goal::Existing { names: names.clone(), cutoff: case.signal.as_of },
@@ -153,11 +173,15 @@ impl Revoker {
     async fn restore(&self, case: &Case, names: &[Name]) -> Result<Admission, StoreError> {
         let locked = self.lock_all(case, names).await?;
         let mut verdict = match locked.superseded {
-            Some(why) => Verdict::because(Outcome::Superseded, why),
+            Some(why) => Verdict::because(Outcome::Superseded, &why),
             None => Verdict::new(Outcome::Restored),
         };
-        let still: Vec<String> =
-            locked.locks.iter().flat_map(|lock| lock.held_by(locked.at)).map(|authority| authority.to_string()).collect();
+        let still: Vec<String> = locked
+            .locks
+            .iter()
+            .flat_map(|lock| lock.held_by(locked.at))
+            .map(|authority| authority.to_string())
+            .collect();
         if verdict.outcome == Outcome::Restored && !still.is_empty() {
             verdict.why = Some(format!("still locked by {}", still.join(", ")));
         }

@@ -51,6 +51,9 @@ struct Order {
     call: Call,
 }
 
+/// What each of the calls that came of an order was answered, with the connections it was meant for.
+type Answers = Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)>;
+
 /// What one listing shows of one subject, until calls follow from it.
 #[derive(Default)]
 struct Sighting {
@@ -119,14 +122,19 @@ impl Revoker {
                     if whole {
                         wholes.insert(on);
                     }
-                    let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
+                    let Some((target, endpoint)) = scope.endpoints.get(on) else {
+                        continue;
+                    };
                     for row in &rows {
                         let candidates = index.candidates(row);
                         if !candidates.is_empty() {
                             certificates.note(row);
                         }
                         for number in candidates {
-                            let (Some(pursuit), Some(sighting)) = (pursuits.get_mut(number), sightings.get_mut(number)) else { continue };
+                            let (Some(pursuit), Some(sighting)) = (pursuits.get_mut(number), sightings.get_mut(number))
+                            else {
+                                continue;
+                            };
                             self.sight(pursuit, sighting, (on, *target, endpoint), row);
                         }
                     }
@@ -187,7 +195,9 @@ impl Revoker {
             .filter(|ids| ids.len() <= super::pursue::MAX_FILTER_VALUES)
             .unwrap_or_default();
         for (on, (target, endpoint)) in scope.endpoints.iter().enumerate() {
-            let Some(vpn) = self.vpn.get(*target).cloned() else { continue };
+            let Some(vpn) = self.vpn.get(*target).cloned() else {
+                continue;
+            };
             if !self.is_listed(pursuits, endpoint) {
                 continue;
             }
@@ -233,7 +243,9 @@ impl Revoker {
     fn sight(&self, pursuit: &mut Pursuit, sighting: &mut Sighting, at: (usize, usize, &Endpoint), row: &Connection) {
         let (on, target, endpoint) = at;
         let matched = match &pursuit.goal {
-            Goal::One { endpoint: wanted, connection } if wanted == endpoint && *connection == row.id => Some(Match::User),
+            Goal::One { endpoint: wanted, connection } if wanted == endpoint && *connection == row.id => {
+                Some(Match::User)
+            }
             Goal::One { .. } => None,
             Goal::Locked { names } | Goal::Existing { names, .. } => matches(row, names),
         };
@@ -266,7 +278,9 @@ impl Revoker {
     ) {
         for (pursuit, sighting) in pursuits.iter_mut().zip(sightings) {
             for (on, row) in std::mem::take(&mut sighting.unsure) {
-                let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
+                let Some((target, endpoint)) = scope.endpoints.get(on) else {
+                    continue;
+                };
                 if certificates.is_shared(&row) {
                     pursuit.sees(*target, endpoint, &row, Some(Spared::SharedCertificate));
                 } else if done.contains(&on) {
@@ -284,7 +298,7 @@ impl Revoker {
         scope: &Scope,
         wholes: &BTreeSet<usize>,
         gate: &Arc<Semaphore>,
-        orders: &mut JoinSet<(Order, Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)>)>,
+        orders: &mut JoinSet<(Order, Answers)>,
     ) {
         let limit = self.policy.max_connections;
         for (number, (pursuit, sighting)) in pursuits.iter_mut().zip(sightings).enumerate() {
@@ -296,7 +310,9 @@ impl Revoker {
                 continue;
             }
             for (on, ready) in std::mem::take(&mut sighting.ready) {
-                let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
+                let Some((target, endpoint)) = scope.endpoints.get(on) else {
+                    continue;
+                };
                 let Some(vpn) = self.vpn.get(*target) else { continue };
                 let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
                 let on_endpoint = OnEndpoint {
@@ -330,7 +346,13 @@ impl Sighting {
 }
 
 /// Lists one endpoint, page by page, as it goes.
-async fn list(vpn: &dyn ClientVpn, on: usize, endpoint: &Endpoint, only: &[ConnectionId], report: &mpsc::Sender<Listed>) {
+async fn list(
+    vpn: &dyn ClientVpn,
+    on: usize,
+    endpoint: &Endpoint,
+    only: &[ConnectionId],
+    report: &mpsc::Sender<Listed>,
+) {
     let mut tokens: Vec<PageToken> = Vec::new();
     let last = loop {
         match vpn.connections(&endpoint.id, only, tokens.last()).await {
@@ -359,7 +381,7 @@ async fn list(vpn: &dyn ClientVpn, on: usize, endpoint: &Endpoint, only: &[Conne
 }
 
 /// Makes one terminate call; where one by user name fails, one for each connection.
-async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)> {
+async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Answers {
     let answer = vpn.terminate(&order.endpoint.id, &order.call.which).await;
     match (&order.call.which, &answer) {
         (Which::User(_), Err(error)) => {
@@ -379,7 +401,11 @@ async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Vec<(Vec<ConnectionId>
 fn forget_unlisted(pursuits: &mut [Pursuit], scope: &Scope, done: &BTreeSet<usize>) {
     for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
         for (target, endpoint, id) in pursuit.unseen() {
-            let listed = scope.endpoints.iter().enumerate().any(|(on, known)| done.contains(&on) && *known == (target, endpoint.clone()));
+            let listed = scope
+                .endpoints
+                .iter()
+                .enumerate()
+                .any(|(on, known)| done.contains(&on) && *known == (target, endpoint.clone()));
             if listed {
                 pursuit.hears(target, &endpoint, &id, None);
             }

@@ -146,7 +146,10 @@ impl Pursuit {
 
     /// Whether one reconciliation serves both.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        self.goal == other.goal && self.rehearsed == other.rehearsed && self.dry_run == other.dry_run && self.force == other.force
+        self.goal == other.goal
+            && self.rehearsed == other.rehearsed
+            && self.dry_run == other.dry_run
+            && self.force == other.force
     }
 
     pub(super) fn join(&mut self, other: Self) {
@@ -191,7 +194,9 @@ impl Pursuit {
 
     /// Takes note of what a listing says of connections seen before; `None` where it should show one and does not.
     pub(super) fn hears(&mut self, target: usize, endpoint: &Endpoint, id: &ConnectionId, status: Option<&Status>) {
-        let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else { return };
+        let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else {
+            return;
+        };
         tracked.seen = true;
         tracked.unlisted = status.is_none();
         if let Some(status) = status {
@@ -214,9 +219,17 @@ impl Pursuit {
     }
 
     /// Takes note of a terminate call's answer.
-    pub(super) fn told(&mut self, target: usize, endpoint: &Endpoint, ids: &[ConnectionId], answer: &Result<Vec<Ended>, VpnError>) {
+    pub(super) fn told(
+        &mut self,
+        target: usize,
+        endpoint: &Endpoint,
+        ids: &[ConnectionId],
+        answer: &Result<Vec<Ended>, VpnError>,
+    ) {
         for id in ids {
-            let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else { continue };
+            let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else {
+                continue;
+            };
             match answer {
                 Ok(ended) => {
                     if let Some(ended) = ended.iter().find(|ended| ended.id == *id) {
@@ -300,7 +313,12 @@ impl Tracked {
 
 impl Revoker {
     /// Pursues all, in the same listings, and says which endpoints were looked at.
-    pub(super) async fn pursue_all(&self, pursuits: &mut [Pursuit], scope: &OnceCell<Scope>, run: &Run) -> Vec<EndpointReceipt> {
+    pub(super) async fn pursue_all(
+        &self,
+        pursuits: &mut [Pursuit],
+        scope: &OnceCell<Scope>,
+        run: &Run,
+    ) -> Vec<EndpointReceipt> {
         if pursuits.is_empty() {
             return Vec::new();
         }
@@ -317,7 +335,13 @@ impl Revoker {
         endpoints
     }
 
-    async fn pursue(&self, pursuits: &mut [Pursuit], scope: &OnceCell<Scope>, run: &Run, endpoints: &mut Vec<EndpointReceipt>) {
+    async fn pursue(
+        &self,
+        pursuits: &mut [Pursuit],
+        scope: &OnceCell<Scope>,
+        run: &Run,
+        endpoints: &mut Vec<EndpointReceipt>,
+    ) {
         let patience = self.policy.verify.max(self.policy.settle);
         let give_up = self.clock.now().plus(patience).min(run.stop_at);
         let mut scope = scope.get_or_init(|| self.scope()).await.clone();
@@ -389,7 +413,9 @@ impl Revoker {
         }
         let mut polls = JoinSet::new();
         for ((target, endpoint), ids) in by_endpoint {
-            let Some(vpn) = self.vpn.get(target).cloned() else { continue };
+            let Some(vpn) = self.vpn.get(target).cloned() else {
+                continue;
+            };
             for some in ids.chunks(MAX_FILTER_VALUES) {
                 let (vpn, endpoint, some) = (Arc::clone(&vpn), endpoint.clone(), some.to_vec());
                 polls.spawn(async move {
@@ -427,7 +453,11 @@ impl Pursuit {
 }
 
 /// Every row of a listing narrowed to some ids.
-async fn all_pages(vpn: &dyn ClientVpn, endpoint: &Endpoint, only: &[ConnectionId]) -> Result<Vec<Connection>, VpnError> {
+async fn all_pages(
+    vpn: &dyn ClientVpn,
+    endpoint: &Endpoint,
+    only: &[ConnectionId],
+) -> Result<Vec<Connection>, VpnError> {
     let mut rows = Vec::new();
     let mut tokens: Vec<PageToken> = Vec::new();
     loop {

@@ -61,7 +61,9 @@ impl Revoker {
         let unrecorded = |why: String| Verdict {
             outcome: Outcome::Incomplete,
             why: Some(match &verdict.why {
-                Some(first) if verdict.outcome == Outcome::Incomplete => format!("{first}; nor could that be recorded: {why}"),
+                Some(first) if verdict.outcome == Outcome::Incomplete => {
+                    format!("{first}; nor could that be recorded: {why}")
+                }
                 _ => format!("{} but not recorded: {why}", verdict.outcome.word()),
             }),
             ..verdict.clone()

@@ -38,8 +38,13 @@ impl Revoker {
         let mut asked = JoinSet::new();
         let rehearsed = || pursuits.iter().filter(|pursuit| pursuit.dry_run && pursuit.state == State::Rehearsed);
         for (number, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.error.is_none()) {
-            let Some(which) = rehearsed().find_map(|pursuit| what_to_ask(pursuit, &endpoint.endpoint_id)) else { continue };
-            let vpn = self.vpn.iter().find(|vpn| vpn.target().region == endpoint.region && vpn.target().account == endpoint.account);
+            let Some(which) = rehearsed().find_map(|pursuit| what_to_ask(pursuit, &endpoint.endpoint_id)) else {
+                continue;
+            };
+            let vpn = self
+                .vpn
+                .iter()
+                .find(|vpn| vpn.target().region == endpoint.region && vpn.target().account == endpoint.account);
             let Some(vpn) = vpn.map(Arc::clone) else { continue };
             let id = endpoint.endpoint_id.clone();
             asked.spawn(async move { (number, vpn.may_terminate(&id, &which).await) });

@@ -193,10 +193,8 @@ async fn concurrent_deliveries_leave_one_entry_of_each_kind() {
     let (a, b) = (world.revoker(), world.revoker());
     let (run_a, mut run_b) = (world.run(), world.run());
     run_b.attempt = "another".to_owned();
-    let (first, second) = tokio::join!(
-        a.handle(vec![world.revoke("alice")], &run_a),
-        b.handle(vec![world.revoke("alice")], &run_b),
-    );
+    let (first, second) =
+        tokio::join!(a.handle(vec![world.revoke("alice")], &run_a), b.handle(vec![world.revoke("alice")], &run_b),);
     assert_eq!(outcomes(&[first, second].concat()), [Outcome::Completed, Outcome::Completed]);
     assert_eq!(world.kinds("alice"), ["requested", "completed"]);
     world.the_trail_is_whole().await;
@@ -256,7 +254,10 @@ async fn a_dry_run_asks_for_permission_on_every_endpoint_and_writes_nothing() {
     let receipt = world.one(dry.clone()).await;
     assert_eq!((receipt.outcome, world.alive()), (Outcome::Planned, 1));
     assert_eq!(receipt.endpoints.iter().filter(|endpoint| endpoint.permitted == Some(true)).count(), 2);
-    assert_eq!(world.calls.count("locks.write") + world.calls.count("audit.commit") + world.calls.count("vpn.terminate"), 0);
+    assert_eq!(
+        world.calls.count("locks.write") + world.calls.count("audit.commit") + world.calls.count("vpn.terminate"),
+        0
+    );
 
     world.calls.plan("vpn.may-terminate cvpn-endpoint-b", 1, crate::memory::Mishap::Denied);
     let receipt = world.one(dry).await;
@@ -334,7 +335,8 @@ async fn an_older_revocation_after_a_restore_is_superseded_and_ends_nothing() {
 #[tokio::test]
 async fn a_restore_says_who_still_holds_the_lock() {
     let world = World::new();
-    let command = Signal { authority: Authority::command(), via: Via::Direct, id: SignalId::new("c-1"), ..world.revoke("alice") };
+    let command =
+        Signal { authority: Authority::command(), via: Via::Direct, id: SignalId::new("c-1"), ..world.revoke("alice") };
     world.handle(vec![command, world.revoke("alice")]).await;
     world.clock.advance(Duration::from_secs(5));
     let receipt = world.one(world.restore("alice")).await;

@@ -1,0 +1,217 @@
+//! Commands: what a person, a playbook or a script asks for in so many words.
+
+use serde_json::{Map, Value};
+
+use super::{Delivery, Rejected};
+use crate::connection::{ConnectionId, EndpointId};
+use crate::name::Subject;
+use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
+use crate::time::Timestamp;
+
+/// Every field a command may have.
+const FIELDS: [&str; 12] = [
+    "action",
+    "subjects",
+    "username",
+    "endpoint_id",
+    "connection_id",
+    "authorities",
+    "reason",
+    "requested_by",
+    "id",
+    "expires_in",
+    "dry_run",
+    "force",
+];
+
+const ACTIONS: [&str; 3] = ["revoke", "disconnect", "restore"];
+
+/// The longest id, reason and the like.
+const MAX_TEXT: usize = 1024;
+
+/// Whether a payload is a command, by its `action`.
+pub(super) fn is_command(payload: &Value) -> bool {
+    match payload.get("action") {
+        Some(Value::String(action)) => ACTIONS.contains(&action.as_str()) || has_only_our_fields(payload),
+        Some(_) => has_only_our_fields(payload),
+        None => false,
+    }
+}
+
+/// Whether a payload would be a command if it had an `action`.
+pub(super) fn lacks_action(payload: &Value) -> bool {
+    payload.get("action").is_none()
+        && has_only_our_fields(payload)
+        && ["subjects", "username", "connection_id"].iter().any(|key| payload.get(key).is_some())
+}
+
+fn has_only_our_fields(payload: &Value) -> bool {
+    payload.as_object().is_some_and(|fields| fields.keys().all(|key| FIELDS.contains(&key.as_str())))
+}
+
+/// Reads a command.
+pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -> Result<Signal, Rejected> {
+    let Value::Object(fields) = payload else {
+        return Err(Rejected::field("detail", "must be an object that holds the command"));
+    };
+    let fields = Fields(fields);
+    if let Some(unknown) = fields.0.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+        let shown: String = unknown.chars().filter(|c| !c.is_control()).take(60).collect();
+        return Err(Rejected::field(&shown, format!("is unknown; a command has {}", FIELDS.join(", "))));
+    }
+    let action = fields.action(delivery.received_at)?;
+    let about = fields.about(&action)?;
+    let reason = fields.text("reason")?;
+    let force = fields.flag("force")?;
+    if force && reason.is_none() {
+        return Err(Rejected::field("force", "needs a `reason` beside it"));
+    }
+    if force && matches!(action, Action::Restore { .. }) {
+        return Err(Rejected::field("force", "has no meaning for `restore`"));
+    }
+    Ok(Signal {
+        id: SignalId::new(&fields.text("id")?.unwrap_or_else(|| delivery.id.clone())),
+        action,
+        about,
+        authority: Authority::command(),
+        // A command counts from when it is received: its sender can't backdate it.
+        as_of: delivery.received_at,
+        occurred_at: None,
+        received_at: delivery.received_at,
+        source: source
+            .unwrap_or(match delivery.via {
+                Via::Direct => "direct invoke",
+                Via::Event => "event",
+            })
+            .to_owned(),
+        actor: fields.text("requested_by")?,
+        reason,
+        dry_run: fields.flag("dry_run")?,
+        force,
+        via: delivery.via,
+    })
+}
+
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, field: &str) -> Result<Option<String>, Rejected> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.trim().is_empty() => {
+                Err(Rejected::field(field, "is empty; leave it out or fill it"))
+            }
+            Some(Value::String(text)) if text.chars().count() > MAX_TEXT => {
+                Err(Rejected::field(field, format!("is longer than {MAX_TEXT} characters")))
+            }
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(Rejected::field(field, "must be a text")),
+        }
+    }
+
+    fn flag(&self, field: &str) -> Result<bool, Rejected> {
+        match self.get(field) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(Rejected::field(field, "must be true or false")),
+        }
+    }
+
+    fn texts(&self, field: &str) -> Result<Option<Vec<&str>>, Rejected> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let texts: Option<Vec<&str>> = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
+        match texts {
+            Some(texts) if !texts.is_empty() => Ok(Some(texts)),
+            _ => Err(Rejected::field(field, "must be a list of one or more texts")),
+        }
+    }
+
+    fn action(&self, received_at: Timestamp) -> Result<Action, Rejected> {
+        let word = self
+            .text("action")?
+            .ok_or_else(|| Rejected::field("action", "is missing; give `revoke`, `disconnect` or `restore`"))?;
+        let expires_at = match self.text("expires_in")? {
+            None => None,
+            Some(duration) => {
+                let at = received_at.after_iso_duration(&duration);
+                Some(at.map_err(|problem| Rejected::field("expires_in", format!("is wrong: {problem}")))?)
+            }
+        };
+        let authorities = self.texts("authorities")?.map(|names| names.into_iter().map(Authority::named).collect());
+        if expires_at.is_some() && word != "revoke" {
+            return Err(Rejected::field("expires_in", "goes with the action `revoke` only"));
+        }
+        if authorities.is_some() && word != "restore" {
+            return Err(Rejected::field("authorities", "goes with the action `restore` only"));
+        }
+        match word.as_str() {
+            "revoke" => Ok(Action::Revoke { expires_at }),
+            "disconnect" => Ok(Action::Disconnect),
+            "restore" => Ok(Action::Restore { authorities }),
+            _ => Err(Rejected::field("action", "is none that is known; give `revoke`, `disconnect` or `restore`")),
+        }
+    }
+
+    fn about(&self, action: &Action) -> Result<Vec<About>, Rejected> {
+        let connection = (self.text("endpoint_id")?, self.text("connection_id")?);
+        let named = self.subjects()?;
+        match (named, connection) {
+            (Some(_), (Some(_), _)) => {
+                Err(Rejected::field("endpoint_id", "goes with `connection_id` and without a subject"))
+            }
+            (Some(_), (None, Some(_))) => {
+                Err(Rejected::field("connection_id", "can't stand beside a subject; give one of the two"))
+            }
+            (Some(subjects), (None, None)) => Ok(subjects),
+            (None, (None, None)) if matches!(action, Action::Disconnect) => {
+                Err(Rejected::field("subjects", "is missing; give `subjects`, or `endpoint_id` with `connection_id`"))
+            }
+            (None, (None, None)) => Err(Rejected::field("subjects", "is missing; say who is meant")),
+            (None, (Some(_), None)) => {
+                Err(Rejected::field("connection_id", "is missing; an `endpoint_id` alone ends nothing"))
+            }
+            (None, (None, Some(_))) => {
+                Err(Rejected::field("endpoint_id", "is missing; Client VPN looks a connection up by its endpoint"))
+            }
+            (None, (Some(_), Some(_))) if !matches!(action, Action::Disconnect) => {
+                Err(Rejected::field("connection_id", "goes with the action `disconnect` only"))
+            }
+            (None, (Some(endpoint), Some(connection))) => {
+                self.id_shape("endpoint_id", &endpoint, "cvpn-endpoint-")?;
+                self.id_shape("connection_id", &connection, "cvpn-connection-")?;
+                Ok(vec![About::Connection(EndpointId::new(&endpoint), ConnectionId::new(&connection))])
+            }
+        }
+    }
+
+    fn id_shape(&self, field: &str, id: &str, prefix: &str) -> Result<(), Rejected> {
+        let rest = id.strip_prefix(prefix).unwrap_or_default();
+        if !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Ok(());
+        }
+        Err(Rejected::field(field, format!("must look like `{prefix}…`")))
+    }
+
+    fn subjects(&self) -> Result<Option<Vec<About>>, Rejected> {
+        let listed: Vec<(String, &str)> = match (self.get("username"), self.texts("subjects")?) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(Rejected::field("username", "can't stand beside `subjects`; give one of the two"));
+            }
+            (Some(Value::String(name)), None) => vec![("username".to_owned(), name)],
+            (Some(_), None) => return Err(Rejected::field("username", "must be a text")),
+            (None, Some(names)) => {
+                names.into_iter().enumerate().map(|(number, name)| (format!("subjects[{number}]"), name)).collect()
+            }
+        };
+        let subject = |(field, name): (String, &str)| match Subject::new(name) {
+            Ok(subject) => Ok(About::Subject(subject)),
+            Err(error) => Err(Rejected::field(&field, format!("can't be used: {error}"))),
+        };
+        listed.into_iter().map(subject).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+}

@@ -1,0 +1,274 @@
+//! What the `revoker` function does with an invoke.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use revocation::connection::Target;
+use revocation::intake::{Delivery, Intake, Reading, Rejected};
+use revocation::ports::{ClientVpn, Clock, Locks};
+use revocation::receipt::{Outcome, Receipt};
+use revocation::reconcile::{Revoker, Run};
+use revocation::signal::{Signal, Via};
+use revocation::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::deadline::Deadline;
+use crate::envelope::{Envelope, Message};
+use crate::{Clients, DynamoAudit, DynamoLocks, Ec2ClientVpn, Failure, Metrics, Settings};
+
+/// The function: everything that outlives a single invoke.
+#[derive(Clone)]
+pub struct App {
+    settings: Arc<Settings>,
+    intake: Arc<Intake>,
+    clients: Clients,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+/// What is known of an invoke apart from its payload.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Lambda's id of the request.
+    pub request_id: String,
+    /// When Lambda cuts the function off.
+    pub cut_off_at: Timestamp,
+    /// The function's ARN, which names the account.
+    pub function_arn: String,
+}
+
+impl Call {
+    /// The account in `arn:aws:lambda:eu-west-1:111122223333:function:name`.
+    fn account(&self) -> Option<String> {
+        let account = self.function_arn.split(':').nth(4)?;
+        (account.len() == 12 && account.chars().all(|c| c.is_ascii_digit())).then(|| account.to_owned())
+    }
+}
+
+/// What became of one message.
+#[derive(Default)]
+struct Handled {
+    receipts: Vec<Receipt>,
+    rejected: Option<Rejected>,
+    /// A fault of ours; trying again may help.
+    broke: bool,
+    /// It was a command that is the whole payload of a direct invoke.
+    command: bool,
+    /// It came in EventBridge's envelope.
+    from_eventbridge: bool,
+}
+
+impl Handled {
+    /// A message fails only if trying again can help.
+    fn is_worth_a_retry(&self) -> bool {
+        self.broke || self.receipts.iter().any(|receipt| receipt.outcome.is_retryable())
+    }
+}
+
+impl App {
+    /// The function with these settings, on the AWS that `clients` reach.
+    ///
+    /// # Errors
+    /// Where the built-in intake rules have a mistake.
+    pub fn new(
+        settings: Settings,
+        config: &SdkConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Result<Self, Failure> {
+        let intake = Intake::built_in().map_err(|error| Failure::new("InvalidRules", error.to_string()))?;
+        Ok(Self { settings: Arc::new(settings), intake: Arc::new(intake), clients, clock, metrics })
+    }
+
+    /// Opens the connections to AWS, beside the first wait for work: the first signal then finds them open.
+    pub async fn warm(self) {
+        let vpn = self.vpn(None);
+        let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
+        let nobody = revocation::name::Name::new("warm-up").ok();
+        let (endpoints, read) = tokio::join!(vpn.endpoints(), locks.read(nobody.as_slice()));
+        let failures = [endpoints.err().map(|error| error.to_string()), read.err().map(|error| error.to_string())];
+        for error in failures.into_iter().flatten() {
+            tracing::warn!(error_type = "WarmUpFailed", %error, "AWS could not be reached ahead of work");
+        }
+    }
+
+    /// Answers one invoke.
+    ///
+    /// # Errors
+    /// Where trying again can help and the invoke's kind has no other way to say so, or where a direct command has a
+    /// mistake.
+    pub async fn invoke(&self, payload: &[u8], call: &Call) -> Result<Value, Failure> {
+        match Envelope::of(payload) {
+            Envelope::Sqs(messages) => {
+                let ids: Vec<Option<String>> = messages.iter().map(|message| message.id.clone()).collect();
+                let handled = self.handle(messages, Via::Event, call).await;
+                let failed = ids.into_iter().zip(&handled).filter(|(_, handled)| handled.is_worth_a_retry());
+                let failures: Vec<Value> =
+                    failed.filter_map(|(id, _)| Some(json!({ "itemIdentifier": id? }))).collect();
+                Ok(json!({ "batchItemFailures": failures }))
+            }
+            Envelope::Sns(messages) => {
+                let handled = self.handle(messages, Via::Event, call).await;
+                answer(handled, true)
+            }
+            Envelope::Single => {
+                let message = Message {
+                    id: Some(call.request_id.clone()),
+                    body: Some(String::from_utf8_lossy(payload).into_owned()),
+                    sent_at: None,
+                };
+                let mut handled = self.handle(vec![message], Via::Direct, call).await;
+                match handled.pop() {
+                    Some(Handled {
+                        rejected: Some(rejected @ Rejected::InvalidCommand { via: Via::Direct, .. }),
+                        ..
+                    }) => Err(Failure::new(rejected.error_type(), rejected.to_string())),
+                    Some(Handled { command: true, receipts, .. }) if !receipts.is_empty() => {
+                        Ok(receipts.into_iter().next().map_or(Value::Null, |receipt| json!(receipt)))
+                    }
+                    Some(only) => {
+                        let retried = only.from_eventbridge;
+                        answer(vec![only], retried)
+                    }
+                    None => answer(Vec::new(), false),
+                }
+            }
+        }
+    }
+
+    /// Takes messages all the way: read each in a task of its own, then all their signals in one run.
+    async fn handle(&self, messages: Vec<Message>, via: Via, call: &Call) -> Vec<Handled> {
+        let now = self.clock.now();
+        let deadline = Deadline::new(now, call.cut_off_at);
+        let mut handled: Vec<Handled> = messages.iter().map(|_| Handled::default()).collect();
+        if !deadline.leaves_time(now) {
+            tracing::error!(
+                error_type = "NoTime",
+                "too little of the invoke is left to work in; raise the function's timeout"
+            );
+            self.metrics.failed("NoTime", now);
+            handled.iter_mut().for_each(|handled| handled.broke = true);
+            return handled;
+        }
+        let (owners, signals) = self.read_all(messages, via, call, &mut handled).await;
+        let run = Run {
+            attempt: format!("{} {now}", call.request_id),
+            stop_at: deadline.stop_at,
+            answer_by: deadline.answer_by,
+        };
+        let receipts = self.revoker(call).handle(signals, &run).await;
+        for (owner, receipt) in owners.into_iter().zip(receipts) {
+            self.metrics.settled(&receipt, self.clock.now());
+            if let Some(handled) = handled.get_mut(owner) {
+                handled.receipts.push(receipt);
+            }
+        }
+        handled
+    }
+
+    /// Reads every message in a task of its own; returns the signals with the message each belongs to.
+    async fn read_all(
+        &self,
+        messages: Vec<Message>,
+        via: Via,
+        call: &Call,
+        handled: &mut [Handled],
+    ) -> (Vec<usize>, Vec<Signal>) {
+        let now = self.clock.now();
+        let mut readers = JoinSet::new();
+        for (number, message) in messages.into_iter().enumerate() {
+            let intake = Arc::clone(&self.intake);
+            let delivery = Delivery {
+                via,
+                received_at: message.sent_at.unwrap_or(now).min(now),
+                id: message.id.clone().unwrap_or_else(|| call.request_id.clone()),
+            };
+            readers.spawn(async move {
+                let reading = match &message.body {
+                    Some(body) => intake.read(body.as_bytes(), &delivery),
+                    None => Err(Rejected::Unreadable("the record has no body that is a text".to_owned())),
+                };
+                (number, delivery.id, reading)
+            });
+        }
+        let mut unread: BTreeSet<usize> = (0..handled.len()).collect();
+        let mut read = Vec::new();
+        while let Some(reader) = readers.join_next().await {
+            match reader {
+                Ok(result) => {
+                    unread.remove(&result.0);
+                    read.push(result);
+                }
+                Err(error) => {
+                    tracing::error!(error_type = "Panicked", %error, "a fault of ours ended the reading of a message");
+                }
+            }
+        }
+        for number in unread {
+            self.metrics.failed("Panicked", now);
+            if let Some(handled) = handled.get_mut(number) {
+                handled.broke = true;
+            }
+        }
+        read.sort_by_key(|(number, ..)| *number);
+        let mut owners = Vec::new();
+        let mut signals = Vec::new();
+        for (number, message_id, reading) in read {
+            let Some(handled) = handled.get_mut(number) else { continue };
+            match reading {
+                Ok(reading) => {
+                    handled.command = matches!(reading, Reading::Command(_));
+                    handled.from_eventbridge = matches!(reading, Reading::Events { from_eventbridge: true, .. });
+                    let found = reading.into_signals();
+                    owners.extend(std::iter::repeat_n(number, found.len()));
+                    signals.extend(found);
+                }
+                Err(rejected) => {
+                    let error_type = rejected.error_type();
+                    tracing::warn!(error_type, message_id, signal_id = message_id, reason = %rejected, "message put aside");
+                    self.metrics.failed(error_type, now);
+                    handled.rejected = Some(rejected);
+                }
+            }
+        }
+        (owners, signals)
+    }
+
+    fn vpn(&self, account: Option<String>) -> Ec2ClientVpn {
+        let target = Target { region: self.settings.region.clone(), account };
+        Ec2ClientVpn::new(self.clients.ec2.clone(), target)
+    }
+
+    fn revoker(&self, call: &Call) -> Revoker {
+        let Settings { locks_table, audit_table, policy, .. } = &*self.settings;
+        Revoker {
+            vpn: vec![Arc::new(self.vpn(call.account()))],
+            locks: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
+            trail: Arc::new(DynamoAudit::new(self.clients.tables.clone(), audit_table, locks_table)),
+            clock: Arc::clone(&self.clock),
+            policy: Arc::new(policy.clone()),
+        }
+    }
+}
+
+/// The answer to an invoke that is neither an SQS batch nor a direct command. Where whoever invoked tries an error
+/// again, a result that is worth it is one.
+fn answer(handled: Vec<Handled>, retried: bool) -> Result<Value, Failure> {
+    if retried && handled.iter().any(Handled::is_worth_a_retry) || handled.iter().any(|handled| handled.broke) {
+        let receipts = || handled.iter().flat_map(|handled| &handled.receipts);
+        let worst = receipts().map(|receipt| receipt.outcome).max();
+        let error_type = match worst {
+            Some(Outcome::Unresolved) => "Unresolved",
+            Some(_) => "Incomplete",
+            None => "Interrupted",
+        };
+        let unfinished = receipts().filter(|receipt| receipt.outcome.is_retryable());
+        let what: Vec<String> =
+            unfinished.map(|receipt| format!("{} is {}", receipt.signal_id, receipt.outcome.word())).collect();
+        let what = if what.is_empty() { "the work could not be finished".to_owned() } else { what.join(", ") };
+        return Err(Failure::new(error_type, format!("{what}; it is to be tried again")));
+    }
+    let receipts: Vec<Receipt> = handled.into_iter().flat_map(|handled| handled.receipts).collect();
+    Ok(json!({ "receipts": receipts }))
+}

@@ -1,0 +1,74 @@
+//! The SDK's configuration: one HTTP client, attempts, timeouts.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::config::SharedHttpClient;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::Settings;
+
+/// One more than the five attempts promised; a run that still fails lists again anyway.
+const ATTEMPTS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A TCP and TLS handshake within a Region takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A page of a thousand connections is the slowest answer there is. An attempt that hangs must leave time for others.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// How calls are tried again: growing, jittered pauses, within the time that the caller has.
+#[must_use]
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_PAUSE)
+        .with_max_backoff(LONGEST_PAUSE)
+}
+
+/// How long one attempt may take.
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
+}
+
+/// The HTTP client that all calls share.
+#[must_use]
+pub fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+/// The SDK's configuration from the environment: credentials, Region and the `AWS_ENDPOINT_URL_…` overrides are read
+/// as every AWS tool reads them.
+pub async fn sdk_config(region: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http_client())
+        .region(Region::new(region.to_owned()))
+        .retry_config(retries())
+        .timeout_config(timeouts())
+        .load()
+        .await
+}
+
+/// The clients that the function needs.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// For Client VPN.
+    pub ec2: aws_sdk_ec2::Client,
+    /// For the tables.
+    pub tables: aws_sdk_dynamodb::Client,
+}
+
+impl Clients {
+    /// Clients for these settings; the tables may be in another Region than the endpoints.
+    #[must_use]
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        let region = Region::new(settings.table_region().to_owned());
+        let tables = aws_sdk_dynamodb::config::Builder::from(config).region(region).build();
+        Self { ec2: aws_sdk_ec2::Client::new(config), tables: aws_sdk_dynamodb::Client::from_conf(tables) }
+    }
+}

@@ -1,0 +1,27 @@
+//! [`Locks`](revocation::ports::Locks) and [`AuditTrail`](revocation::ports::AuditTrail) on DynamoDB.
+
+mod audit;
+mod convert;
+mod locks;
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use revocation::ports::StoreError;
+
+pub use audit::DynamoAudit;
+pub use locks::DynamoLocks;
+
+/// The partition key of both tables.
+const KEY: &str = "subject";
+
+fn store_error<E, R>(table: &str, error: &SdkError<E, R>) -> StoreError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug,
+{
+    let why = match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => DisplayErrorContext(error).to_string(),
+    };
+    StoreError::away(&format!("table {table}"), &why)
+}

@@ -1,0 +1,205 @@
+//! The audit table, with the heads and markers that stand in the locks table.
+//!
+//! An entry, its chain's head and its marker are written in one PartiQL transaction. PartiQL's `INSERT` can't write
+//! over an item, whatever the permissions, so that the function's role needs `dynamodb:PartiQLInsert` on the audit
+//! table and nothing with which an entry could be changed or deleted
+//! (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.insert.html>).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::execute_transaction::ExecuteTransactionError;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ParameterizedStatement};
+use revocation::audit::{Entry, Head, Marker};
+use revocation::ports::{AuditTrail, Commit, StoreError};
+
+use super::convert::{from_item, to_attribute};
+use super::locks::{number, read_items, text};
+use super::{KEY, store_error};
+
+/// How long a marker stands. It has to outlive every redelivery: SQS keeps a message for at most 14 days, an archive
+/// replay comes from a person.
+const MARKER_SECONDS: i64 = 400 * 24 * 60 * 60;
+
+/// How long to stay back after meeting another transaction on the same items.
+const STAND_BACK: Duration = Duration::from_millis(20);
+
+/// The audit table.
+#[derive(Debug, Clone)]
+pub struct DynamoAudit {
+    client: Client,
+    entries: String,
+    locks: String,
+}
+
+impl DynamoAudit {
+    /// The audit and the locks table of these names or ARNs.
+    #[must_use]
+    pub fn new(client: Client, audit_table: &str, locks_table: &str) -> Self {
+        Self { client, entries: audit_table.to_owned(), locks: locks_table.to_owned() }
+    }
+
+    fn statements(&self, entry: &Entry, marker: &Marker) -> Result<[ParameterizedStatement; 3], StoreError> {
+        let attributes: Vec<(&str, AttributeValue)> =
+            entry.attributes().iter().map(|(key, value)| (key.as_str(), to_attribute(value))).collect();
+        let chain = AttributeValue::S(head_key(entry.chain()));
+        let Head { seq, hash } = entry.head();
+        let (seq_now, hash_now) = (AttributeValue::N(seq.to_string()), AttributeValue::S(hash));
+        let head = match seq {
+            0 | 1 => insert(&self.locks, vec![(KEY, chain), ("seq", seq_now), ("hash", hash_now)]),
+            _ => statement(
+                format!(r#"UPDATE "{}" SET "seq"=? SET "hash"=? WHERE "{KEY}"=? AND "seq"=? AND "hash"=?"#, self.locks),
+                vec![
+                    seq_now,
+                    hash_now,
+                    chain,
+                    AttributeValue::N((seq - 1).to_string()),
+                    AttributeValue::S(entry.text("prev_hash").unwrap_or_default().to_owned()),
+                ],
+            ),
+        };
+        let at = entry.text("at").unwrap_or_default();
+        let until = revocation::time::Timestamp::parse(at).map_or(0, |at| at.as_seconds()) + MARKER_SECONDS;
+        let marker = vec![
+            (KEY, AttributeValue::S(marker.key())),
+            ("at", AttributeValue::S(at.to_owned())),
+            ("ttl", AttributeValue::N(until.to_string())),
+        ];
+        let built = |statement: Result<ParameterizedStatement, _>| {
+            statement.map_err(|e: aws_sdk_dynamodb::error::BuildError| StoreError::unusable(&self.entries, &e))
+        };
+        Ok([built(insert(&self.entries, attributes))?, built(head)?, built(insert(&self.locks, marker))?])
+    }
+
+    fn unusable(&self, chain: &str) -> StoreError {
+        StoreError::unusable(
+            &format!("the audit chain of `{chain}`"),
+            &"an item holds what this program never writes; find out who changed it",
+        )
+    }
+}
+
+#[async_trait]
+impl AuditTrail for DynamoAudit {
+    async fn head(&self, chain: &str) -> Result<Head, StoreError> {
+        let key = head_key(chain);
+        let mut items = read_items(&self.client, &self.locks, std::slice::from_ref(&key)).await?;
+        let Some(item) = items.remove(&key) else { return Ok(Head::genesis()) };
+        match (number(&item, "seq"), text(&item, "hash")) {
+            (Some(seq), Some(hash)) => Ok(Head { seq, hash }),
+            _ => Err(self.unusable(chain)),
+        }
+    }
+
+    async fn commit(&self, entry: &Entry, marker: &Marker) -> Result<Commit, StoreError> {
+        let statements = self.statements(entry, marker)?;
+        let request = self.client.execute_transaction().set_transact_statements(Some(statements.to_vec()));
+        let Err(error) = request.send().await else {
+            tracing::info!(kind = entry.text("kind"), seq = entry.seq(), "audit entry written");
+            return Ok(Commit::Written);
+        };
+        if let Some(ExecuteTransactionError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+            match verdict(cancelled.cancellation_reasons()) {
+                Cancelled::MarkerStands => return Ok(Commit::AlreadyThere),
+                Cancelled::HeadMoved => return Ok(Commit::HeadMoved),
+                Cancelled::MetAnother => {
+                    tokio::time::sleep(STAND_BACK).await;
+                    return Ok(Commit::HeadMoved);
+                }
+                Cancelled::Otherwise => {}
+            }
+        }
+        Err(store_error(&self.entries, &error))
+    }
+
+    async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError> {
+        let keys: Vec<String> = markers.iter().map(Marker::key).collect();
+        let items = read_items(&self.client, &self.locks, &keys).await?;
+        Ok(keys.iter().map(|key| items.contains_key(key)).collect())
+    }
+
+    async fn entries(&self, chain: &str) -> Result<Vec<Entry>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.entries)
+            .key_condition_expression("subject = :chain")
+            .expression_attribute_values(":chain", AttributeValue::S(chain.to_owned()))
+            .consistent_read(true);
+        let mut items = query.into_paginator().items().send();
+        let mut entries = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| store_error(&self.entries, &error))?;
+            entries.push(Entry::from_attributes(from_item(&item).ok_or_else(|| self.unusable(chain))?));
+        }
+        Ok(entries)
+    }
+}
+
+fn head_key(chain: &str) -> String {
+    format!("#head/{chain}")
+}
+
+fn insert(
+    table: &str,
+    attributes: Vec<(&str, AttributeValue)>,
+) -> Result<ParameterizedStatement, aws_sdk_dynamodb::error::BuildError> {
+    let fields: Vec<String> = attributes.iter().map(|(key, _)| format!("'{key}': ?")).collect();
+    let values = attributes.into_iter().map(|(_, value)| value).collect();
+    statement(format!(r#"INSERT INTO "{table}" VALUE {{{}}}"#, fields.join(", ")), values)
+}
+
+fn statement(
+    text: String,
+    parameters: Vec<AttributeValue>,
+) -> Result<ParameterizedStatement, aws_sdk_dynamodb::error::BuildError> {
+    ParameterizedStatement::builder().statement(text).set_parameters(Some(parameters)).build()
+}
+
+/// Why a transaction was cancelled, by the statement that was in the way.
+#[derive(Debug, PartialEq, Eq)]
+enum Cancelled {
+    MarkerStands,
+    HeadMoved,
+    MetAnother,
+    Otherwise,
+}
+
+/// Reads the reasons, which stand in the order of the statements: entry, head, marker.
+fn verdict(reasons: &[CancellationReason]) -> Cancelled {
+    let code = |number: usize| reasons.get(number).and_then(|reason| reason.code()).unwrap_or_default();
+    let stood = |number: usize| matches!(code(number), "DuplicateItem" | "ConditionalCheckFailed");
+    if stood(2) {
+        Cancelled::MarkerStands
+    } else if stood(0) || stood(1) {
+        Cancelled::HeadMoved
+    } else if (0..3).any(|number| code(number) == "TransactionConflict") {
+        Cancelled::MetAnother
+    } else {
+        Cancelled::Otherwise
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reasons(codes: [&str; 3]) -> Vec<CancellationReason> {
+        codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect()
+    }
+
+    #[test]
+    fn the_marker_decides_whether_an_entry_stands_already() {
+        assert_eq!(verdict(&reasons(["None", "None", "DuplicateItem"])), Cancelled::MarkerStands);
+        assert_eq!(
+            verdict(&reasons(["DuplicateItem", "ConditionalCheckFailed", "DuplicateItem"])),
+            Cancelled::MarkerStands
+        );
+        assert_eq!(verdict(&reasons(["DuplicateItem", "None", "None"])), Cancelled::HeadMoved);
+        assert_eq!(verdict(&reasons(["None", "ConditionalCheckFailed", "None"])), Cancelled::HeadMoved);
+        assert_eq!(verdict(&reasons(["None", "TransactionConflict", "None"])), Cancelled::MetAnother);
+        assert_eq!(verdict(&reasons(["None", "ThrottlingError", "None"])), Cancelled::Otherwise);
+        assert_eq!(verdict(&[]), Cancelled::Otherwise);
+    }
+}

@@ -1,0 +1,188 @@
+//! [`ClientVpn`] on EC2.
+//!
+//! The actions declare no modelled errors, so that failures are told apart by their code alone
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>).
+
+use async_trait::async_trait;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::RequestId;
+use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpnConnectionsOutput;
+use aws_sdk_ec2::operation::terminate_client_vpn_connections::builders::TerminateClientVpnConnectionsFluentBuilder;
+use aws_sdk_ec2::types::{ClientVpnConnection, ClientVpnConnectionStatus, ClientVpnEndpointStatusCode, Filter};
+use revocation::connection::{Connection, ConnectionId, EndpointId, Status, Target};
+use revocation::ports::{ClientVpn, Ended, Page, PageToken, VpnError, VpnErrorKind, Which};
+use revocation::time::Timestamp;
+
+/// The largest page EC2 gives
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeClientVpnConnections.html>).
+const PAGE: i32 = 1000;
+
+/// Client VPN in one account and Region, through the EC2 API.
+#[derive(Debug, Clone)]
+pub struct Ec2ClientVpn {
+    client: Client,
+    target: Target,
+}
+
+impl Ec2ClientVpn {
+    /// Client VPN as `client` reaches it.
+    #[must_use]
+    pub fn new(client: Client, target: Target) -> Self {
+        Self { client, target }
+    }
+
+    fn terminate_request(&self, endpoint: &EndpointId, which: &Which) -> TerminateClientVpnConnectionsFluentBuilder {
+        let request = self.client.terminate_client_vpn_connections().client_vpn_endpoint_id(endpoint.as_str());
+        match which {
+            Which::Id(id) => request.connection_id(id.as_str()),
+            Which::User(user) => request.username(user),
+        }
+    }
+}
+
+#[async_trait]
+impl ClientVpn for Ec2ClientVpn {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    async fn endpoints(&self) -> Result<Vec<EndpointId>, VpnError> {
+        let mut ids = Vec::new();
+        let mut tokens: Vec<String> = Vec::new();
+        loop {
+            let request =
+                self.client.describe_client_vpn_endpoints().max_results(PAGE).set_next_token(tokens.last().cloned());
+            let page = request.send().await.map_err(|error| vpn_error(&error))?;
+            for endpoint in page.client_vpn_endpoints() {
+                let status = endpoint.status().and_then(|status| status.code());
+                match endpoint.client_vpn_endpoint_id() {
+                    Some(id) if status != Some(&ClientVpnEndpointStatusCode::Deleted) => ids.push(EndpointId::new(id)),
+                    _ => {}
+                }
+            }
+            match page.next_token().filter(|token| !token.is_empty()) {
+                None => return Ok(ids),
+                Some(token) if tokens.iter().any(|seen| seen == token) => {
+                    return Err(VpnError::endless_listing(&EndpointId::new("the endpoints")));
+                }
+                Some(token) => tokens.push(token.to_owned()),
+            }
+        }
+    }
+
+    async fn connections(
+        &self,
+        endpoint: &EndpointId,
+        only: &[ConnectionId],
+        after: Option<&PageToken>,
+    ) -> Result<Page, VpnError> {
+        let ids = only.iter().map(|id| id.as_str().to_owned()).collect();
+        let filter = Filter::builder().name("connection-id").set_values(Some(ids)).build();
+        let page = self
+            .client
+            .describe_client_vpn_connections()
+            .client_vpn_endpoint_id(endpoint.as_str())
+            .max_results(PAGE)
+            .set_filters((!only.is_empty()).then(|| vec![filter]))
+            .set_next_token(after.map(|token| token.0.clone()))
+            .send()
+            .await
+            .map_err(|error| vpn_error(&error))?;
+        Ok(Page {
+            connections: page.connections().iter().filter_map(connection).collect(),
+            next: page.next_token().filter(|token| !token.is_empty()).map(|token| PageToken(token.to_owned())),
+        })
+    }
+
+    async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError> {
+        match self.terminate_request(endpoint, which).send().await {
+            Ok(answer) => {
+                tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");
+                Ok(ended(&answer))
+            }
+            Err(error) => {
+                let error = vpn_error(&error);
+                tracing::warn!(endpoint_id = %endpoint, ?which, error_type = "TerminateFailed", %error, "terminate failed");
+                Err(error)
+            }
+        }
+    }
+
+    async fn may_terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<(), VpnError> {
+        let Err(error) = self.terminate_request(endpoint, which).dry_run(true).send().await else { return Ok(()) };
+        // EC2 says "yes" with an error. Nor does it look for the connection of somebody who may not end it.
+        if error.code() == Some("DryRunOperation") {
+            return Ok(());
+        }
+        let error = vpn_error(&error);
+        if error.kind == VpnErrorKind::NoConnection { Ok(()) } else { Err(error) }
+    }
+}
+
+/// A row; without an id there is nothing that could be done about it.
+fn connection(row: &ClientVpnConnection) -> Option<Connection> {
+    Some(Connection {
+        id: ConnectionId::new(row.connection_id()?),
+        username: row.username().map(str::to_owned),
+        common_name: row.common_name().map(str::to_owned),
+        // Without a status it may be anything, so it is alive.
+        status: status(row.status()).unwrap_or_else(|| Status::from_code("")),
+        established_at: row.connection_established_time().and_then(Timestamp::parse_client_vpn),
+    })
+}
+
+fn status(status: Option<&ClientVpnConnectionStatus>) -> Option<Status> {
+    Some(Status::from_code(status?.code()?.as_str()))
+}
+
+fn ended(answer: &TerminateClientVpnConnectionsOutput) -> Vec<Ended> {
+    let rows = answer.connection_statuses().iter().filter_map(|row| {
+        Some(Ended {
+            id: ConnectionId::new(row.connection_id()?),
+            previous: status(row.previous_status()),
+            current: status(row.current_status()),
+            message: row.current_status().and_then(|status| status.message()).map(str::to_owned),
+        })
+    });
+    rows.collect()
+}
+
+fn vpn_error<E, R>(error: &SdkError<E, R>) -> VpnError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug,
+    SdkError<E, R>: RequestId,
+{
+    let code = error.code().map(str::to_owned);
+    VpnError {
+        kind: kind(code.as_deref(), matches!(error, SdkError::ServiceError(_))),
+        message: match error.message() {
+            Some(message) => message.to_owned(),
+            None => DisplayErrorContext(error).to_string(),
+        },
+        request_id: error.request_id().map(str::to_owned),
+        code,
+    }
+}
+
+fn kind(code: Option<&str>, answered: bool) -> VpnErrorKind {
+    match code {
+        Some("InvalidClientVpnEndpointId.NotFound") => VpnErrorKind::NoEndpoint,
+        Some("InvalidClientVpnActiveAssociationNotFound") => VpnErrorKind::NoAssociation,
+        Some("InvalidClientVpnConnection.IdNotFound" | "InvalidClientVpnConnection.UserNotFound") => {
+            VpnErrorKind::NoConnection
+        }
+        Some("ClientVpnTerminateConnectionsLimitExceeded") => VpnErrorKind::TooManyConnections,
+        Some("UnauthorizedOperation" | "AuthFailure" | "OptInRequired" | "Blocked") => VpnErrorKind::Denied,
+        Some("RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException") => {
+            VpnErrorKind::Throttled
+        }
+        Some("InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable" | "Unavailable") => {
+            VpnErrorKind::Unavailable
+        }
+        None => VpnErrorKind::Unavailable,
+        Some(_) if !answered => VpnErrorKind::Unavailable,
+        Some(_) => VpnErrorKind::Other,
+    }
+}

@@ -1,0 +1,77 @@
+//! Metrics in CloudWatch's embedded format: lines on standard output that CloudWatch Logs turns into metrics
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+//!
+//! No call, no agent, nothing to fail: that is why this is not a library's.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+
+use revocation::receipt::{Outcome, Receipt};
+use revocation::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+const NAMESPACE: &str = "VpnRevoker";
+
+/// Where metric lines go.
+#[derive(Clone)]
+pub struct Metrics(Arc<dyn Fn(&Value) + Send + Sync>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// To standard output.
+    #[must_use]
+    pub fn to_stdout() -> Self {
+        // A metric that can't be written is no reason to fail anything.
+        Self(Arc::new(|line| drop(writeln!(std::io::stdout().lock(), "{line}"))))
+    }
+
+    /// To a function, for tests and for the example.
+    #[must_use]
+    pub fn to(sink: impl Fn(&Value) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// What came of a signal: `Signals` by outcome, `ConnectionsTerminated`, `SecondsToVerified`.
+    pub(crate) fn settled(&self, receipt: &Receipt, now: Timestamp) {
+        let outcome = [("Outcome", receipt.outcome.word())];
+        self.count(now, &outcome, "Signals", "Count", 1);
+        let terminated = receipt.terminated();
+        if terminated > 0 {
+            self.count(now, &[], "ConnectionsTerminated", "Count", terminated);
+        }
+        let since = receipt.timings.occurred_at.or(receipt.timings.received_at);
+        if let (Some(since), Some(verified), Outcome::Completed) = (since, receipt.timings.verified_at, receipt.outcome)
+        {
+            self.count(now, &[], "SecondsToVerified", "Seconds", verified.since(since).as_secs_f64());
+        }
+        if receipt.outcome.is_retryable() {
+            self.failed(receipt.outcome.word(), now);
+        }
+    }
+
+    /// A failure, by its kind.
+    pub(crate) fn failed(&self, kind: &str, now: Timestamp) {
+        self.count(now, &[("Kind", kind)], "Failures", "Count", 1);
+    }
+
+    fn count(&self, now: Timestamp, dimensions: &[(&str, &str)], name: &str, unit: &str, value: impl Into<Value>) {
+        let keys: Vec<&str> = dimensions.iter().map(|(key, _)| *key).collect();
+        let about = json!({
+            "Timestamp": now.as_millis(),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [keys],
+                "Metrics": [{ "Name": name, "Unit": unit }],
+            }],
+        });
+        let mut line = Map::from_iter([("_aws".to_owned(), about), (name.to_owned(), value.into())]);
+        line.extend(dimensions.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
+        (self.0)(&Value::Object(line));
+    }
+}

@@ -1,0 +1,293 @@
+//! The configuration, from environment variables. Everything that is wrong with it is said at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use revocation::connection::EndpointId;
+use revocation::policy::{Mode, Policy, Protected};
+
+const PREFIX: &str = "VPN_REVOKER_";
+
+/// Read by this program.
+const KNOWN: [&str; 9] = [
+    "LOCKS_TABLE",
+    "AUDIT_TABLE",
+    "MODE",
+    "ENDPOINTS",
+    "PROTECTED",
+    "MAX_CONNECTIONS",
+    "SETTLE_SECONDS",
+    "VERIFY_SECONDS",
+    "EVENT_COMMANDS",
+];
+
+/// Read by the connect handler; passed over here, so that both functions may share an environment.
+const OTHERS: [&str; 2] = ["ON_ERROR", "DENY_MESSAGE"];
+
+/// Words that `EVENT_COMMANDS` takes.
+const COMMANDS: [&str; 5] = ["revoke", "disconnect", "restore", "sweep", "close_breaker"];
+
+/// The configuration of the `revoker` function.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The locks table's name or ARN.
+    pub locks_table: String,
+    /// The audit table's name or ARN.
+    pub audit_table: String,
+    /// The Region of the function and its endpoints.
+    pub region: String,
+    /// What may be done.
+    pub policy: Policy,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError(Vec<String>);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mistakes = if self.0.len() == 1 { "mistake" } else { "mistakes" };
+        write!(f, "the configuration has {} {mistakes}: {}", self.0.len(), self.0.join("; "))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// One error that lists everything wrong or missing.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        // Not `vars()`: that panics on a variable of somebody else's that is no Unicode.
+        let ours =
+            std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        Self::read(
+            ours.filter(|(key, _)| key.starts_with(PREFIX) || key == "AWS_REGION" || key == "AWS_DEFAULT_REGION"),
+        )
+    }
+
+    /// Reads variables by name. A value that begins with `@` is the path of a file that holds it.
+    ///
+    /// # Errors
+    /// One error that lists everything wrong or missing.
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+        let mut reader = Reader { variables: variables.into_iter().collect(), wrong: Vec::new() };
+        reader.check_names();
+        let settings = Self {
+            locks_table: reader.required("LOCKS_TABLE"),
+            audit_table: reader.required("AUDIT_TABLE"),
+            region: reader.region(),
+            policy: Policy {
+                mode: reader.mode(),
+                protected: reader.protected(),
+                endpoints: reader.endpoints(),
+                max_connections: reader.number("MAX_CONNECTIONS", 25, 1..=100_000) as usize,
+                settle: Duration::from_secs(reader.number("SETTLE_SECONDS", 10, 0..=600)),
+                verify: Duration::from_secs(reader.number("VERIFY_SECONDS", 60, 0..=840)),
+                event_commands: reader.event_commands(),
+            },
+        };
+        reader.check_tables(&settings);
+        if reader.wrong.is_empty() { Ok(settings) } else { Err(SettingsError(reader.wrong)) }
+    }
+
+    /// The Region of the tables: an ARN names its own.
+    pub(crate) fn table_region(&self) -> &str {
+        arn_region(&self.locks_table).unwrap_or(&self.region)
+    }
+}
+
+/// The Region in a table's ARN, `arn:aws:dynamodb:eu-west-1:111122223333:table/name`.
+fn arn_region(table: &str) -> Option<&str> {
+    table.starts_with("arn:").then(|| table.split(':').nth(3)).flatten().filter(|region| !region.is_empty())
+}
+
+struct Reader {
+    variables: BTreeMap<String, String>,
+    wrong: Vec<String>,
+}
+
+impl Reader {
+    fn wrong(&mut self, name: &str, problem: impl fmt::Display) {
+        self.wrong.push(format!("{PREFIX}{name} {problem}"));
+    }
+
+    /// A misspelt name would silently leave its default in force, which may cut off whom it was to protect.
+    fn check_names(&mut self) {
+        let names = self.variables.keys().filter_map(|key| key.strip_prefix(PREFIX));
+        let unknown: Vec<String> =
+            names.filter(|name| !KNOWN.contains(name) && !OTHERS.contains(name)).map(str::to_owned).collect();
+        for name in unknown {
+            self.wrong(&name, "is not known to this version; correct its name or remove it");
+        }
+    }
+
+    fn value(&mut self, name: &str) -> Option<String> {
+        let value = self.variables.get(&format!("{PREFIX}{name}"))?.trim().to_owned();
+        match value.strip_prefix('@') {
+            None => Some(value).filter(|value| !value.is_empty()),
+            Some(path) => match std::fs::read_to_string(path) {
+                Ok(content) => Some(content.trim().to_owned()).filter(|value| !value.is_empty()),
+                Err(error) => {
+                    self.wrong(name, format!("names the file {path}, which can't be read: {error}"));
+                    None
+                }
+            },
+        }
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        let mistakes = self.wrong.len();
+        let value = self.value(name).unwrap_or_default();
+        if value.is_empty() && self.wrong.len() == mistakes {
+            self.wrong(name, "is missing; give the table's name or ARN");
+        }
+        // It stands between quotes in PartiQL statements.
+        if !value.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/".contains(c)) {
+            self.wrong(name, "is neither a table's name nor its ARN");
+        }
+        value
+    }
+
+    fn region(&mut self) -> String {
+        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|key| self.variables.get(*key)).cloned();
+        let region = region.filter(|region| !region.trim().is_empty());
+        if region.is_none() {
+            self.wrong.push("AWS_REGION is missing; Lambda sets it, elsewhere set it yourself".to_owned());
+        }
+        region.unwrap_or_default()
+    }
+
+    fn mode(&mut self) -> Mode {
+        match self.value("MODE").as_deref() {
+            None | Some("enforce") => Mode::Enforce,
+            Some("shadow") => Mode::Shadow,
+            Some(other) => {
+                self.wrong("MODE", format!("is `{other}`; give `enforce` or `shadow`"));
+                Mode::Shadow
+            }
+        }
+    }
+
+    fn protected(&mut self) -> Protected {
+        let list = self.value("PROTECTED").unwrap_or_default();
+        Protected::parse(&list).unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                self.wrong("PROTECTED", format!("has a mistake: {mistake}"));
+            }
+            Protected::default()
+        })
+    }
+
+    fn list(&mut self, name: &str) -> Option<Vec<String>> {
+        let value = self.value(name)?;
+        Some(value.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+    }
+
+    fn endpoints(&mut self) -> Vec<EndpointId> {
+        let ids = self.list("ENDPOINTS").unwrap_or_default();
+        for id in ids.iter().filter(|id| !id.starts_with("cvpn-endpoint-")) {
+            self.wrong("ENDPOINTS", format!("has `{id}`; endpoint ids look like cvpn-endpoint-…"));
+        }
+        ids.iter().map(|id| EndpointId::new(id)).collect()
+    }
+
+    fn number(&mut self, name: &str, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {
+        let Some(text) = self.value(name) else { return default };
+        match text.parse::<u64>() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                self.wrong(name, format!("is `{text}`; give a whole number from {} to {}", range.start(), range.end()));
+                default
+            }
+        }
+    }
+
+    fn event_commands(&mut self) -> Vec<String> {
+        let Some(words) = self.list("EVENT_COMMANDS") else { return Policy::default().event_commands };
+        for word in words.iter().filter(|word| !COMMANDS.contains(&word.as_str())) {
+            self.wrong("EVENT_COMMANDS", format!("has `{word}`; commands are {}", COMMANDS.join(", ")));
+        }
+        words
+    }
+
+    fn check_tables(&mut self, settings: &Settings) {
+        let own = settings.region.as_str();
+        let [locks, audit] =
+            [&settings.locks_table, &settings.audit_table].map(|table| arn_region(table).unwrap_or(own).to_owned());
+        if locks != audit {
+            self.wrong("AUDIT_TABLE", format!("is in {audit} and the locks table in {locks}; one transaction writes both, so they must share a Region"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(extra: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let base =
+            [("VPN_REVOKER_LOCKS_TABLE", "locks"), ("VPN_REVOKER_AUDIT_TABLE", "audit"), ("AWS_REGION", "eu-west-1")];
+        Settings::read(base.iter().chain(extra).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.policy.mode, Mode::Enforce);
+        assert_eq!(settings.policy.max_connections, 25);
+        assert_eq!((settings.policy.settle.as_secs(), settings.policy.verify.as_secs()), (10, 60));
+        assert_eq!(settings.policy.event_commands, ["revoke", "disconnect"]);
+        assert!(settings.policy.endpoints.is_empty());
+    }
+
+    #[test]
+    fn every_mistake_is_said_at_once() {
+        let mistakes = [
+            ("VPN_REVOKER_AUDIT_TABLE", ""),
+            ("VPN_REVOKER_LOCKS_TABLE", "locks\" WHERE"),
+            ("AWS_REGION", " "),
+            ("VPN_REVOKER_MODE", "audit"),
+            ("VPN_REVOKER_PROTECTED", "ceo,*"),
+            ("VPN_REVOKER_ENDPOINTS", "vpn-1"),
+            ("VPN_REVOKER_MAX_CONNECTIONS", "many"),
+            ("VPN_REVOKER_SETTLE_SECONDS", "-1"),
+            ("VPN_REVOKER_VERIFY_SECONDS", "86400"),
+            ("VPN_REVOKER_EVENT_COMMANDS", "revoke,explode"),
+            ("VPN_REVOKER_PROTECTD", "alice"),
+        ];
+        let error = read(&mistakes).unwrap_err();
+        for (name, _) in mistakes {
+            assert!(error.to_string().contains(name), "{name} is not in: {error}");
+        }
+        assert_eq!(error.0.len(), mistakes.len(), "{error}");
+    }
+
+    #[test]
+    fn a_value_may_stand_in_a_file() {
+        let path = std::env::temp_dir().join(format!("vpn-revoker-settings-{}", std::process::id()));
+        std::fs::write(&path, "ceo@example.com, svc-*\n").unwrap();
+        let settings = read(&[("VPN_REVOKER_PROTECTED", &format!("@{}", path.display()))]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(settings.policy.protected.covers(&revocation::name::Name::new("svc-backup").unwrap()));
+        let error = read(&[("VPN_REVOKER_AUDIT_TABLE", "@/does/not/exist")]).unwrap_err();
+        assert_eq!(error.0.len(), 1);
+        assert!(error.to_string().contains("/does/not/exist"));
+    }
+
+    #[test]
+    fn the_connect_handlers_variables_are_none_of_our_business() {
+        assert!(read(&[("VPN_REVOKER_ON_ERROR", "allow"), ("VPN_REVOKER_DENY_MESSAGE", "no")]).is_ok());
+    }
+
+    #[test]
+    fn tables_may_be_arns_and_must_share_a_region() {
+        let arn = |region: &str, name: &str| format!("arn:aws:dynamodb:{region}:111122223333:table/{name}");
+        let (locks, audit) = (arn("us-east-1", "locks"), arn("us-east-1", "audit"));
+        let settings = read(&[("VPN_REVOKER_LOCKS_TABLE", &locks), ("VPN_REVOKER_AUDIT_TABLE", &audit)]).unwrap();
+        assert_eq!(settings.table_region(), "us-east-1");
+        assert!(read(&[("VPN_REVOKER_LOCKS_TABLE", &locks)]).is_err());
+    }
+}

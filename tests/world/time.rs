@@ -1,0 +1,51 @@
+//! Time that passes without taking any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_ec2::config::{AsyncSleep, Sleep};
+use revocation::memory::ManualClock;
+use revocation::ports::Clock;
+use tokio::sync::Notify;
+
+/// The world's clock as the emulator sees it.
+pub struct EmulatorTime(pub Arc<ManualClock>);
+
+impl client_vpn_emulator::Clock for EmulatorTime {
+    fn now_millis(&self) -> i64 {
+        self.0.now().as_millis()
+    }
+}
+
+/// Pauses of the SDK are over at once and move the world's clock. Its timeouts, which it asks for by the same call and
+/// which are longer than any pause, come about only when a test says so.
+#[derive(Debug, Clone)]
+pub struct VirtualSleep {
+    clock: Arc<ManualClock>,
+    timeouts: Arc<Notify>,
+}
+
+/// The longest pause between attempts; every timeout is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl VirtualSleep {
+    pub fn new(clock: &Arc<ManualClock>) -> Self {
+        Self { clock: Arc::clone(clock), timeouts: Arc::default() }
+    }
+
+    /// Lets every timeout pass that is being waited for.
+    pub fn time_out(&self) {
+        self.timeouts.notify_waiters();
+    }
+}
+
+impl AsyncSleep for VirtualSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        if duration <= LONGEST_PAUSE {
+            let clock = Arc::clone(&self.clock);
+            return Sleep::new(async move { clock.sleep(duration).await });
+        }
+        let timeouts = Arc::clone(&self.timeouts);
+        Sleep::new(async move { timeouts.notified().await })
+    }
+}
