@@ -71,12 +71,7 @@ impl App {
     ///
     /// # Errors
     /// Where the built-in intake rules have a mistake.
-    pub fn new(
-        settings: Settings,
-        config: &SdkConfig,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> Result<Self, Failure> {
+    pub fn new(settings: Settings, clients: Clients, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, Failure> {
         let intake = Intake::built_in().map_err(|error| Failure::new("InvalidRules", error.to_string()))?;
         Ok(Self { settings: Arc::new(settings), intake: Arc::new(intake), clients, clock, metrics })
     }

@@ -1,6 +1,6 @@
 //! What Lambda delivers: an SQS batch, SNS records, or one payload.
 
-use aws_lambda_events::event::{sns::SnsRecord, sqs::SqsMessage};
+use aws_lambda_events::event::sqs::SqsMessage;
 use revocation::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -77,9 +77,23 @@ fn sqs(record: &RawValue, probe: Option<&RecordProbe>) -> Message {
     }
 }
 
+/// As much of an SNS record as is needed: a record must not be lost over a field that nobody reads.
+#[derive(Deserialize)]
+struct SnsRecord {
+    #[serde(rename = "Sns")]
+    sns: SnsMessage,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SnsMessage {
+    message_id: Option<String>,
+    message: Option<String>,
+}
+
 fn sns(record: &RawValue) -> Message {
     match serde_json::from_str::<SnsRecord>(record.get()) {
-        Ok(record) => Message { id: Some(record.sns.message_id), body: Some(record.sns.message), sent_at: None },
+        Ok(SnsRecord { sns }) => Message { id: sns.message_id, body: sns.message, sent_at: None },
         Err(_) => Message { id: None, body: None, sent_at: None },
     }
 }

@@ -45,13 +45,36 @@ fn number(digits: &str) -> Option<Number> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
-    fn what_goes_in_comes_out() {
-        let entry = json!({
-            "subject": "renée@example.com", "seq": 7, "n": -3, "detail": {"names": ["a", "b"], "none": null, "yes": true, "empty": {}, "list": []},
-        });
-        assert_eq!(from_attribute(&to_attribute(&entry)), Some(entry));
+    fn sets_and_bytes_are_nothing_that_an_entry_holds() {
+        assert_eq!(from_attribute(&AttributeValue::Ss(vec!["a".to_owned()])), None);
+        assert_eq!(from_attribute(&AttributeValue::N("a lot".to_owned())), None);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(|fields| json!(fields)),
+            ]
+        })
+    }
+
+    proptest! {
+        /// An entry's hash is taken over JSON and checked over what the table gives back.
+        #[test]
+        fn what_goes_into_the_table_comes_out_of_it(value in any_json()) {
+            prop_assert_eq!(from_attribute(&to_attribute(&value)), Some(value));
+        }
     }
 }

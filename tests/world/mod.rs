@@ -11,7 +11,9 @@ pub mod time;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_ec2::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use client_vpn_emulator::{Authentication, Emulator, EmulatorBuilder, NewConnection, NewEndpoint};
 use revocation::memory::ManualClock;
 use revocation::ports::Clock;
@@ -54,9 +56,11 @@ impl World {
             .clock(Arc::new(EmulatorTime(Arc::clone(&clock))))
             .terminate_delay(Duration::from_secs(2));
         let emulator = adjust(emulator).start().await.unwrap();
-        for (id, authentication) in
-            [(ENDPOINTS[0], Authentication::Certificate), (ENDPOINTS[1], Authentication::Directory), (ENDPOINTS[2], Authentication::Federated)]
-        {
+        for (id, authentication) in [
+            (ENDPOINTS[0], Authentication::Certificate),
+            (ENDPOINTS[1], Authentication::DirectoryService),
+            (ENDPOINTS[2], Authentication::Federated),
+        ] {
             emulator.add_endpoint(NewEndpoint::new(id).authentication(&[authentication]));
         }
         let tables = Tables::start().await;

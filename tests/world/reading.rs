@@ -31,7 +31,8 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
-            let fields: Vec<String> = sorted.iter().map(|(key, value)| format!("{}:{}", json!(key), canonical(value))).collect();
+            let fields: Vec<String> =
+                sorted.iter().map(|(key, value)| format!("{}:{}", json!(key), canonical(value))).collect();
             format!("{{{}}}", fields.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
@@ -58,7 +59,8 @@ impl World {
                 assert_eq!(entry["prev_hash"], json!(before), "{chain} is not linked at {number}");
                 let mut hashed = entry.clone();
                 hashed.as_object_mut().unwrap().remove("hash");
-                let hash: String = Sha256::digest(canonical(&hashed)).iter().map(|byte| format!("{byte:02x}")).collect();
+                let hash: String =
+                    Sha256::digest(canonical(&hashed)).iter().map(|byte| format!("{byte:02x}")).collect();
                 assert_eq!(entry["hash"], json!(hash), "{chain} was changed at {number}");
                 before = hash;
                 assert_eq!(entry["day"].as_str().unwrap(), &entry["at"].as_str().unwrap()[..10]);
@@ -71,7 +73,11 @@ impl World {
                 }
             }
             let head = &own[&format!("#head/{chain}")];
-            assert_eq!((&head["seq"], &head["hash"]), (&json!(entries.len()), &json!(before)), "the head of {chain} disagrees");
+            assert_eq!(
+                (&head["seq"], &head["hash"]),
+                (&json!(entries.len()), &json!(before)),
+                "the head of {chain} disagrees"
+            );
         }
         chains
     }

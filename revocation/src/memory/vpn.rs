@@ -18,6 +18,8 @@ struct Session {
     listed_from: Timestamp,
     over_at: Option<Timestamp>,
     returns: Option<Duration>,
+    /// Until then listings show it as it was.
+    shown_active_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +84,17 @@ impl MemoryVpn {
             listed_from: now.plus(lag),
             over_at: None,
             returns,
+            shown_active_until: None,
         });
         id
+    }
+
+    /// Lets listings show this connection as active for a while, whatever becomes of it.
+    pub fn lag(&self, id: &ConnectionId, lag: Duration) {
+        let until = self.clock.now().plus(lag);
+        for session in lock(&self.world).sessions.iter_mut().filter(|session| session.connection.id == *id) {
+            session.shown_active_until = Some(until);
+        }
     }
 
     /// Makes every attempt to end this connection fail.
@@ -168,7 +179,10 @@ impl ClientVpn for MemoryVpn {
         let world = lock(&self.world);
         let rows: Vec<Connection> = (world.sessions.iter())
             .filter(|session| session.endpoint == *endpoint && session.listed_from <= now)
-            .map(|session| session.connection.clone())
+            .map(|session| match session.shown_active_until {
+                Some(until) if now < until => Connection { status: Status::Active, ..session.connection.clone() },
+                _ => session.connection.clone(),
+            })
             .filter(|connection| only.is_empty() || only.contains(&connection.id))
             .collect();
         let from: usize = after.and_then(|token| token.0.parse().ok()).unwrap_or(0);
@@ -183,7 +197,8 @@ impl ClientVpn for MemoryVpn {
         };
         let mishap = Self::failure(self.calls.make(call).await)?;
         self.turn();
-        let over_at = self.clock.now().plus(self.ends_after);
+        let now = self.clock.now();
+        let over_at = now.plus(self.ends_after);
         let mut world = lock(&self.world);
         let stuck = world.stuck.clone();
         let meant = |session: &Session| match which {
@@ -200,6 +215,9 @@ impl ClientVpn for MemoryVpn {
             } else if previous.is_alive() {
                 session.connection.status = Status::Terminating;
                 session.over_at.get_or_insert(over_at);
+                if over_at <= now {
+                    session.connection.status = Status::Terminated;
+                }
             }
             ended.push(Ended {
                 id: session.connection.id.clone(),

@@ -345,8 +345,7 @@ impl Revoker {
         let patience = self.policy.verify.max(self.policy.settle);
         let give_up = self.clock.now().plus(patience).min(run.stop_at);
         let mut scope = scope.get_or_init(|| self.scope()).await.clone();
-        let mut pauses = Pauses::new();
-        loop {
+        for round in 0.. {
             let pass = self.pass(pursuits, &scope).await;
             *endpoints = pass.endpoints.clone();
             for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
@@ -359,7 +358,7 @@ impl Revoker {
             if self.clock.now() >= give_up {
                 break;
             }
-            self.wait(pursuits, &pass, &mut pauses, give_up).await;
+            self.wait(pursuits, &pass, Pauses::of_round(round), give_up).await;
             scope = self.scope().await;
         }
         for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
@@ -387,9 +386,11 @@ impl Revoker {
     }
 
     /// Waits until what is ending has ended, and until the next listing can prove something.
-    async fn wait(&self, pursuits: &mut [Pursuit], pass: &super::pass::Pass, pauses: &mut Pauses, give_up: Timestamp) {
-        pauses.start_over();
-        let mut unfinished = pass.trouble.is_some() || pursuits.iter().any(|p| p.is_open() && p.left() > 0);
+    ///
+    /// Never without a pause where the listing showed anything alive, whatever was said of it since: a listing may lag
+    /// behind the truth, and asking again at once would only ask the same.
+    async fn wait(&self, pursuits: &mut [Pursuit], pass: &super::pass::Pass, mut pauses: Pauses, give_up: Timestamp) {
+        let mut unfinished = pass.trouble.is_some() || pursuits.iter().any(|p| p.is_open() && p.alive_in_listing > 0);
         while unfinished && self.clock.now() < give_up {
             self.clock.sleep(pauses.next().min(give_up.since(self.clock.now()))).await;
             self.poll(pursuits).await;
@@ -475,13 +476,9 @@ async fn all_pages(
 struct Pauses(Duration);
 
 impl Pauses {
-    fn new() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    /// Rounds that go wrong one after another don't begin with short pauses again, but with longer ones.
-    fn start_over(&mut self) {
-        self.0 = (self.0 / 2).max(FIRST_PAUSE);
+    /// Each round begins with a longer pause than the one before it.
+    fn of_round(round: u32) -> Self {
+        Self(FIRST_PAUSE.saturating_mul(1 << round.min(8)).min(LONGEST_PAUSE))
     }
 
     fn next(&mut self) -> Duration {

@@ -81,6 +81,18 @@ async fn completed_needs_a_listing_begun_after_the_settle_time() {
 }
 
 #[tokio::test]
+async fn a_listing_that_lags_behind_is_asked_with_pauses_and_not_without_end() {
+    let mut world = World::new();
+    world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::ZERO);
+    world.endpoints = vec![world.vpn.endpoint("cvpn-endpoint-a")];
+    let alice = world.user("alice");
+    world.vpn.lag(&alice, Duration::from_secs(30));
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    assert!(world.calls.count("vpn.list") < 15, "{}", world.calls.count("vpn.list"));
+}
+
+#[tokio::test]
 async fn more_than_five_connections_are_an_ordinary_case() {
     let world = World::new();
     for _ in 0..7 {

