@@ -11,6 +11,13 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Kept free before the answer for recording what is left; less where the whole invoke is short.
 const RECORDING: Duration = Duration::from_secs(3);
 
+/// Before this nothing is an instant at which an invoke of ours ends: Lambda is of 2014.
+const NO_INSTANT: Timestamp = Timestamp::from_millis(1_388_534_400_000); // 2014-01-01
+
+/// The longest that Lambda lets a function run
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>).
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
 /// When to stop working, and when to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline {
@@ -20,7 +27,13 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// Divides what is left between `now` and the instant at which Lambda cuts the function off.
+    ///
+    /// `cargo lambda watch` gives how many milliseconds the invoke may take where Lambda gives that instant.
     pub(crate) fn new(now: Timestamp, cut_off_at: Timestamp) -> Self {
+        let cut_off_at = match cut_off_at < NO_INSTANT {
+            true => now.plus(cut_off_at.since(Timestamp::from_millis(0)).min(LONGEST)),
+            false => cut_off_at,
+        };
         let answer_by = cut_off_at.minus(MARGIN);
         let recording = RECORDING.min(answer_by.since(now) / 4);
         Self { stop_at: answer_by.minus(recording), answer_by }
@@ -51,6 +64,12 @@ mod tests {
     fn a_short_invoke_still_works_and_still_records() {
         let deadline = Deadline::new(at(0), at(9_000));
         assert_eq!((deadline.stop_at, deadline.answer_by), (at(3_000), at(4_000)));
+    }
+
+    #[test]
+    fn a_length_in_the_place_of_an_instant_counts_from_now() {
+        let deadline = Deadline::new(at(0), Timestamp::from_millis(600_000));
+        assert_eq!(deadline.answer_by, at(595_000));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Before this a producer's clock is not believed: no identity provider's event about Client VPN (2018) is older.
 const PLAUSIBLE_FROM: Timestamp = Timestamp(1_420_070_400_000); // 2015-01-01
 
+/// The first instant with a four-digit year.
+const EARLIEST: i64 = -62_167_219_200_000;
+
 /// The last instant with a four-digit year, so that every text form has the same width and sorts as time does.
 const LATEST: i64 = 253_402_300_799_999;
 
@@ -20,8 +23,13 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// From milliseconds since 1970-01-01T00:00:00Z, held between the years 0 and 9999.
     #[must_use]
-    pub fn from_millis(millis: i64) -> Self {
-        Self(millis.clamp(-62_167_219_200_000, LATEST))
+    pub const fn from_millis(millis: i64) -> Self {
+        // `clamp` is not const.
+        match millis {
+            ..EARLIEST => Self(EARLIEST),
+            EARLIEST..=LATEST => Self(millis),
+            _ => Self(LATEST),
+        }
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
