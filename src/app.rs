@@ -99,8 +99,12 @@ impl App {
                 let ids: Vec<Option<String>> = messages.iter().map(|message| message.id.clone()).collect();
                 let handled = self.handle(messages, Via::Event, call).await;
                 let failed = ids.into_iter().zip(&handled).filter(|(_, handled)| handled.is_worth_a_retry());
-                let failures: Vec<Value> =
-                    failed.filter_map(|(id, _)| Some(json!({ "itemIdentifier": id? }))).collect();
+                let failed: Vec<_> = failed.map(|(id, _)| id).collect();
+                if failed.contains(&None) {
+                    // It can't be named in the answer, so the whole batch has to come again.
+                    return Err(Failure::new("Interrupted", "a message without an id is to be tried again"));
+                }
+                let failures: Vec<Value> = failed.iter().map(|id| json!({ "itemIdentifier": id })).collect();
                 Ok(json!({ "batchItemFailures": failures }))
             }
             Envelope::Sns(messages) => {
@@ -223,6 +227,7 @@ impl App {
                     let error_type = rejected.error_type();
                     tracing::warn!(error_type, message_id, signal_id = message_id, reason = %rejected, "message put aside");
                     self.metrics.failed(error_type, now);
+                    handled.broke = matches!(rejected, Rejected::Fault(_));
                     handled.rejected = Some(rejected);
                 }
             }

@@ -4,8 +4,10 @@ mod audit;
 mod convert;
 mod locks;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use revocation::ports::StoreError;
+
+use crate::failure;
 
 pub use audit::DynamoAudit;
 pub use locks::DynamoLocks;
@@ -21,7 +23,7 @@ where
     let why = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        _ => DisplayErrorContext(error).to_string(),
+        _ => failure::chain(error),
     };
     StoreError::away(&format!("table {table}"), &why)
 }

@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::RequestId;
 use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpnConnectionsOutput;
 use aws_sdk_ec2::operation::terminate_client_vpn_connections::builders::TerminateClientVpnConnectionsFluentBuilder;
@@ -13,6 +13,8 @@ use aws_sdk_ec2::types::{ClientVpnConnection, ClientVpnConnectionStatus, ClientV
 use revocation::connection::{Connection, ConnectionId, EndpointId, Status, Target};
 use revocation::ports::{ClientVpn, Ended, Page, PageToken, VpnError, VpnErrorKind, Which};
 use revocation::time::Timestamp;
+
+use crate::failure;
 
 /// The largest page EC2 gives
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeClientVpnConnections.html>).
@@ -90,7 +92,7 @@ impl ClientVpn for Ec2ClientVpn {
             .await
             .map_err(|error| vpn_error(&error))?;
         Ok(Page {
-            connections: page.connections().iter().filter_map(connection).collect(),
+            connections: page.connections().iter().map(connection).collect::<Option<_>>().ok_or_else(nameless)?,
             next: page.next_token().filter(|token| !token.is_empty()).map(|token| PageToken(token.to_owned())),
         })
     }
@@ -120,7 +122,13 @@ impl ClientVpn for Ec2ClientVpn {
     }
 }
 
-/// A row; without an id there is nothing that could be done about it.
+/// A row that may be anybody's connection and can't be ended: a listing with one proves nothing.
+fn nameless() -> VpnError {
+    let message = "a connection was listed without an id; look at the endpoint yourself".to_owned();
+    VpnError { kind: VpnErrorKind::Other, code: None, message, request_id: None }
+}
+
+/// A row, if it has an id.
 fn connection(row: &ClientVpnConnection) -> Option<Connection> {
     Some(Connection {
         id: ConnectionId::new(row.connection_id()?),
@@ -159,7 +167,7 @@ where
         kind: kind(code.as_deref(), matches!(error, SdkError::ServiceError(_))),
         message: match error.message() {
             Some(message) => message.to_owned(),
-            None => DisplayErrorContext(error).to_string(),
+            None => failure::chain(error),
         },
         request_id: error.request_id().map(str::to_owned),
         code,

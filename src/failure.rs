@@ -32,3 +32,50 @@ impl From<Failure> for Diagnostic {
         Self { error_type: failure.error_type.to_owned(), error_message: failure.message }
     }
 }
+
+/// The longest text that is taken from an error of the SDK.
+const LONGEST: usize = 300;
+
+/// What an error and its causes say for people.
+///
+/// Not their debug form, which holds the whole answer: names and addresses of everybody on a page have no place in a
+/// log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Layer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|inner| inner as _)
+        }
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let error =
+            Layer("dispatch failure", Some(Box::new(Layer("io error", Some(Box::new(Layer("io error", None)))))));
+        assert_eq!(chain(&error), "dispatch failure: io error");
+    }
+}

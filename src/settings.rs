@@ -25,6 +25,9 @@ const KNOWN: [&str; 9] = [
 /// Read by the connect handler; passed over here, so that both functions may share an environment.
 const OTHERS: [&str; 2] = ["ON_ERROR", "DENY_MESSAGE"];
 
+/// Stands for a value that is no Unicode; no value that is right holds it.
+const NOT_UNICODE: &str = "\u{fffd}";
+
 /// Words that `EVENT_COMMANDS` takes.
 const COMMANDS: [&str; 5] = ["revoke", "disconnect", "restore", "sweep", "close_breaker"];
 
@@ -60,12 +63,13 @@ impl Settings {
     /// # Errors
     /// One error that lists everything wrong or missing.
     pub fn from_env() -> Result<Self, SettingsError> {
-        // Not `vars()`: that panics on a variable of somebody else's that is no Unicode.
-        let ours =
-            std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        Self::read(
-            ours.filter(|(key, _)| key.starts_with(PREFIX) || key == "AWS_REGION" || key == "AWS_DEFAULT_REGION"),
-        )
+        let ours = std::env::vars_os().filter_map(|(key, value)| {
+            let key = key.into_string().ok()?;
+            let wanted = key.starts_with(PREFIX) || key == "AWS_REGION" || key == "AWS_DEFAULT_REGION";
+            // What is no Unicode stays recognisable as wrong.
+            wanted.then(|| (key, value.into_string().unwrap_or_else(|_| NOT_UNICODE.to_owned())))
+        });
+        Self::read(ours)
     }
 
     /// Reads variables by name. A value that begins with `@` is the path of a file that holds it.
@@ -126,10 +130,18 @@ impl Reader {
 
     fn value(&mut self, name: &str) -> Option<String> {
         let value = self.variables.get(&format!("{PREFIX}{name}"))?.trim().to_owned();
+        if value == NOT_UNICODE {
+            self.wrong(name, "is no Unicode text");
+            return None;
+        }
         match value.strip_prefix('@') {
             None => Some(value).filter(|value| !value.is_empty()),
             Some(path) => match std::fs::read_to_string(path) {
-                Ok(content) => Some(content.trim().to_owned()).filter(|value| !value.is_empty()),
+                Ok(content) if content.trim().is_empty() => {
+                    self.wrong(name, format!("names the file {path}, which is empty"));
+                    None
+                }
+                Ok(content) => Some(content.trim().to_owned()),
                 Err(error) => {
                     self.wrong(name, format!("names the file {path}, which can't be read: {error}"));
                     None
@@ -172,7 +184,7 @@ impl Reader {
     }
 
     fn protected(&mut self) -> Protected {
-        let list = self.value("PROTECTED").unwrap_or_default();
+        let list = self.list("PROTECTED").unwrap_or_default().join(",");
         Protected::parse(&list).unwrap_or_else(|mistakes| {
             for mistake in mistakes {
                 self.wrong("PROTECTED", format!("has a mistake: {mistake}"));
@@ -183,7 +195,13 @@ impl Reader {
 
     fn list(&mut self, name: &str) -> Option<Vec<String>> {
         let value = self.value(name)?;
-        Some(value.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+        let items: Vec<String> =
+            value.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
+        if items.is_empty() {
+            // A list that was meant to narrow something must not end up as no list.
+            self.wrong(name, format!("is `{value}`, which lists nothing; fill it or remove it"));
+        }
+        Some(items)
     }
 
     fn endpoints(&mut self) -> Vec<EndpointId> {
@@ -217,6 +235,9 @@ impl Reader {
         let own = settings.region.as_str();
         let [locks, audit] =
             [&settings.locks_table, &settings.audit_table].map(|table| arn_region(table).unwrap_or(own).to_owned());
+        if settings.locks_table == settings.audit_table && !settings.locks_table.is_empty() {
+            self.wrong("AUDIT_TABLE", "is the locks table; the two have different keys");
+        }
         if locks != audit {
             self.wrong("AUDIT_TABLE", format!("is in {audit} and the locks table in {locks}; one transaction writes both, so they must share a Region"));
         }
@@ -275,6 +296,16 @@ mod tests {
         let error = read(&[("VPN_REVOKER_AUDIT_TABLE", "@/does/not/exist")]).unwrap_err();
         assert_eq!(error.0.len(), 1);
         assert!(error.to_string().contains("/does/not/exist"));
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_no_list() {
+        for name in ["VPN_REVOKER_ENDPOINTS", "VPN_REVOKER_PROTECTED", "VPN_REVOKER_EVENT_COMMANDS"] {
+            assert!(read(&[(name, " , ")]).unwrap_err().to_string().contains(name));
+            assert!(read(&[(name, NOT_UNICODE)]).unwrap_err().to_string().contains(name));
+            assert!(read(&[(name, "")]).is_ok(), "an empty parameter of a template stands for the default");
+        }
+        assert!(read(&[("VPN_REVOKER_AUDIT_TABLE", "locks")]).is_err());
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Draft {
     /// Where the entry has no canonical form, which no entry made here lacks.
     pub fn seal(&self, head: &Head) -> Result<Entry, Unhashable> {
         let mut attributes = self.attributes.clone();
-        attributes.insert("seq".to_owned(), Value::from(head.seq + 1));
+        attributes.insert("seq".to_owned(), Value::from(head.seq.saturating_add(1)));
         attributes.insert("prev_hash".to_owned(), Value::String(head.hash.clone()));
         let hash = hash_of(&attributes)?;
         attributes.insert("hash".to_owned(), Value::String(hash));

@@ -57,7 +57,7 @@ impl Reading {
     }
 }
 
-/// Why a delivery says nothing to us. Trying again does not help.
+/// Why a delivery says nothing to us. Trying again does not help, unless the fault is ours.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Rejected {
     /// Not JSON, or JSON that nests too deeply.
@@ -71,6 +71,9 @@ pub enum Rejected {
         "a bare command is not taken from a queue or a topic; send it as an EventBridge event with source `{COMMAND_SOURCE}` and detail-type `{COMMAND_DETAIL_TYPE}`, or invoke the function directly"
     )]
     BareCommand,
+    /// A fault of ours: the only one of these where trying again may help.
+    #[error("the intake rules could not be applied: {0}; it is tried again")]
+    Fault(String),
     /// A command with a mistake.
     #[error("the command's field `{field}` {problem}")]
     InvalidCommand {
@@ -91,6 +94,7 @@ impl Rejected {
             Self::Unreadable(_) => "UnreadableEvent",
             Self::Unknown(_) => "UnknownEvent",
             Self::BareCommand => "BareCommand",
+            Self::Fault(_) => "IntakeFault",
             Self::InvalidCommand { .. } => "InvalidCommand",
         }
     }
@@ -174,8 +178,12 @@ impl Intake {
     /// # Errors
     /// Where it says nothing to us; trying again does not help.
     pub fn read(&self, payload: &[u8], delivery: &Delivery) -> Result<Reading, Rejected> {
-        let payload = unwrap_notification(parse(payload)?)?;
-        if command::is_command(&payload) && delivery.via == Via::Direct {
+        let (payload, via) = match notified(parse(payload)?)? {
+            Notified::Message(message) => (message, Via::Event),
+            Notified::Otherwise(payload) => (payload, delivery.via),
+        };
+        let delivery = &Delivery { via, ..delivery.clone() };
+        if command::is_command(&payload) && via == Via::Direct {
             return command::read(&payload, delivery, None).map(|signal| Reading::Command(Box::new(signal)));
         }
         let event = Event::of(payload);
@@ -189,13 +197,13 @@ impl Intake {
             let signal = command::read(&detail, &delivery, event.text("source")).map_err(Rejected::in_an_event)?;
             return Ok(Reading::Events { signals: vec![signal], from_eventbridge: true });
         }
-        let signals = self.match_event(&event, delivery);
+        let signals = self.match_event(&event, delivery)?;
         match event.detail() {
             _ if !signals.is_empty() => Ok(Reading::Events { signals, from_eventbridge: event.is_wrapped() }),
-            Some(detail) if !event.is_wrapped() && command::is_command(detail) => Err(Rejected::BareCommand),
-            Some(detail) if !event.is_wrapped() && command::lacks_action(detail) && delivery.via == Via::Direct => {
-                Err(Rejected::field("action", "is missing; give `revoke`, `disconnect` or `restore`"))
-            }
+            Some(detail) if !event.is_wrapped() && command::is_meant_as_command(detail) => match via {
+                Via::Direct => command::read(detail, delivery, None).map(|signal| Reading::Command(Box::new(signal))),
+                Via::Event => Err(Rejected::BareCommand),
+            },
             _ => Err(Rejected::Unknown(event.description())),
         }
     }
@@ -206,14 +214,20 @@ fn parse(bytes: &[u8]) -> Result<Value, Rejected> {
     serde_json::from_slice(bytes).map_err(|error| Rejected::Unreadable(error.to_string()))
 }
 
+/// An SNS notification's message, or a payload that is no notification.
+enum Notified {
+    Message(Value),
+    Otherwise(Value),
+}
+
 /// Takes the message out of an SNS notification, as SQS delivers it without raw delivery
 /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>).
-fn unwrap_notification(payload: Value) -> Result<Value, Rejected> {
+fn notified(payload: Value) -> Result<Notified, Rejected> {
     let is_notification =
         payload.get("Type").and_then(Value::as_str) == Some("Notification") && payload.get("TopicArn").is_some();
     match payload.get("Message").and_then(Value::as_str) {
-        Some(message) if is_notification => parse(message.as_bytes()),
-        _ => Ok(payload),
+        Some(message) if is_notification => parse(message.as_bytes()).map(Notified::Message),
+        _ => Ok(Notified::Otherwise(payload)),
     }
 }
 

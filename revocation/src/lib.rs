@@ -6,6 +6,11 @@
 //! and an entry in the [`audit`] chain. [`ports`] is all that this needs from outside; no AWS SDK, no network, no
 //! clock and no environment are in here.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)
+)]
+
 pub mod time;
 
 pub mod name;

@@ -150,6 +150,8 @@ impl Lock {
         };
         let hold = match self.holds.get(&signal.authority) {
             None => fresh,
+            // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
+            Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => return Transition::Unchanged,
             // On a tie the revocation wins: staying out by mistake is mended by a word, staying in is not.
             Some(old) if old.state == HoldState::Released && old.as_of <= signal.as_of => fresh,
             Some(old) if old.state == HoldState::Released => {

@@ -62,10 +62,14 @@ impl Name {
         }
     }
 
-    /// The normal form of a name found on a connection; none where it is absent or names nobody.
+    /// The normal form of a name found on a connection; none where it is absent or a placeholder.
+    ///
+    /// What could not be a subject (too long, with a control character) is a name here all the same: it can't match,
+    /// but somebody has it, and a certificate under it is not anonymous.
     #[must_use]
     pub fn found(text: Option<&str>) -> Option<Self> {
-        text.and_then(|text| Self::new(text).ok())
+        let normal = normal_form(text?);
+        (!NO_IDENTITY.contains(&normal.as_str())).then(|| Self(normal.into()))
     }
 
     /// The normal form as text.

@@ -82,8 +82,8 @@ pub struct OnEndpoint<'a> {
     pub to_end: Vec<&'a Connection>,
     /// Those left as they are: protected, shared, or ending already.
     pub others: Vec<&'a Connection>,
-    /// Whether this is all there is: the whole endpoint stood on one page, and all of it may be ended by user name.
-    pub by_user: bool,
+    /// The user names that a call may go by: the subject's own, where the whole endpoint stood on one page; else none.
+    pub by_user: &'a [Name],
 }
 
 /// The calls that end them: by connection id, and by user name where that saves calls and can hit nobody else.
@@ -97,7 +97,7 @@ pub fn calls(on: &OnEndpoint<'_>) -> Vec<Call> {
     let mut calls = Vec::new();
     for connection in &on.to_end {
         match connection.user() {
-            Some(user) if on.by_user => by_user.entry(user).or_default().push(connection),
+            Some(user) if on.by_user.contains(&user) => by_user.entry(user).or_default().push(connection),
             _ => calls.push(Call::by_id(&connection.id)),
         }
     }
@@ -186,8 +186,8 @@ mod tests {
         assert!(certificates.is_shared(&a) && certificates.is_shared(&b));
     }
 
-    fn on<'a>(to_end: &'a [Connection], others: &'a [Connection]) -> OnEndpoint<'a> {
-        OnEndpoint { to_end: to_end.iter().collect(), others: others.iter().collect(), by_user: true }
+    fn on<'a>(to_end: &'a [Connection], others: &'a [Connection], by_user: &'a [Name]) -> OnEndpoint<'a> {
+        OnEndpoint { to_end: to_end.iter().collect(), others: others.iter().collect(), by_user }
     }
 
     fn several(n: usize, username: &str) -> Vec<Connection> {
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn two_to_five_under_one_spelling_take_one_call() {
         for n in 2..=5 {
-            let calls = calls(&on(&several(n, "alice@example.com"), &[]));
+            let calls = calls(&on(&several(n, "alice@example.com"), &[], &names(&["alice@example.com"])));
             assert_eq!(calls.len(), 1);
             assert_eq!(calls[0].which, Which::User("alice@example.com".to_owned()));
             assert_eq!(calls[0].ids.len(), n);
@@ -207,8 +207,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_ended_by_id() {
+        let hers = names(&["alice", "al*", "ex\\alice"]);
         let by_id = |to_end: &[Connection], others: &[Connection]| {
-            calls(&on(to_end, others)).iter().all(|call| matches!(call.which, Which::Id(_)))
+            calls(&on(to_end, others, &hers)).iter().all(|call| matches!(call.which, Which::Id(_)))
         };
         assert!(by_id(&several(1, "alice"), &[]), "saves nothing");
         assert!(by_id(&several(6, "alice"), &[]), "over the limit");
@@ -219,12 +220,9 @@ mod tests {
         assert!(by_id(&mixed, &[]), "two spellings");
         let certificates = [connection("1", None, Some("alice")), connection("2", None, Some("alice"))];
         assert!(by_id(&certificates, &[]), "no user name");
+        assert!(by_id(&several(3, "bob"), &[]), "not the subject's own name");
         let unsure = several(3, "alice");
-        assert!(
-            calls(&OnEndpoint { by_user: false, ..on(&unsure, &[]) })
-                .iter()
-                .all(|call| matches!(call.which, Which::Id(_)))
-        );
+        assert!(calls(&on(&unsure, &[], &[])).iter().all(|call| matches!(call.which, Which::Id(_))), "not on one page");
     }
 
     fn any_connection() -> impl Strategy<Value = Connection> {
@@ -239,10 +237,10 @@ mod tests {
         fn the_calls_cover_what_is_to_end_and_nothing_else(
             to_end in proptest::collection::vec(any_connection(), 0..12),
             others in proptest::collection::vec(any_connection(), 0..4),
-            by_user in any::<bool>(),
+            hers in proptest::collection::vec(prop::sample::select(vec!["alice", "bob", "al*"]), 0..2),
         ) {
-            let on = OnEndpoint { to_end: to_end.iter().collect(), others: others.iter().collect(), by_user };
-            let calls = calls(&on);
+            let hers = names(&hers);
+            let calls = calls(&on(&to_end, &others, &hers));
             let mut planned: Vec<&ConnectionId> = calls.iter().flat_map(|call| &call.ids).collect();
             let mut wanted: Vec<&ConnectionId> = to_end.iter().map(|connection| &connection.id).collect();
             planned.sort();
@@ -251,7 +249,8 @@ mod tests {
             for call in &calls {
                 if let Which::User(user) = &call.which {
                     prop_assert!(others.iter().all(|other| other.username.as_ref() != Some(user)));
-                    prop_assert!(by_user && (2..=5).contains(&call.ids.len()));
+                    prop_assert!(hers.contains(&Name::new(user).unwrap()), "only by a name of the subject's own");
+                    prop_assert!((2..=5).contains(&call.ids.len()));
                 }
             }
         }

@@ -68,6 +68,12 @@ impl Protected {
         }
     }
 
+    /// Whether nobody is protected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a name is protected.
     #[must_use]
     pub fn covers(&self, name: &Name) -> bool {
@@ -114,7 +120,10 @@ impl Default for Policy {
     }
 }
 
-/// Why policy forbids something. Nothing was changed, and trying again doesn't help.
+/// Why policy forbids something. Trying again doesn't help.
+///
+/// What is refused before the lock changes nothing. What is refused for what the listing showed leaves the lock in
+/// force: the person is kept out, and somebody has to decide about the connections.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The subject, or one of its names, is protected.
@@ -128,7 +137,7 @@ pub enum Refusal {
     EndpointOutOfScope(EndpointId),
     /// More connections than the limit.
     #[error(
-        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}); if all of them are meant, send the command with `force` and a reason"
+        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}), so they were left alone while the lock stands; if all of them are meant, send the command with `force` and a reason"
     )]
     TooManyConnections {
         /// How many match.

@@ -140,6 +140,15 @@ impl VpnError {
         )
     }
 
+    /// There is no endpoint at all to look at.
+    #[must_use]
+    pub fn no_endpoints(region: &str) -> Self {
+        Self::ours(
+            VpnErrorKind::NoEndpoint,
+            format!("no Client VPN endpoint was found in {region}, so nothing can be shown; check Region and account"),
+        )
+    }
+
     /// A listing came back to a page that it had named before.
     #[must_use]
     pub fn endless_listing(id: &EndpointId) -> Self {

@@ -15,7 +15,7 @@ mod pursue;
 mod record;
 mod rehearse;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::connection::Endpoint;
+use crate::connection::{Endpoint, EndpointId};
 use crate::name::Name;
 use crate::policy::Policy;
 use crate::ports::{AuditTrail, ClientVpn, Clock, Locks, VpnError};
@@ -145,7 +145,7 @@ impl Revoker {
                 },
             }
         }
-        let endpoints = self.pursue_all(&mut pursuits, &scope, run).await;
+        let (pursuits, endpoints) = self.pursue_all(pursuits, scope, run).await;
         self.record_all(&cases, &mut verdicts, &pursuits, &endpoints, run).await;
         self.receipts(&signals, &cases, &verdicts, &pursuits, &endpoints)
     }
@@ -176,26 +176,25 @@ impl Revoker {
         scope
     }
 
-    /// An endpoint that the configuration names and that is nowhere could be a typing error, behind which somebody
-    /// stays connected: it is never passed over in silence.
+    /// Nothing is taken for "nobody is connected" that may be a mistake of the configuration: an endpoint that is named
+    /// there and is nowhere, or no endpoint at all, as in the wrong Region.
     fn note_missing_endpoints(&self, scope: &mut Scope) {
         if !scope.troubles.is_empty() {
             return;
         }
-        let missing: Vec<_> = (self.policy.endpoints.iter())
-            .filter(|id| !scope.endpoints.iter().any(|(_, endpoint)| endpoint.id == **id))
-            .cloned()
+        let region = self.vpn.first().map(|vpn| vpn.target().region.clone()).unwrap_or_default();
+        let found = |id: &EndpointId| scope.endpoints.iter().any(|(_, endpoint)| endpoint.id == *id);
+        let mut missing: Vec<(EndpointId, VpnError)> = (self.policy.endpoints.iter())
+            .filter(|id| !found(id))
+            .map(|id| (id.clone(), VpnError::no_such_endpoint(id)))
             .collect();
-        for id in missing {
-            let error = VpnError::no_such_endpoint(&id);
-            let region = self.vpn.first().map(|vpn| vpn.target().region.clone()).unwrap_or_default();
-            let receipt = EndpointReceipt {
-                region,
-                account: None,
-                endpoint_id: id,
-                permitted: None,
-                error: Some(error.to_string()),
-            };
+        if missing.is_empty() && scope.endpoints.is_empty() {
+            missing.push((EndpointId::new("*"), VpnError::no_endpoints(&region)));
+        }
+        for (endpoint_id, error) in missing {
+            let error_text = Some(error.to_string());
+            let region = region.clone();
+            let receipt = EndpointReceipt { region, account: None, endpoint_id, permitted: None, error: error_text };
             scope.troubles.push((receipt, error));
         }
     }
@@ -254,13 +253,10 @@ impl Revoker {
 fn cases_of(signals: &[Arc<Signal>]) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for (index, signal) in signals.iter().enumerate() {
-        for about in &signal.about {
-            let case = Case { signal: Arc::clone(signal), index, about: about.clone() };
-            // The same subject twice in one signal is one subject.
-            if !cases.iter().any(|other| other.index == index && other.chain() == case.chain()) {
-                cases.push(case);
-            }
-        }
+        // The same subject twice in one signal is one subject.
+        let mut chains = BTreeSet::new();
+        let distinct = signal.about.iter().filter(|about| chains.insert(about.chain()));
+        cases.extend(distinct.map(|about| Case { signal: Arc::clone(signal), index, about: about.clone() }));
     }
     // Restores before revocations of the same instant, which then win.
     cases.sort_by_key(|case| (case.signal.as_of, !matches!(case.signal.action, Action::Restore { .. })));
@@ -279,7 +275,7 @@ impl Scope {
         let receipt = EndpointReceipt {
             region: target.region.clone(),
             account: target.account.clone(),
-            endpoint_id: crate::connection::EndpointId::new("*"),
+            endpoint_id: EndpointId::new("*"),
             permitted: None,
             error: Some(error.to_string()),
         };

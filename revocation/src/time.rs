@@ -90,9 +90,9 @@ impl Timestamp {
     /// The instant that an ISO 8601 duration (`PT12H`, `P1D`, `P1M`) leads to from here, in UTC.
     ///
     /// # Errors
-    /// A sentence where the text is no such duration, is not positive, or leads beyond the year 9999.
+    /// What is wrong with the text: it is no such duration, is not positive, or leads beyond the year 9999.
     pub fn after_iso_duration(self, text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a positive ISO 8601 duration such as PT12H or P7D");
+        let wrong = || "is not a positive ISO 8601 duration such as PT12H or P7D".to_owned();
         let text = text.trim();
         if !text.starts_with('P') {
             // The parser also takes `12h`, which is no ISO 8601.
@@ -103,7 +103,7 @@ impl Timestamp {
         let end = start
             .to_zoned(jiff::tz::TimeZone::UTC)
             .checked_add(span)
-            .map_err(|_| format!("`{text}` leads beyond the year 9999"))?;
+            .map_err(|_| "leads beyond the year 9999".to_owned())?;
         let end = Self::from_millis(end.timestamp().as_millisecond());
         if end > self { Ok(end) } else { Err(wrong()) }
     }

@@ -22,7 +22,10 @@ use super::{KEY, store_error};
 /// replay comes from a person.
 const MARKER_SECONDS: i64 = 400 * 24 * 60 * 60;
 
-/// How long to stay back after meeting another transaction on the same items.
+/// How often a transaction is tried that meets another one, or a limit.
+const ATTEMPTS: u32 = 5;
+
+/// How long to stay back the first time; it doubles.
 const STAND_BACK: Duration = Duration::from_millis(20);
 
 /// The audit table.
@@ -94,23 +97,26 @@ impl AuditTrail for DynamoAudit {
 
     async fn commit(&self, entry: &Entry, marker: &Marker) -> Result<Commit, StoreError> {
         let statements = self.statements(entry, marker)?;
-        let request = self.client.execute_transaction().set_transact_statements(Some(statements.to_vec()));
-        let Err(error) = request.send().await else {
-            tracing::info!(kind = entry.text("kind"), seq = entry.seq(), "audit entry written");
-            return Ok(Commit::Written);
-        };
-        if let Some(ExecuteTransactionError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+        for attempt in 0..ATTEMPTS {
+            let request = self.client.execute_transaction().set_transact_statements(Some(statements.to_vec()));
+            let Err(error) = request.send().await else {
+                tracing::info!(kind = entry.text("kind"), seq = entry.seq(), "audit entry written");
+                return Ok(Commit::Written);
+            };
+            let Some(ExecuteTransactionError::TransactionCanceledException(cancelled)) = error.as_service_error()
+            else {
+                return Err(store_error(&self.entries, &error));
+            };
             match verdict(cancelled.cancellation_reasons()) {
                 Cancelled::MarkerStands => return Ok(Commit::AlreadyThere),
                 Cancelled::HeadMoved => return Ok(Commit::HeadMoved),
-                Cancelled::MetAnother => {
-                    tokio::time::sleep(STAND_BACK).await;
-                    return Ok(Commit::HeadMoved);
-                }
-                Cancelled::Otherwise => {}
+                // The SDK does not try a cancelled transaction again.
+                Cancelled::InTheWay => tokio::time::sleep(stand_back(attempt, &entry.head().hash)).await,
+                Cancelled::Otherwise => return Err(store_error(&self.entries, &error)),
             }
         }
-        Err(store_error(&self.entries, &error))
+        // Others may have written meanwhile: read the head again.
+        Ok(Commit::HeadMoved)
     }
 
     async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError> {
@@ -157,14 +163,24 @@ fn statement(
     ParameterizedStatement::builder().statement(text).set_parameters(Some(parameters)).build()
 }
 
+/// A growing pause, different for each writer: the hash of what it wants to write is as good as chance.
+fn stand_back(attempt: u32, hash: &str) -> Duration {
+    let chance = hash.get(..2).and_then(|byte| u32::from_str_radix(byte, 16).ok()).unwrap_or(128);
+    STAND_BACK * 2_u32.pow(attempt.min(6)) * (64 + chance) / 192
+}
+
 /// Why a transaction was cancelled, by the statement that was in the way.
 #[derive(Debug, PartialEq, Eq)]
 enum Cancelled {
     MarkerStands,
     HeadMoved,
-    MetAnother,
+    /// Another transaction, or a limit: the same again, later, may do.
+    InTheWay,
     Otherwise,
 }
+
+const IN_THE_WAY: [&str; 4] =
+    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"];
 
 /// Reads the reasons, which stand in the order of the statements: entry, head, marker.
 fn verdict(reasons: &[CancellationReason]) -> Cancelled {
@@ -174,8 +190,8 @@ fn verdict(reasons: &[CancellationReason]) -> Cancelled {
         Cancelled::MarkerStands
     } else if stood(0) || stood(1) {
         Cancelled::HeadMoved
-    } else if (0..3).any(|number| code(number) == "TransactionConflict") {
-        Cancelled::MetAnother
+    } else if (0..3).any(|number| IN_THE_WAY.contains(&code(number))) {
+        Cancelled::InTheWay
     } else {
         Cancelled::Otherwise
     }
@@ -198,8 +214,15 @@ mod tests {
         );
         assert_eq!(verdict(&reasons(["DuplicateItem", "None", "None"])), Cancelled::HeadMoved);
         assert_eq!(verdict(&reasons(["None", "ConditionalCheckFailed", "None"])), Cancelled::HeadMoved);
-        assert_eq!(verdict(&reasons(["None", "TransactionConflict", "None"])), Cancelled::MetAnother);
-        assert_eq!(verdict(&reasons(["None", "ThrottlingError", "None"])), Cancelled::Otherwise);
+        assert_eq!(verdict(&reasons(["None", "TransactionConflict", "None"])), Cancelled::InTheWay);
+        assert_eq!(verdict(&reasons(["None", "ThrottlingError", "None"])), Cancelled::InTheWay);
+        assert_eq!(verdict(&reasons(["None", "ValidationError", "None"])), Cancelled::Otherwise);
         assert_eq!(verdict(&[]), Cancelled::Otherwise);
+    }
+
+    #[test]
+    fn writers_stay_back_longer_each_time_and_not_alike() {
+        assert!(stand_back(3, "00ff") > stand_back(0, "ff00"));
+        assert_ne!(stand_back(1, "00"), stand_back(1, "ff"));
     }
 }

@@ -18,7 +18,10 @@ use super::{KEY, store_error};
 const BATCH: usize = 100;
 
 /// How often keys that a batch read left over are asked for again.
-const LEFTOVERS: usize = 8;
+const LEFTOVERS: u32 = 8;
+
+/// How long to wait before the first time; it doubles.
+const LEFTOVER_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The locks table.
 #[derive(Debug, Clone)]
@@ -106,7 +109,7 @@ pub(super) async fn read_items(
     for some in distinct.chunks(BATCH) {
         let mut wanted: Vec<Item> =
             some.iter().map(|key| Item::from([(KEY.to_owned(), AttributeValue::S((*key).clone()))])).collect();
-        for _ in 0..LEFTOVERS {
+        for attempt in 0..LEFTOVERS {
             let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
             let request = request.map_err(|error| StoreError::unusable(table, &error))?;
             let answer = client
@@ -124,6 +127,7 @@ pub(super) async fn read_items(
             if wanted.is_empty() {
                 break;
             }
+            tokio::time::sleep(LEFTOVER_PAUSE * 2_u32.pow(attempt.min(6))).await;
         }
         if !wanted.is_empty() {
             return Err(StoreError::away(

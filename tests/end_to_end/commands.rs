@@ -113,6 +113,6 @@ async fn a_mistake_in_a_command_is_an_error_that_names_the_field() {
         assert_eq!(failure.error_type, "InvalidCommand");
         assert!(failure.message.contains(&format!("`{field}`")), "{failure}");
     }
-    assert_eq!(world.metric("Failures", "InvalidCommand"), 4);
+    assert_eq!(world.metric("Failures", Some("InvalidCommand")), 4);
     assert_eq!(world.requests("TerminateClientVpnConnections"), 0);
 }

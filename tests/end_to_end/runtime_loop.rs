@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::routing::{get, post};
-use client_vpn_emulator::NewConnection;
+use client_vpn_emulator::{Action, Fault, NewConnection};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
@@ -115,8 +115,11 @@ async fn the_binary_serves_one_event_after_another() {
     let world = World::with(|emulator| emulator.terminate_delay(std::time::Duration::ZERO)).await;
     world.user("dana.reyes@example.com");
     world.connect(0, NewConnection::certificate("lee.park@example.com"));
+    // Warming up meets a call that never ends: the first wait for work must not wait for it.
+    world.emulator.inject(Fault::on(Action::DescribeEndpoints).times(1).hang());
     let mut runtime = RuntimeApi::start().await;
     let function = Function::start(&world, &runtime);
+    world.emulator.seen("DescribeClientVpnEndpoints", 1).await;
 
     let (kind, answer) = runtime.invoke(&sample("okta/deactivate-eventbridge.json").to_string()).await;
     assert_eq!((kind.as_str(), &answer["receipts"][0]["outcome"]), ("response", &json!("completed")), "{answer}");

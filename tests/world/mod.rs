@@ -111,11 +111,14 @@ impl World {
         self.emulator.requests().iter().filter(|request| request.action == action).count()
     }
 
-    /// How often a metric with this name and dimension value was written.
-    pub fn metric(&self, name: &str, dimension: &str) -> usize {
+    /// How many lines of a metric were written, with this dimension value where it has one.
+    pub fn metric(&self, name: &str, dimension: Option<&str>) -> usize {
         let lines = self.metrics.lock().unwrap();
-        let matching = lines.iter().filter(|line| line.get(name).is_some());
-        matching.filter(|line| line.as_object().unwrap().values().any(|value| value == dimension)).count()
+        let has = |line: &&Value| match dimension {
+            Some(dimension) => line.as_object().unwrap().values().any(|value| value == dimension),
+            None => true,
+        };
+        lines.iter().filter(|line| line.get(name).is_some()).filter(has).count()
     }
 }
 

@@ -63,7 +63,7 @@ pub fn verify<'a>(chain: &str, entries: impl IntoIterator<Item = &'a Entry>, hea
     let mut findings = Vec::new();
     let mut last = Head::genesis();
     for entry in entries {
-        let expected = last.seq + 1;
+        let expected = last.seq.saturating_add(1);
         let seq = entry.seq().unwrap_or_default();
         if seq != expected {
             findings.push(Finding::OutOfSequence { chain: chain.to_owned(), expected, found: seq });

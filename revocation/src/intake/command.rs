@@ -26,6 +26,9 @@ const FIELDS: [&str; 12] = [
 
 const ACTIONS: [&str; 3] = ["revoke", "disconnect", "restore"];
 
+/// The most subjects of one command: a hundred times the ordinary, and small enough for one invoke.
+const MAX_SUBJECTS: usize = 1000;
+
 /// The longest id, reason and the like.
 const MAX_TEXT: usize = 1024;
 
@@ -38,11 +41,13 @@ pub(super) fn is_command(payload: &Value) -> bool {
     }
 }
 
-/// Whether a payload would be a command if it had an `action`.
-pub(super) fn lacks_action(payload: &Value) -> bool {
-    payload.get("action").is_none()
-        && has_only_our_fields(payload)
-        && ["subjects", "username", "connection_id"].iter().any(|key| payload.get(key).is_some())
+/// Whether a payload that no rule knows was meant as a command, with a mistake in it.
+pub(super) fn is_meant_as_command(payload: &Value) -> bool {
+    let ours = ["subjects", "username", "connection_id"].iter().any(|key| payload.get(key).is_some());
+    let action = payload.get("action").and_then(Value::as_str).unwrap_or_default();
+    payload.get("subjects").is_some()
+        || ACTIONS.iter().any(|known| known.eq_ignore_ascii_case(action))
+        || (ours && has_only_our_fields(payload))
 }
 
 fn has_only_our_fields(payload: &Value) -> bool {
@@ -138,7 +143,7 @@ impl Fields<'_> {
             None => None,
             Some(duration) => {
                 let at = received_at.after_iso_duration(&duration);
-                Some(at.map_err(|problem| Rejected::field("expires_in", format!("is wrong: {problem}")))?)
+                Some(at.map_err(|problem| Rejected::field("expires_in", problem))?)
             }
         };
         let authorities = self.texts("authorities")?.map(|names| names.into_iter().map(Authority::named).collect());
@@ -204,6 +209,12 @@ impl Fields<'_> {
             }
             (Some(Value::String(name)), None) => vec![("username".to_owned(), name)],
             (Some(_), None) => return Err(Rejected::field("username", "must be a text")),
+            (None, Some(names)) if names.len() > MAX_SUBJECTS => {
+                return Err(Rejected::field(
+                    "subjects",
+                    format!("has more than {MAX_SUBJECTS}; send several commands"),
+                ));
+            }
             (None, Some(names)) => {
                 names.into_iter().enumerate().map(|(number, name)| (format!("subjects[{number}]"), name)).collect()
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::extract::{Extract, Place};
-use super::{Delivery, Event};
+use super::{Delivery, Event, Rejected};
 use crate::name::Subject;
 use crate::signal::{About, Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
@@ -219,20 +219,27 @@ impl Intake {
     }
 
     /// The signals in an event, and in the events packed into it.
-    pub(super) fn match_event(&self, event: &Event, delivery: &Delivery) -> Vec<Signal> {
+    pub(super) fn match_event(&self, event: &Event, delivery: &Delivery) -> Result<Vec<Signal>, Rejected> {
         let mut signals = Vec::new();
-        self.collect(event, delivery, 0, &mut signals);
+        self.collect(event, delivery, 0, &mut signals)?;
         // Where neither the producer nor EventBridge numbered them, several signals of one delivery need an id each.
         let fallback = event.id.clone().unwrap_or_else(|| delivery.id.clone());
         let unnumbered = signals.iter_mut().filter(|signal| signal.id.as_str() == fallback);
         for (number, signal) in unnumbered.enumerate().skip(1) {
             signal.id = SignalId::new(&format!("{fallback}/{number}"));
         }
-        signals
+        Ok(signals)
     }
 
-    fn collect(&self, event: &Event, delivery: &Delivery, depth: usize, signals: &mut Vec<Signal>) {
-        let mut rows = self.patterns.matches_for_event(event.document.to_string().as_bytes()).unwrap_or_default();
+    fn collect(
+        &self,
+        event: &Event,
+        delivery: &Delivery,
+        depth: usize,
+        signals: &mut Vec<Signal>,
+    ) -> Result<(), Rejected> {
+        let matched = self.patterns.matches_for_event(event.document.to_string().as_bytes());
+        let mut rows = matched.map_err(|error| Rejected::Fault(error.to_string()))?;
         rows.sort();
         for row in rows {
             match row {
@@ -241,13 +248,14 @@ impl Intake {
                         continue;
                     };
                     for inner in envelope.events.query(&event.document).all() {
-                        self.collect(&event.inside(inner.clone()), delivery, depth + 1, signals);
+                        self.collect(&event.inside(inner.clone()), delivery, depth + 1, signals)?;
                     }
                 }
                 Row::Envelope(_) => {}
                 Row::Rule(number) => signals.extend(self.rules.get(number).map(|rule| rule.signal(event, delivery))),
             }
         }
+        Ok(())
     }
 }
 
@@ -259,16 +267,19 @@ impl Rule {
             Some(own) => SignalId::of_producer(&self.producer, own),
             None => SignalId::new(event.id.as_deref().unwrap_or(&delivery.id)),
         };
-        let authority = Authority::producer(&self.producer, self.tenant.text(document).as_deref());
+        let tenant = self.tenant.text(document).map(|tenant| tenant.to_lowercase());
+        let authority = Authority::producer(&self.producer, tenant.as_deref());
         let occurred_at = self.occurred_at.text(document).and_then(|text| Timestamp::parse(&text));
-        let mut about: Vec<About> =
-            self.each.query(document).all().into_iter().filter_map(|person| self.about(person)).collect();
-        if about.is_empty() {
-            // The event is one of those that mean somebody, and names nobody: that must not pass in silence.
-            about.push(About::Unresolved {
-                producer: self.producer.clone(),
-                id: format!("event {}", own_id.as_deref().unwrap_or(id.as_str())),
-            });
+        let people = self.each.query(document).all();
+        let nobody = |number: usize| About::Unresolved {
+            producer: self.producer.clone(),
+            id: format!("event {}/{number}", own_id.as_deref().unwrap_or(id.as_str())),
+        };
+        // The event is one of those that mean somebody. Where it names nobody, that must not pass in silence.
+        let mut about: Vec<About> = Vec::new();
+        for number in 0..people.len().max(1) {
+            let person = people.get(number).and_then(|person| self.about(person));
+            about.push(person.unwrap_or_else(|| nobody(number)));
         }
         Signal {
             id,

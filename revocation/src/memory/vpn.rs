@@ -128,11 +128,11 @@ impl MemoryVpn {
                 session.connection.status = Status::Terminated;
             }
             let over = session.connection.status == Status::Terminated;
-            if let (true, Some(pause), Some(at)) = (over, session.returns, session.over_at) {
-                if at.plus(pause) <= now {
-                    session.returns = None;
-                    back.push((session.endpoint.clone(), session.connection.clone(), pause));
-                }
+            if let (true, Some(pause), Some(at)) = (over, session.returns, session.over_at)
+                && at.plus(pause) <= now
+            {
+                session.returns = None;
+                back.push((session.endpoint.clone(), session.connection.clone(), pause));
             }
         }
         drop(world);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use super::pursue::{Goal, Pursuit};
@@ -21,6 +22,12 @@ use crate::time::Timestamp;
 /// How often a guarded write is tried while others write to the same lock.
 const MAX_RACES: usize = 16;
 
+/// How long admission may take before those that hang are left for the next attempt, and the others go on.
+const ADMISSION: Duration = Duration::from_secs(15);
+
+/// How many subjects are admitted, or recorded, at the same time.
+pub(super) const SUBJECTS_AT_ONCE: usize = 64;
+
 /// What became of the locks on a subject's names.
 struct Locked {
     /// The locks as they now stand.
@@ -29,6 +36,16 @@ struct Locked {
     superseded: Option<String>,
     /// When the last of them was known to be durable.
     at: Timestamp,
+}
+
+/// What is on record of a signal and a subject from earlier deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// An attempt got as far as the `requested` entry, so its lock was durable.
+    Requested,
+    /// It is settled.
+    Settled(Outcome),
 }
 
 impl Revoker {
@@ -44,9 +61,13 @@ impl Revoker {
             by_subject.entry(case.chain()).or_default().push((number, case.clone()));
         }
         let mut subjects = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(SUBJECTS_AT_ONCE));
         for queue in by_subject.into_values() {
-            let (revoker, scope, stop_at) = (self.clone(), Arc::clone(scope), run.stop_at);
+            let (revoker, scope, gate) = (self.clone(), Arc::clone(scope), Arc::clone(&gate));
+            let stop_at = run.stop_at;
             subjects.spawn(async move {
+                let _turn = gate.acquire().await;
+                let stop_at = stop_at.min(revoker.clock.now().plus(ADMISSION));
                 let mut admitted = Vec::new();
                 for (number, case) in queue {
                     admitted.push((number, revoker.admit_in_time(number, case, &scope, stop_at).await));
@@ -80,16 +101,16 @@ impl Revoker {
             },
             () = self.clock.reached(stop_at) => Admission::Settled(Verdict::because(
                 Outcome::Incomplete,
-                "the time of this invoke ran out before the lock was durable; it is tried again",
+                "it could not be locked and recorded in time; it is tried again",
             )),
         }
     }
 
     async fn admit(&self, number: usize, case: &Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
         let names = case.names();
-        if let Some(outcome) = self.recorded_before(case).await? {
-            let verdict = Verdict::because(outcome, "a repeated delivery: an earlier one was recorded so");
-            return Ok(Admission::Settled(Verdict { repeated: true, ..verdict }));
+        let before = self.recorded_before(case).await?;
+        if let Before::Settled(outcome) = before {
+            return self.repeated(case, &names, outcome).await;
         }
         if let Err(refusal) = self.policy.admit(&case.signal, &names) {
             return Ok(Admission::Settled(refused(&refusal)));
@@ -100,17 +121,17 @@ impl Revoker {
                 &format!("nothing here can say whom {producer} means by `{id}`; send a command with the name"),
             ))),
             (_, Action::Restore { .. }) => self.restore(case, &names).await,
-            (_, Action::Revoke { .. }) => self.revoke(number, case, names, scope).await,
+            (_, Action::Revoke { .. }) => self.revoke(number, case, names, scope, before).await,
             (_, Action::Disconnect) => self.disconnect(number, case, names, scope).await,
         }
     }
 
-    /// What an earlier delivery of the same signal came to, where that was final.
+    /// What an earlier delivery of the same signal came to.
     ///
     /// `refused`, `incomplete` and `unresolved` are looked at anew: configuration may have changed since.
-    async fn recorded_before(&self, case: &Case) -> Result<Option<Outcome>, StoreError> {
+    async fn recorded_before(&self, case: &Case) -> Result<Before, StoreError> {
         if case.signal.dry_run {
-            return Ok(None);
+            return Ok(Before::Nothing);
         }
         let finals: &[Outcome] = match (self.policy.mode, &case.signal.action) {
             (Mode::Shadow, _) => &[Outcome::Shadowed],
@@ -118,11 +139,35 @@ impl Revoker {
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
         };
         let chain = case.chain();
-        let markers: Vec<Marker> = (finals.iter().filter_map(|outcome| outcome.kind()))
-            .map(|kind| Marker::new(&case.signal.id, &chain, kind))
-            .collect();
+        let kinds = finals.iter().filter_map(|outcome| outcome.kind()).chain([Kind::Requested]);
+        let markers: Vec<Marker> = kinds.map(|kind| Marker::new(&case.signal.id, &chain, kind)).collect();
         let standing = self.trail.standing(&markers).await?;
-        Ok(finals.iter().zip(standing).find(|(_, stands)| *stands).map(|(outcome, _)| *outcome))
+        let settled = finals.iter().zip(&standing).find(|(_, stands)| **stands);
+        Ok(match (settled, standing.last()) {
+            (Some((outcome, _)), _) => Before::Settled(*outcome),
+            (None, Some(true)) if self.policy.mode == Mode::Enforce => Before::Requested,
+            _ => Before::Nothing,
+        })
+    }
+
+    /// The answer to a repeated delivery. It changes nothing, and says nothing that is not so any more: where the lock
+    /// was lifted since, or the id of an old command is used for a new one, the subject is not out.
+    async fn repeated(&self, case: &Case, names: &[Name], outcome: Outcome) -> Result<Admission, StoreError> {
+        let revocation = matches!(case.signal.action, Action::Revoke { .. });
+        let verdict = if outcome == Outcome::Completed && revocation && !self.all_in_force(names).await? {
+            Verdict::because(
+                Outcome::Superseded,
+                "this id was completed before and its lock does not stand; nothing was done now. Send a command with an id of its own",
+            )
+        } else {
+            Verdict::because(outcome, "a repeated delivery: an earlier one was recorded so")
+        };
+        Ok(Admission::Settled(Verdict { repeated: true, ..verdict }))
+    }
+
+    async fn all_in_force(&self, names: &[Name]) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        Ok(self.locks.read(names).await?.iter().all(|lock| lock.in_force(now)))
     }
 
     async fn revoke(
@@ -131,9 +176,10 @@ impl Revoker {
         case: &Case,
         names: Vec<Name>,
         scope: &OnceCell<Scope>,
+        before: Before,
     ) -> Result<Admission, StoreError> {
         // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2.
-        let (locked, scope) = tokio::join!(self.lock_all(case, &names), self.scope_once(scope));
+        let (locked, scope) = tokio::join!(self.lock_once(case, &names, before), self.scope_once(scope));
         let locked = locked?;
         if let Some(why) = locked.superseded {
             return Ok(Admission::Settled(Verdict::because(Outcome::Superseded, &why)));
@@ -196,6 +242,19 @@ impl Revoker {
 
     async fn scope_once<'a>(&self, scope: &'a OnceCell<Scope>) -> &'a Scope {
         scope.get_or_init(|| self.scope()).await
+    }
+
+    /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again.
+    async fn lock_once(&self, case: &Case, names: &[Name], before: Before) -> Result<Locked, StoreError> {
+        if before != Before::Requested {
+            return self.lock_all(case, names).await;
+        }
+        let lifted = !self.all_in_force(names).await?;
+        Ok(Locked {
+            locks: Vec::new(),
+            superseded: lifted.then(|| "the lock was lifted since this was requested".to_owned()),
+            at: self.clock.now(),
+        })
     }
 
     /// Brings the lock of every name to where the signal wants it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::pursue::{Goal, Pursuit, Spared, State, may_go_by_user};
 use super::{JoinAllOrSkip, Revoker, Scope};
@@ -104,7 +105,7 @@ impl Revoker {
         let mut troubles: Vec<String> = scope.troubles.iter().map(|(_, error)| error.to_string()).collect();
         let (_listings, mut listed) = self.start_listing(pursuits, scope);
         // Read beside the listing, and known before the first call that follows from it.
-        self.stop_where_lifted(pursuits, &mut troubles).await;
+        self.stop_where_lifted(pursuits).await;
 
         let index = Index::new(pursuits);
         let mut certificates = Certificates::default();
@@ -156,7 +157,8 @@ impl Revoker {
                 troubles.push(format!("{} could not be listed: {why}", endpoint.id));
             }
         }
-        self.settle_unsure(pursuits, &mut sightings, scope, &certificates, &done);
+        let all_seen = troubles.is_empty();
+        self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
         self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
         forget_unlisted(pursuits, scope, &done);
         for (order, answers) in orders.join_all_or_skip().await {
@@ -211,7 +213,7 @@ impl Revoker {
     }
 
     /// Reads the locks again before anything is ended under them: lifted means stop.
-    async fn stop_where_lifted(&self, pursuits: &mut [Pursuit], troubles: &mut Vec<String>) {
+    async fn stop_where_lifted(&self, pursuits: &mut [Pursuit]) {
         let names = Self::names_to_hold(pursuits);
         if names.is_empty() {
             return;
@@ -221,19 +223,19 @@ impl Revoker {
             Err(error) => {
                 // Not knowing, nothing is ended in this round.
                 for pursuit in pursuits.iter_mut().filter(|pursuit| matches!(pursuit.goal, Goal::Locked { .. })) {
-                    pursuit.blocked = true;
+                    pursuit.blocked = Some(error.to_string());
                 }
-                troubles.push(error.to_string());
                 return;
             }
         };
         let now = self.clock.now();
         for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open() && !pursuit.rehearsed) {
-            pursuit.blocked = false;
+            pursuit.blocked = None;
             if let Goal::Locked { names } = &pursuit.goal {
                 let in_force = |name: &Name| locks.iter().any(|lock: &Lock| lock.name == *name && lock.in_force(now));
                 if !names.iter().any(in_force) {
-                    pursuit.state = State::Superseded("the lock was lifted while this was under way".to_owned());
+                    pursuit.state =
+                        State::Superseded("the lock was lifted, or lapsed, while this was under way".to_owned());
                 }
             }
         }
@@ -266,24 +268,22 @@ impl Revoker {
 
     /// Decides about certificates once everything was seen: shared ones are left alone.
     ///
-    /// Where the endpoint of such a connection could not be listed to its end, not enough was seen, and it is left for
-    /// the next attempt.
+    /// Where anything could not be listed, the other users of a certificate may be there, and its connections are left
+    /// for the next listing.
     fn settle_unsure(
         &self,
         pursuits: &mut [Pursuit],
         sightings: &mut [Sighting],
         scope: &Scope,
         certificates: &Certificates,
-        done: &BTreeSet<usize>,
+        all_seen: bool,
     ) {
         for (pursuit, sighting) in pursuits.iter_mut().zip(sightings) {
             for (on, row) in std::mem::take(&mut sighting.unsure) {
-                let Some((target, endpoint)) = scope.endpoints.get(on) else {
-                    continue;
-                };
+                let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
                 if certificates.is_shared(&row) {
                     pursuit.sees(*target, endpoint, &row, Some(Spared::SharedCertificate));
-                } else if done.contains(&on) {
+                } else if all_seen {
                     sighting.take(pursuit, on, *target, endpoint, &row);
                 }
             }
@@ -302,7 +302,7 @@ impl Revoker {
     ) {
         let limit = self.policy.max_connections;
         for (number, (pursuit, sighting)) in pursuits.iter_mut().zip(sightings).enumerate() {
-            if !pursuit.is_open() || pursuit.rehearsed || pursuit.blocked {
+            if !pursuit.is_open() || pursuit.rehearsed || pursuit.blocked.is_some() {
                 continue;
             }
             if sighting.found > limit && !pursuit.force {
@@ -315,20 +315,23 @@ impl Revoker {
                 };
                 let Some(vpn) = self.vpn.get(*target) else { continue };
                 let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
+                // A call by user name can't tell a protected common name apart, should one come up meanwhile.
+                let by_user = wholes.contains(&on) && may_go_by_user(&pursuit.goal) && self.policy.protected.is_empty();
                 let on_endpoint = OnEndpoint {
                     to_end: ready.iter().collect(),
                     others: others.iter().collect(),
-                    by_user: wholes.contains(&on) && may_go_by_user(&pursuit.goal),
+                    by_user: if by_user { pursuit.goal.names() } else { &[] },
                 };
                 for call in calls(&on_endpoint) {
                     pursuit.first_terminate_at.get_or_insert(self.clock.now());
                     let order = Order { pursuit: number, target: *target, endpoint: endpoint.clone(), call };
                     let (vpn, gate) = (Arc::clone(vpn), Arc::clone(gate));
-                    orders.spawn(async move {
+                    let work = async move {
                         let _turn = gate.acquire().await;
                         let answers = carry_out(&*vpn, &order).await;
                         (order, answers)
-                    });
+                    };
+                    orders.spawn(work.instrument(pursuit.span.clone()));
                 }
             }
         }
@@ -369,10 +372,9 @@ async fn list(
                     Some(token) => tokens.push(token),
                 }
             }
-            // An endpoint that is gone, or was never attached to a network, holds no session.
-            Err(error) if matches!(error.kind, VpnErrorKind::NoEndpoint | VpnErrorKind::NoAssociation) => {
-                break Listed::Done { on };
-            }
+            // An endpoint that is attached to no network holds no session. One that is said not to exist proves
+            // nothing: EC2 has just named it, and will not name it again if it is gone.
+            Err(error) if error.kind == VpnErrorKind::NoAssociation && tokens.is_empty() => break Listed::Done { on },
             Err(error) => break Listed::Failed { on, error },
         }
     };
@@ -397,15 +399,13 @@ async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Answers {
     }
 }
 
-/// A connection seen before that a full listing of its endpoint no longer shows is not alive there.
+/// A connection seen before is not alive where a full listing of its endpoint no longer shows it, or the endpoint is
+/// gone.
 fn forget_unlisted(pursuits: &mut [Pursuit], scope: &Scope, done: &BTreeSet<usize>) {
     for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
         for (target, endpoint, id) in pursuit.unseen() {
-            let listed = scope
-                .endpoints
-                .iter()
-                .enumerate()
-                .any(|(on, known)| done.contains(&on) && *known == (target, endpoint.clone()));
+            let known = scope.endpoints.iter().position(|known| *known == (target, endpoint.clone()));
+            let listed = known.map_or(scope.troubles.is_empty(), |on| done.contains(&on));
             if listed {
                 pursuit.hears(target, &endpoint, &id, None);
             }

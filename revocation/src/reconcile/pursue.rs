@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::{Case, JoinAllOrSkip, Revoker, Run, Scope};
+use super::{Case, JoinAllOrSkip, Revoker, Run, Scope, in_own_task};
 use crate::connection::{Connection, ConnectionId, Endpoint, EndpointId, Status};
 use crate::name::Name;
 use crate::policy::Refusal;
@@ -22,6 +22,12 @@ use crate::time::Timestamp;
 /// The most ids that one filter takes
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>).
 pub(super) const MAX_FILTER_VALUES: usize = 200;
+
+/// Kept free before the end of the work for a last listing.
+const LAST_LISTING: Duration = Duration::from_secs(2);
+
+/// Proofs that are due within this time of one another share a listing.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Pauses between polls begin here and double.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -80,6 +86,8 @@ pub(super) enum State {
 pub(super) struct Tracked {
     connection: Connection,
     previous: Status,
+    /// A terminate call was answered, so that what came before is known from Client VPN itself.
+    answered: bool,
     error: Option<String>,
     denied: bool,
     spared: Option<Spared>,
@@ -109,8 +117,8 @@ pub(super) struct Pursuit {
     pub(super) rehearsed: bool,
     /// And ask EC2 whether the change would be permitted.
     pub(super) dry_run: bool,
-    /// The locks could not be read again, so nothing may be ended in this round.
-    pub(super) blocked: bool,
+    /// Why the locks could not be read again, so that nothing may be ended in this round.
+    pub(super) blocked: Option<String>,
     /// When the lock, or what stands for it, was known to be durable.
     pub(super) durable_at: Timestamp,
     pub(super) state: State,
@@ -121,7 +129,11 @@ pub(super) struct Pursuit {
     rounds: usize,
     /// How many connections of the subject's the latest listing showed alive, those spared left out.
     pub(super) alive_in_listing: usize,
-    pub(super) trouble: Option<String>,
+    /// When the latest listing began that showed any of them.
+    last_alive_at: Option<Timestamp>,
+    trouble: Option<String>,
+    /// Log lines about it carry its signal's id.
+    pub(super) span: tracing::Span,
 }
 
 impl Pursuit {
@@ -132,7 +144,7 @@ impl Pursuit {
             force: case.signal.force,
             rehearsed,
             dry_run: case.signal.dry_run,
-            blocked: false,
+            blocked: None,
             durable_at,
             state: State::Open,
             tracked: BTreeMap::new(),
@@ -140,7 +152,9 @@ impl Pursuit {
             reconnected: 0,
             rounds: 0,
             alive_in_listing: 0,
+            last_alive_at: None,
             trouble: None,
+            span: case.span(),
         }
     }
 
@@ -173,13 +187,17 @@ impl Pursuit {
         let key = (target, endpoint.clone(), connection.id.clone());
         if spared.is_none() {
             self.alive_in_listing += 1;
-            if self.rounds > 0 && !self.tracked.contains_key(&key) {
+            // Made after the lock, as far as the listing's whole seconds tell.
+            let made_since =
+                connection.established_at.is_none_or(|at| at.plus(Duration::from_secs(1)) > self.durable_at);
+            if self.rounds > 0 && made_since && !self.tracked.contains_key(&key) {
                 self.reconnected += 1;
             }
         }
         let tracked = self.tracked.entry(key).or_insert_with(|| Tracked {
             connection: connection.clone(),
             previous: connection.status.clone(),
+            answered: false,
             error: None,
             denied: false,
             spared: None,
@@ -232,6 +250,7 @@ impl Pursuit {
             };
             match answer {
                 Ok(ended) => {
+                    tracked.denied = false;
                     if let Some(ended) = ended.iter().find(|ended| ended.id == *id) {
                         tracked.took(ended);
                     }
@@ -260,9 +279,9 @@ impl Pursuit {
         self.left() > 0 && self.to_end().all(|(_, tracked)| tracked.denied)
     }
 
-    /// Whether any connection is on its way out, so that waiting can help.
-    fn is_ending(&self) -> bool {
-        self.to_end().any(|(_, tracked)| tracked.connection.status == Status::Terminating)
+    /// Whether any connection is alive and not on its way out, so that waiting won't help.
+    fn needs_a_call(&self) -> bool {
+        self.blocked.is_some() || self.to_end().any(|(_, tracked)| tracked.connection.status != Status::Terminating)
     }
 
     pub(super) fn connections(&self) -> Vec<ConnectionReceipt> {
@@ -299,6 +318,10 @@ impl Pursuit {
 
 impl Tracked {
     fn took(&mut self, ended: &Ended) {
+        if let Some(previous) = ended.previous.as_ref().filter(|_| !self.answered) {
+            self.previous = previous.clone();
+        }
+        self.answered = true;
         if let Some(current) = &ended.current {
             self.connection.status = current.clone();
         }
@@ -315,24 +338,42 @@ impl Revoker {
     /// Pursues all, in the same listings, and says which endpoints were looked at.
     pub(super) async fn pursue_all(
         &self,
-        pursuits: &mut [Pursuit],
-        scope: &OnceCell<Scope>,
+        pursuits: Vec<Pursuit>,
+        scope: Arc<OnceCell<Scope>>,
         run: &Run,
-    ) -> Vec<EndpointReceipt> {
-        if pursuits.is_empty() {
-            return Vec::new();
-        }
-        let mut endpoints = Vec::new();
-        tokio::select! {
-            biased;
-            () = self.pursue(pursuits, scope, run, &mut endpoints) => {}
-            () = self.clock.reached(run.stop_at) => {}
-        }
+    ) -> (Vec<Pursuit>, Vec<EndpointReceipt>) {
+        let (revoker, run, mut as_admitted) = (self.clone(), run.clone(), pursuits.clone());
+        let work = async move { revoker.pursue_in_time(pursuits, &scope, &run).await };
+        let (mut pursuits, endpoints) = match in_own_task(tracing::Span::current(), work).await {
+            Some(result) => result,
+            None => {
+                let fault = || State::Incomplete("a fault of ours; it is tried again".to_owned());
+                as_admitted.iter_mut().for_each(|pursuit| pursuit.state = fault());
+                (as_admitted, Vec::new())
+            }
+        };
         for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
             let left = pursuit.what_is_left();
             pursuit.state = State::Incomplete(format!("the time of this invoke ran out: {left}"));
         }
-        endpoints
+        (pursuits, endpoints)
+    }
+
+    async fn pursue_in_time(
+        &self,
+        mut pursuits: Vec<Pursuit>,
+        scope: &OnceCell<Scope>,
+        run: &Run,
+    ) -> (Vec<Pursuit>, Vec<EndpointReceipt>) {
+        let mut endpoints = Vec::new();
+        if !pursuits.is_empty() {
+            tokio::select! {
+                biased;
+                () = self.pursue(&mut pursuits, scope, run, &mut endpoints) => {}
+                () = self.clock.reached(run.stop_at) => {}
+            }
+        }
+        (pursuits, endpoints)
     }
 
     async fn pursue(
@@ -343,7 +384,7 @@ impl Revoker {
         endpoints: &mut Vec<EndpointReceipt>,
     ) {
         let patience = self.policy.verify.max(self.policy.settle);
-        let give_up = self.clock.now().plus(patience).min(run.stop_at);
+        let give_up = self.clock.now().plus(patience).min(run.stop_at.minus(LAST_LISTING));
         let mut scope = scope.get_or_init(|| self.scope()).await.clone();
         for round in 0.. {
             let pass = self.pass(pursuits, &scope).await;
@@ -369,40 +410,61 @@ impl Revoker {
     /// What a listing means for a pursuit.
     fn judge(&self, pursuit: &mut Pursuit, pass: &super::pass::Pass) {
         pursuit.rounds += 1;
-        pursuit.trouble = pass.trouble.clone();
-        if pass.trouble.is_some() {
+        if pursuit.alive_in_listing > 0 {
+            pursuit.last_alive_at = Some(pass.begun_at);
+        }
+        pursuit.trouble = pursuit.blocked.clone().or_else(|| pass.trouble.clone());
+        if pursuit.trouble.is_some() {
             return;
         }
-        if pursuit.rehearsed {
-            pursuit.state = State::Rehearsed;
+        let (found, limit) = (pursuit.alive_in_listing, self.policy.max_connections);
+        if pursuit.rehearsed && found > limit && !pursuit.force {
+            pursuit.state = State::Refused(Refusal::TooManyConnections { found, limit });
+        } else if pursuit.rehearsed {
+            pursuit.state = pursuit.spared_refusal().map_or(State::Rehearsed, State::Refused);
         } else if pursuit.is_denied() {
             pursuit.state = State::Incomplete(pursuit.what_is_left());
-        } else if pursuit.alive_in_listing == 0 && pass.begun_at >= pursuit.durable_at.plus(self.policy.settle) {
-            pursuit.state = match pursuit.spared_refusal() {
-                Some(refusal) => State::Refused(refusal),
-                None => State::Verified(pass.ended_at),
-            };
+        } else if found == 0 && pass.begun_at >= self.provable_from(pursuit) {
+            pursuit.state = pursuit.spared_refusal().map_or(State::Verified(pass.ended_at), State::Refused);
         }
     }
 
-    /// Waits until what is ending has ended, and until the next listing can prove something.
+    /// From when on a listing that shows nothing proves something: EC2's listings lag behind, so the settle time has to
+    /// pass after the lock, and after a client that came back was last seen, since it may be back once more.
+    fn provable_from(&self, pursuit: &Pursuit) -> Timestamp {
+        let came_back_at = pursuit.last_alive_at.filter(|_| pursuit.reconnected > 0);
+        came_back_at.map_or(pursuit.durable_at, |at| at.max(pursuit.durable_at)).plus(self.policy.settle)
+    }
+
+    /// Waits until the next listing can do something: prove that a subject is out, or end what needs another call.
     ///
-    /// Never without a pause where the listing showed anything alive, whatever was said of it since: a listing may lag
-    /// behind the truth, and asking again at once would only ask the same.
+    /// Never without a pause where the listing went wrong or showed anything alive, whatever was said of it since: a
+    /// listing may lag behind the truth, and asking again at once would only ask the same.
     async fn wait(&self, pursuits: &mut [Pursuit], pass: &super::pass::Pass, mut pauses: Pauses, give_up: Timestamp) {
-        let mut unfinished = pass.trouble.is_some() || pursuits.iter().any(|p| p.is_open() && p.alive_in_listing > 0);
-        while unfinished && self.clock.now() < give_up {
-            self.clock.sleep(pauses.next().min(give_up.since(self.clock.now()))).await;
-            self.poll(pursuits).await;
-            // What is neither ending nor gone needs another call, not more patience.
-            unfinished = pursuits.iter().any(|pursuit| pursuit.is_open() && pursuit.is_ending());
-        }
-        let settled = pursuits.iter().filter(|pursuit| pursuit.is_open() && pursuit.left() == 0);
-        if let Some(at) = settled.map(|pursuit| pursuit.durable_at.plus(self.policy.settle)).max() {
-            let pause = at.min(give_up).since(self.clock.now());
-            if !pause.is_zero() {
-                self.clock.sleep(pause).await;
+        let mut paused = false;
+        loop {
+            let open = || pursuits.iter().filter(|pursuit| pursuit.is_open());
+            let provable: Vec<Timestamp> =
+                open().filter(|pursuit| pursuit.left() == 0).map(|pursuit| self.provable_from(pursuit)).collect();
+            // Those that can be proven within a moment of the first share its listing.
+            let shared = provable.iter().min().map(|first| first.plus(TOGETHER));
+            let next_proof = provable.iter().filter(|at| shared.is_some_and(|shared| **at <= shared)).max().copied();
+            let quiet = pass.trouble.is_none() && open().all(|pursuit| pursuit.alive_in_listing == 0);
+            let now = self.clock.now();
+            let proof_is_due = next_proof.is_some_and(|at| at <= now);
+            let call_is_due = paused && (pass.trouble.is_some() || open().any(Pursuit::needs_a_call));
+            if now >= give_up || call_is_due || (proof_is_due && (paused || quiet)) {
+                return;
             }
+            let until_proof = next_proof.filter(|at| *at > now).map(|at| at.since(now));
+            let pause = match until_proof {
+                Some(until) if quiet => until,
+                Some(until) => until.min(pauses.next()),
+                None => pauses.next(),
+            };
+            self.clock.sleep(pause.min(give_up.since(now))).await;
+            self.poll(pursuits).await;
+            paused = true;
         }
     }
 

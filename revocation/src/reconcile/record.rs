@@ -1,10 +1,13 @@
 //! The last step: what came of each case goes to the audit trail, and only then into the answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::admit::SUBJECTS_AT_ONCE;
 use super::pursue::{Goal, Pursuit, State};
 use super::{Case, Revoker, Run, Verdict, in_own_task};
 use crate::audit::{Draft, append};
@@ -12,7 +15,10 @@ use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
 
 /// How many connections an entry lists; DynamoDB takes 400 KB an item. The count says how many there were.
-const LISTED_AT_MOST: usize = 500;
+const LISTED_AT_MOST: usize = 200;
+
+/// How many characters of a text an entry holds.
+const LONGEST_TEXT: usize = 400;
 
 impl Revoker {
     /// Decides what became of every pursuit, and records every case: subjects side by side, the cases of one subject
@@ -40,9 +46,11 @@ impl Revoker {
             by_subject.entry(case.chain()).or_default().push((number, case.clone(), verdict));
         }
         let mut subjects = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(SUBJECTS_AT_ONCE));
         for queue in by_subject.into_values() {
-            let (revoker, run) = (self.clone(), run.clone());
+            let (revoker, run, gate) = (self.clone(), run.clone(), Arc::clone(&gate));
             subjects.spawn(async move {
+                let _turn = gate.acquire().await;
                 let mut recorded = Vec::new();
                 for (number, case, verdict) in queue {
                     recorded.push((number, revoker.record_in_time(case, verdict, &run).await));
@@ -87,7 +95,7 @@ impl Revoker {
         let mut detail = self.circumstances(case, &case.names());
         detail.extend(verdict.detail.clone());
         if let Some(why) = &verdict.why {
-            detail.insert("why".to_owned(), json!(why));
+            detail.insert("why".to_owned(), json!(shortened(why)));
         }
         let draft = Draft::new(&case.signal, &case.chain(), kind, self.clock.now(), detail);
         let draft = match verdict.outcome {
@@ -144,7 +152,20 @@ fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
 /// A connection as an entry shows it: what is absent is left out.
 fn evidence(connection: &ConnectionReceipt) -> Value {
     match json!(connection) {
-        Value::Object(all) => Value::Object(all.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        Value::Object(all) => {
+            let present = all.into_iter().filter(|(_, value)| !value.is_null());
+            present
+                .map(|(key, value)| (key, value.as_str().map_or(value.clone(), |text| json!(shortened(text)))))
+                .collect()
+        }
         other => other,
+    }
+}
+
+/// A text as an entry holds it, so that no error message, however long, makes an entry too large to be written.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }

@@ -404,3 +404,100 @@ async fn several_subjects_of_one_signal_have_the_worst_outcome_of_them_all() {
     assert_eq!(receipt.subjects.len(), 2, "the same subject twice is one");
     assert_eq!(world.alive(), 0);
 }
+
+#[tokio::test]
+async fn a_call_by_user_name_goes_by_the_subjects_own_name_only() {
+    let world = World::new();
+    world.on(0, Some("bob"), Some("laptop-7"));
+    world.on(0, Some("bob"), Some("laptop-7"));
+    let other = world.on(0, Some("bob"), Some("laptop-9"));
+    let receipt = world.one(world.revoke("laptop-7")).await;
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [other], "bob's other laptop is nobody that was meant");
+}
+
+#[tokio::test]
+async fn with_protected_names_nothing_is_ended_by_user_name() {
+    let mut world = World::new();
+    world.policy.protected = Protected::parse("ceo").unwrap();
+    for _ in 0..3 {
+        world.user("alice");
+    }
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert_eq!(world.calls.count("vpn.terminate user"), 0);
+}
+
+#[tokio::test]
+async fn a_user_name_that_could_be_no_subject_is_somebody_all_the_same() {
+    let world = World::new();
+    let others = [
+        world.on(0, Some("alice"), Some("fleet")),
+        world.on(0, Some("bob"), Some("fleet")),
+        world.on(0, Some("#carol"), Some("fleet")),
+        world.on(0, Some("d\u{7}ave"), Some("fleet")),
+    ];
+    world.one(world.revoke("fleet")).await;
+    assert_eq!(world.vpn.alive(None), others);
+}
+
+#[tokio::test]
+async fn an_old_id_never_makes_a_new_wish_look_completed() {
+    let world = World::new();
+    let command = |action: Action| Signal {
+        authority: Authority::command(),
+        via: Via::Direct,
+        id: SignalId::new("INC-42"),
+        as_of: world.now(),
+        ..world.signal(action, "alice", "INC-42")
+    };
+    world.user("alice");
+    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
+    world.user("alice");
+    let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded);
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("an id of its own"));
+}
+
+#[tokio::test]
+async fn what_was_restored_since_it_was_requested_is_not_locked_again_by_a_retry() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let command = |action: Action, id: &str| Signal {
+        authority: Authority::command(),
+        via: Via::Direct,
+        as_of: world.now(),
+        ..world.signal(action, "alice", id)
+    };
+    assert_eq!(world.one(command(Action::Revoke { expires_at: None }, "c-1")).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(5));
+    assert_eq!(world.one(command(Action::Restore { authorities: None }, "c-2")).await.outcome, Outcome::Restored);
+    world.clock.advance(Duration::from_secs(5));
+    let retry = world.one(command(Action::Revoke { expires_at: None }, "c-1")).await;
+    assert_eq!(retry.outcome, Outcome::Superseded);
+    assert!(!world.is_locked("alice"));
+    assert_eq!(world.kinds("alice"), ["requested", "incomplete", "restored", "superseded"]);
+}
+
+#[tokio::test]
+async fn no_endpoint_at_all_proves_nothing() {
+    let mut world = World::new();
+    world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::from_secs(3));
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("eu-west-1"));
+}
+
+#[tokio::test]
+async fn a_rehearsal_says_what_would_be_refused() {
+    let mut world = World::new();
+    world.policy.max_connections = 1;
+    world.user("alice");
+    world.user("alice");
+    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
+    assert_eq!(world.one(dry).await.outcome, Outcome::Refused);
+    world.policy.mode = Mode::Shadow;
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Shadowed);
+    assert_eq!(world.audit.chains()["alice"][0].attributes()["detail"]["would_be"], "refused");
+}

@@ -136,12 +136,89 @@ async fn a_call_by_user_name_that_fails_falls_back_to_ids() {
 }
 
 #[tokio::test]
-async fn a_client_that_reconnects_is_ended_again_and_counted() {
+async fn a_client_that_keeps_coming_back_is_ended_again_and_never_called_completed() {
+    for seconds in [1, 2, 4, 5, 6] {
+        let world = World::new();
+        let back = Some(Duration::from_secs(seconds));
+        world.vpn.connect(&world.endpoints[0], (None, Some("alice")), Duration::ZERO, back);
+        let receipt = world.one(world.revoke("alice")).await;
+        assert_eq!(receipt.outcome, Outcome::Incomplete, "back after {seconds} s");
+        assert!(receipt.subjects[0].reconnected >= 2, "back after {seconds} s");
+        assert!(world.is_locked("alice"));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_not_judged_by_half_a_listing() {
     let world = World::new();
-    world.vpn.connect(&world.endpoints[0], (None, Some("alice")), Duration::ZERO, Some(Duration::from_millis(1)));
-    let receipt = world.one(world.revoke("alice")).await;
-    assert!(receipt.subjects[0].reconnected >= 2);
-    assert!(world.is_locked("alice"));
+    let both = [world.on(0, Some("alice"), Some("fleet")), world.on(1, Some("bob"), Some("fleet"))];
+    world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Fails);
+    assert_eq!(world.one(world.revoke("fleet")).await.outcome, Outcome::Refused);
+    assert_eq!(world.vpn.alive(None), both);
+}
+
+#[tokio::test]
+async fn one_that_hangs_in_terminating_holds_nobody_else_up() {
+    let mut world = World::new();
+    world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::from_secs(3600));
+    world.endpoints = vec![world.vpn.endpoint("cvpn-endpoint-a")];
+    world.user("stuck");
+    let begun = world.now();
+    let receipts = world.handle(vec![world.revoke("stuck"), world.revoke("bob")]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Incomplete, Outcome::Completed]);
+    assert!(receipts[1].timings.verified_at.unwrap().since(begun) < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn an_admission_that_hangs_holds_nobody_else_up() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("locks.write boom", 1, Mishap::Hangs);
+    let (revoker, run) = (world.revoker(), world.run());
+    let batch = vec![world.revoke("boom"), world.revoke("alice")];
+    let working = tokio::spawn(async move { revoker.handle(batch, &run).await });
+    while world.calls.count("audit.commit alice requested") == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_secs(15));
+    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete, Outcome::Completed]);
+}
+
+#[tokio::test]
+async fn a_panic_in_what_all_share_still_leaves_an_answer_and_an_entry() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let world = World::new();
+    world.user("alice");
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    while world.calls.count("audit.commit alice requested") == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.calls.plan("locks.read", 1, Mishap::Panics);
+    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete]);
+    assert_eq!(world.kinds("alice"), ["requested", "incomplete"]);
+    let _ = std::panic::take_hook();
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn while_the_locks_cannot_be_read_again_nothing_is_ended() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("audit.commit alice requested", 1, Mishap::Fails);
+    world.one(world.revoke("alice")).await;
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    while world.calls.count("audit.commit alice requested") < 2 {
+        tokio::task::yield_now().await;
+    }
+    world.calls.plan("locks.read", 3, Mishap::Fails);
+    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed]);
+    let made = world.calls.made();
+    let requested = made.iter().rposition(|call| call.starts_with("audit.commit alice requested")).unwrap();
+    let terminated = made.iter().position(|call| call.starts_with("vpn.terminate")).unwrap();
+    let reads = made[requested..terminated].iter().filter(|call| call.starts_with("locks.read")).count();
+    assert!(reads >= 4, "three reads failed before the first call: {reads}");
 }
 
 #[tokio::test]
