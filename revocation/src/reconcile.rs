@@ -2,9 +2,9 @@
 //!
 //! A run takes the signals of one delivery (one event, or a whole SQS batch) through four steps:
 //!
-//! 1. **admit** each signal for each of its subjects: policy, lock, then the `requested` entry ([`admit`]);
-//! 2. **pursue** those admitted, all in the same listings: terminate, wait, verify ([`pursue`], [`pass`]);
-//! 3. **record** what came of each ([`record`]);
+//! 1. **admit** each signal for each of its subjects: policy, lock, then the `requested` entry (`admit`);
+//! 2. **pursue** those admitted, all in the same listings: terminate, wait, verify (`pursue`, `pass`);
+//! 3. **record** what came of each (`record`);
 //! 4. answer with one [`Receipt`] per signal.
 //!
 //! Steps 1 and 3 run in a task for each signal and subject, so that a fault in one fails nobody else's.
@@ -113,7 +113,7 @@ enum Admission {
     /// It is decided.
     Settled(Verdict),
     /// Connections are to be ended, and it is decided by what becomes of them.
-    Pursue(Pursuit),
+    Pursue(Box<Pursuit>),
 }
 
 /// The endpoints in scope, and the targets that could not be asked for theirs.
@@ -140,8 +140,8 @@ impl Revoker {
                     verdicts.insert(number, verdict);
                 }
                 Admission::Pursue(pursuit) => match pursuits.iter_mut().find(|other| other.is_same_as(&pursuit)) {
-                    Some(other) => other.join(pursuit),
-                    None => pursuits.push(pursuit),
+                    Some(other) => other.join(*pursuit),
+                    None => pursuits.push(*pursuit),
                 },
             }
         }

@@ -186,7 +186,7 @@ impl Revoker {
         }
         self.request(case, &names, scope).await?;
         let goal = Goal::Locked { names };
-        Ok(Admission::Pursue(Pursuit::new(number, goal, case, self.is_rehearsal(case), locked.at)))
+        Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), locked.at))))
     }
 
     async fn disconnect(
@@ -213,7 +213,7 @@ impl Revoker {
             _ => Goal::Existing { names: names.clone(), cutoff: case.signal.as_of },
         };
         self.request(case, &names, scope).await?;
-        Ok(Admission::Pursue(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now())))
+        Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now()))))
     }
 
     async fn restore(&self, case: &Case, names: &[Name]) -> Result<Admission, StoreError> {
