@@ -3,15 +3,18 @@
 //! A run takes the signals of one delivery (one event, or a whole SQS batch) through four steps:
 //!
 //! 1. **admit** each signal for each of its subjects: policy, lock, then the `requested` entry (`admit`);
-//! 2. **pursue** those admitted, all in the same listings: terminate, wait, verify (`pursue`, `pass`);
+//! 2. **pursue** those admitted, all in the same listings: terminate, wait, verify (`pursue`, `pass`,
+//!    `listing`, and `pursuit` for where each stands);
 //! 3. **record** what came of each (`record`);
 //! 4. answer with one [`Receipt`] per signal.
 //!
 //! Steps 1 and 3 run in a task for each signal and subject, so that a fault in one fails nobody else's.
 
 mod admit;
+mod listing;
 mod pass;
 mod pursue;
+mod pursuit;
 mod record;
 mod rehearse;
 
@@ -32,7 +35,7 @@ use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings}
 use crate::signal::{About, Action, Signal};
 use crate::time::Timestamp;
 
-use pursue::Pursuit;
+use pursuit::Pursuit;
 
 /// The controller: the ports, and the policy that says what may be done with them.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-use super::pursue::{Goal, Pursuit};
+use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task};
 use crate::audit::{Draft, Kind, Marker, append};
 use crate::lock::{Lock, Transition};

@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::pursue::{Goal, Pursuit, Spared, State, may_go_by_user};
+use super::listing::Listed;
+use super::pursuit::{Goal, Pursuit, Spared, State};
 use super::{JoinAllOrSkip, Revoker, Scope};
 use crate::connection::{Connection, ConnectionId, Endpoint};
 use crate::lock::Lock;
 use crate::name::Name;
 use crate::plan::{Call, Certificates, Match, OnEndpoint, calls, matches, needs_a_call, one_by_one};
 use crate::policy::Refusal;
-use crate::ports::{ClientVpn, Ended, Page, PageToken, VpnError, VpnErrorKind, Which};
+use crate::ports::{ClientVpn, Ended, VpnError, Which};
 use crate::receipt::EndpointReceipt;
 use crate::time::Timestamp;
 
@@ -26,7 +27,7 @@ use crate::time::Timestamp;
 const JUDGED_WHOLE: usize = 5_000;
 
 /// How many endpoints are listed, and how many terminate calls made, at the same time.
-const SIDE_BY_SIDE: usize = 16;
+pub(super) const SIDE_BY_SIDE: usize = 16;
 
 /// What a listing of everything in scope came to.
 pub(super) struct Pass {
@@ -35,13 +36,6 @@ pub(super) struct Pass {
     pub(super) endpoints: Vec<EndpointReceipt>,
     /// Why it is not a full listing, if it is not.
     pub(super) trouble: Option<String>,
-}
-
-/// What a listing task reports.
-enum Listed {
-    Page { on: usize, rows: Vec<Connection>, whole: bool },
-    Failed { on: usize, error: VpnError },
-    Done { on: usize },
 }
 
 /// A terminate call on its way.
@@ -176,45 +170,9 @@ impl Revoker {
         }
     }
 
-    /// Whether an endpoint has to be looked at: all of them, unless single connections are all that is sought.
-    fn is_listed(&self, pursuits: &[Pursuit], endpoint: &Endpoint) -> bool {
-        pursuits.iter().filter(|pursuit| pursuit.is_open()).any(|pursuit| match &pursuit.goal {
-            Goal::One { endpoint: wanted, .. } => wanted == endpoint,
-            Goal::Locked { .. } | Goal::Existing { .. } => true,
-        })
-    }
-
-    fn start_listing(&self, pursuits: &[Pursuit], scope: &Scope) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
-        let (report, listed) = mpsc::channel(SIDE_BY_SIDE);
-        let mut listings = JoinSet::new();
-        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
-        let only: Vec<ConnectionId> = (pursuits.iter().filter(|pursuit| pursuit.is_open()))
-            .map(|pursuit| match &pursuit.goal {
-                Goal::One { connection, .. } => Some(connection.clone()),
-                Goal::Locked { .. } | Goal::Existing { .. } => None,
-            })
-            .collect::<Option<Vec<_>>>()
-            .filter(|ids| ids.len() <= super::pursue::MAX_FILTER_VALUES)
-            .unwrap_or_default();
-        for (on, (target, endpoint)) in scope.endpoints.iter().enumerate() {
-            let Some(vpn) = self.vpn.get(*target).cloned() else {
-                continue;
-            };
-            if !self.is_listed(pursuits, endpoint) {
-                continue;
-            }
-            let (report, endpoint, only, gate) = (report.clone(), endpoint.clone(), only.clone(), Arc::clone(&gate));
-            listings.spawn(async move {
-                let _turn = gate.acquire().await;
-                list(&*vpn, on, &endpoint, &only, &report).await;
-            });
-        }
-        (listings, listed)
-    }
-
     /// Reads the locks again before anything is ended under them: lifted means stop.
     async fn stop_where_lifted(&self, pursuits: &mut [Pursuit]) {
-        let names = Self::names_to_hold(pursuits);
+        let names: Vec<Name> = pursuits.iter().flat_map(Pursuit::names_to_hold).cloned().collect();
         if names.is_empty() {
             return;
         }
@@ -316,7 +274,7 @@ impl Revoker {
                 let Some(vpn) = self.vpn.get(*target) else { continue };
                 let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
                 // A call by user name can't tell a protected common name apart, should one come up meanwhile.
-                let by_user = wholes.contains(&on) && may_go_by_user(&pursuit.goal) && self.policy.protected.is_empty();
+                let by_user = wholes.contains(&on) && pursuit.goal.may_go_by_user() && self.policy.protected.is_empty();
                 let on_endpoint = OnEndpoint {
                     to_end: ready.iter().collect(),
                     others: others.iter().collect(),
@@ -346,40 +304,6 @@ impl Sighting {
         let side = if needs_a_call(row) { &mut self.ready } else { &mut self.others };
         side.entry(on).or_default().push(row.clone());
     }
-}
-
-/// Lists one endpoint, page by page, as it goes.
-async fn list(
-    vpn: &dyn ClientVpn,
-    on: usize,
-    endpoint: &Endpoint,
-    only: &[ConnectionId],
-    report: &mpsc::Sender<Listed>,
-) {
-    let mut tokens: Vec<PageToken> = Vec::new();
-    let last = loop {
-        match vpn.connections(&endpoint.id, only, tokens.last()).await {
-            Ok(Page { connections, next }) => {
-                let whole = tokens.is_empty() && next.is_none() && only.is_empty();
-                if report.send(Listed::Page { on, rows: connections, whole }).await.is_err() {
-                    return;
-                }
-                match next {
-                    None => break Listed::Done { on },
-                    Some(token) if tokens.contains(&token) => {
-                        break Listed::Failed { on, error: VpnError::endless_listing(&endpoint.id) };
-                    }
-                    Some(token) => tokens.push(token),
-                }
-            }
-            // An endpoint that is attached to no network holds no session. One that is said not to exist proves
-            // nothing: EC2 has just named it, and will not name it again if it is gone.
-            Err(error) if error.kind == VpnErrorKind::NoAssociation && tokens.is_empty() => break Listed::Done { on },
-            Err(error) => break Listed::Failed { on, error },
-        }
-    };
-    // Nobody listens any more where the run was cut off.
-    let _ = report.send(last).await;
 }
 
 /// Makes one terminate call; where one by user name fails, one for each connection.

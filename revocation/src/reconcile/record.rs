@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::admit::SUBJECTS_AT_ONCE;
-use super::pursue::{Goal, Pursuit, State};
+use super::pursuit::{Goal, Pursuit, State};
 use super::{Case, Revoker, Run, Verdict, in_own_task};
 use crate::audit::{Draft, append};
 use crate::ports::StoreError;

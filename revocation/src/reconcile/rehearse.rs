@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::pursue::{Pursuit, State};
+use super::pursuit::{Pursuit, State};
 use super::{Case, JoinAllOrSkip, Revoker, Verdict};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::policy::Mode;

@@ -1,0 +1,113 @@
+//! Listing: every endpoint side by side, every page of each, as they arrive.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::pass::SIDE_BY_SIDE;
+use super::pursuit::{Goal, Pursuit};
+use super::{Revoker, Scope};
+use crate::connection::{Connection, ConnectionId, Endpoint};
+use crate::ports::{ClientVpn, Page, PageToken, VpnError, VpnErrorKind};
+
+/// The most ids that one filter takes
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>).
+pub(super) const MAX_FILTER_VALUES: usize = 200;
+/// What a listing task reports.
+pub(super) enum Listed {
+    Page { on: usize, rows: Vec<Connection>, whole: bool },
+    Failed { on: usize, error: VpnError },
+    Done { on: usize },
+}
+
+impl Revoker {
+    /// Whether an endpoint has to be looked at: all of them, unless single connections are all that is sought.
+    pub(super) fn is_listed(&self, pursuits: &[Pursuit], endpoint: &Endpoint) -> bool {
+        pursuits.iter().filter(|pursuit| pursuit.is_open()).any(|pursuit| match &pursuit.goal {
+            Goal::One { endpoint: wanted, .. } => wanted == endpoint,
+            Goal::Locked { .. } | Goal::Existing { .. } => true,
+        })
+    }
+
+    pub(super) fn start_listing(&self, pursuits: &[Pursuit], scope: &Scope) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
+        let (report, listed) = mpsc::channel(SIDE_BY_SIDE);
+        let mut listings = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+        let only: Vec<ConnectionId> = (pursuits.iter().filter(|pursuit| pursuit.is_open()))
+            .map(|pursuit| match &pursuit.goal {
+                Goal::One { connection, .. } => Some(connection.clone()),
+                Goal::Locked { .. } | Goal::Existing { .. } => None,
+            })
+            .collect::<Option<Vec<_>>>()
+            .filter(|ids| ids.len() <= MAX_FILTER_VALUES)
+            .unwrap_or_default();
+        for (on, (target, endpoint)) in scope.endpoints.iter().enumerate() {
+            let Some(vpn) = self.vpn.get(*target).cloned() else {
+                continue;
+            };
+            if !self.is_listed(pursuits, endpoint) {
+                continue;
+            }
+            let (report, endpoint, only, gate) = (report.clone(), endpoint.clone(), only.clone(), Arc::clone(&gate));
+            listings.spawn(async move {
+                let _turn = gate.acquire().await;
+                list(&*vpn, on, &endpoint, &only, &report).await;
+            });
+        }
+        (listings, listed)
+    }
+}
+
+/// Lists one endpoint, page by page, as it goes.
+async fn list(
+    vpn: &dyn ClientVpn,
+    on: usize,
+    endpoint: &Endpoint,
+    only: &[ConnectionId],
+    report: &mpsc::Sender<Listed>,
+) {
+    let mut tokens: Vec<PageToken> = Vec::new();
+    let last = loop {
+        match vpn.connections(&endpoint.id, only, tokens.last()).await {
+            Ok(Page { connections, next }) => {
+                let whole = tokens.is_empty() && next.is_none() && only.is_empty();
+                if report.send(Listed::Page { on, rows: connections, whole }).await.is_err() {
+                    return;
+                }
+                match next {
+                    None => break Listed::Done { on },
+                    Some(token) if tokens.contains(&token) => {
+                        break Listed::Failed { on, error: VpnError::endless_listing(&endpoint.id) };
+                    }
+                    Some(token) => tokens.push(token),
+                }
+            }
+            // An endpoint that is attached to no network holds no session. One that is said not to exist proves
+            // nothing: EC2 has just named it, and will not name it again if it is gone.
+            Err(error) if error.kind == VpnErrorKind::NoAssociation && tokens.is_empty() => break Listed::Done { on },
+            Err(error) => break Listed::Failed { on, error },
+        }
+    };
+    // Nobody listens any more where the run was cut off.
+    let _ = report.send(last).await;
+}
+
+/// Every row of a listing narrowed to some ids.
+pub(super) async fn all_pages(
+    vpn: &dyn ClientVpn,
+    endpoint: &Endpoint,
+    only: &[ConnectionId],
+) -> Result<Vec<Connection>, VpnError> {
+    let mut rows = Vec::new();
+    let mut tokens: Vec<PageToken> = Vec::new();
+    loop {
+        let Page { connections, next } = vpn.connections(&endpoint.id, only, tokens.last()).await?;
+        rows.extend(connections);
+        match next {
+            None => return Ok(rows),
+            Some(token) if tokens.contains(&token) => return Err(VpnError::endless_listing(&endpoint.id)),
+            Some(token) => tokens.push(token),
+        }
+    }
+}

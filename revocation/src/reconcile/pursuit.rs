@@ -1,0 +1,375 @@
+//! Where one subject stands on its way to nothing alive: what is sought, what was seen, and what that means. No call is
+//! made in here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::Case;
+use super::pass::Pass;
+use crate::connection::{Connection, ConnectionId, Endpoint, EndpointId, Status};
+use crate::name::Name;
+use crate::policy::{Policy, Refusal};
+use crate::ports::{Ended, VpnError, VpnErrorKind};
+use crate::receipt::ConnectionReceipt;
+use crate::time::Timestamp;
+
+/// What is to be brought about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Nothing alive under these names, for as long as they are locked.
+    Locked { names: Vec<Name> },
+    /// Nothing alive under these names that was established by `cutoff`.
+    Existing { names: Vec<Name>, cutoff: Timestamp },
+    /// One connection is over.
+    One { endpoint: Endpoint, connection: ConnectionId },
+}
+
+impl Goal {
+    /// The names to look for.
+    pub(super) fn names(&self) -> &[Name] {
+        match self {
+            Self::Locked { names } | Self::Existing { names, .. } => names,
+            Self::One { .. } => &[],
+        }
+    }
+
+    /// Whether calls may go by user name. A disconnect spares what came after it, which such a call can't.
+    pub(super) fn may_go_by_user(&self) -> bool {
+        matches!(self, Self::Locked { .. })
+    }
+
+    /// Whether a connection existed when it was asked to go. One whose beginning can't be read did.
+    pub(super) fn covers(&self, connection: &Connection) -> bool {
+        match self {
+            Self::Existing { cutoff, .. } => connection.established_at.is_none_or(|at| at <= *cutoff),
+            Self::Locked { .. } | Self::One { .. } => true,
+        }
+    }
+}
+
+/// Where a pursuit stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not there yet.
+    Open,
+    /// A full listing, which ended at this instant, showed nothing alive.
+    Verified(Timestamp),
+    /// A rehearsal saw all there is.
+    Rehearsed,
+    /// Policy forbids to go on.
+    Refused(Refusal),
+    /// The lock was lifted meanwhile.
+    Superseded(String),
+    /// Given up for this attempt.
+    Incomplete(String),
+}
+
+/// A connection seen alive, and what became of it.
+#[derive(Debug, Clone)]
+pub(super) struct Tracked {
+    connection: Connection,
+    previous: Status,
+    /// A terminate call was answered, so that what came before is known from Client VPN itself.
+    answered: bool,
+    error: Option<String>,
+    denied: bool,
+    spared: Option<Spared>,
+    /// The listing under way has shown it.
+    seen: bool,
+    /// A listing that should have shown it did not.
+    unlisted: bool,
+}
+
+/// Why a connection of the subject's is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Spared {
+    #[error("left alone: `{0}` is protected")]
+    Protected(Name),
+    #[error("left alone: its common name is a shared certificate, and another's user name stands on it")]
+    SharedCertificate,
+}
+
+/// One subject's way to nothing alive.
+#[derive(Debug, Clone)]
+pub(super) struct Pursuit {
+    pub(super) goal: Goal,
+    /// The cases that hang on it.
+    pub(super) cases: Vec<usize>,
+    pub(super) force: bool,
+    /// Look, and change nothing.
+    pub(super) rehearsed: bool,
+    /// And ask EC2 whether the change would be permitted.
+    pub(super) dry_run: bool,
+    /// Why the locks could not be read again, so that nothing may be ended in this round.
+    pub(super) blocked: Option<String>,
+    /// When the lock, or what stands for it, was known to be durable.
+    pub(super) durable_at: Timestamp,
+    pub(super) state: State,
+    tracked: BTreeMap<(usize, Endpoint, ConnectionId), Tracked>,
+    pub(super) first_terminate_at: Option<Timestamp>,
+    pub(super) reconnected: usize,
+    /// Listings so far.
+    rounds: usize,
+    /// How many connections of the subject's the latest listing showed alive, those spared left out.
+    pub(super) alive_in_listing: usize,
+    /// When the latest listing began that showed any of them.
+    last_alive_at: Option<Timestamp>,
+    trouble: Option<String>,
+    /// Log lines about it carry its signal's id.
+    pub(super) span: tracing::Span,
+}
+
+impl Pursuit {
+    pub(super) fn new(case_number: usize, goal: Goal, case: &Case, rehearsed: bool, durable_at: Timestamp) -> Self {
+        Self {
+            goal,
+            cases: vec![case_number],
+            force: case.signal.force,
+            rehearsed,
+            dry_run: case.signal.dry_run,
+            blocked: None,
+            durable_at,
+            state: State::Open,
+            tracked: BTreeMap::new(),
+            first_terminate_at: None,
+            reconnected: 0,
+            rounds: 0,
+            alive_in_listing: 0,
+            last_alive_at: None,
+            trouble: None,
+            span: case.span(),
+        }
+    }
+
+    /// Whether one reconciliation serves both.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.goal == other.goal
+            && self.rehearsed == other.rehearsed
+            && self.dry_run == other.dry_run
+            && self.force == other.force
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        self.cases.extend(other.cases);
+        self.durable_at = self.durable_at.max(other.durable_at);
+    }
+
+    /// The names whose locks must be in force for it to go on.
+    pub(super) fn names_to_hold(&self) -> &[Name] {
+        match &self.goal {
+            Goal::Locked { names } if self.is_open() && !self.rehearsed => names,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn verified_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Verified(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Takes note of a connection that is the subject's and alive, and why it is to be spared, if it is.
+    pub(super) fn sees(&mut self, target: usize, endpoint: &Endpoint, connection: &Connection, spared: Option<Spared>) {
+        let key = (target, endpoint.clone(), connection.id.clone());
+        if spared.is_none() {
+            self.alive_in_listing += 1;
+            // Made after the lock, as far as the listing's whole seconds tell.
+            let made_since =
+                connection.established_at.is_none_or(|at| at.plus(Duration::from_secs(1)) > self.durable_at);
+            if self.rounds > 0 && made_since && !self.tracked.contains_key(&key) {
+                self.reconnected += 1;
+            }
+        }
+        let tracked = self.tracked.entry(key).or_insert_with(|| Tracked {
+            connection: connection.clone(),
+            previous: connection.status.clone(),
+            answered: false,
+            error: None,
+            denied: false,
+            spared: None,
+            seen: true,
+            unlisted: false,
+        });
+        tracked.connection.status = connection.status.clone();
+        tracked.seen = true;
+        tracked.unlisted = false;
+        tracked.spared = spared;
+    }
+
+    /// Takes note of what a listing says of connections seen before; `None` where it should show one and does not.
+    pub(super) fn hears(&mut self, target: usize, endpoint: &Endpoint, id: &ConnectionId, status: Option<&Status>) {
+        let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else {
+            return;
+        };
+        tracked.seen = true;
+        tracked.unlisted = status.is_none();
+        if let Some(status) = status {
+            tracked.connection.status = status.clone();
+        }
+        if !tracked.connection.status.is_alive() {
+            tracked.error = None;
+        }
+    }
+
+    /// A listing begins.
+    pub(super) fn begin_listing(&mut self) {
+        self.alive_in_listing = 0;
+        self.tracked.values_mut().for_each(|tracked| tracked.seen = false);
+    }
+
+    /// The connections known from before that the listing under way has not shown.
+    pub(super) fn unseen(&self) -> Vec<(usize, Endpoint, ConnectionId)> {
+        self.tracked.iter().filter(|(_, tracked)| !tracked.seen).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Takes note of a terminate call's answer.
+    pub(super) fn told(
+        &mut self,
+        target: usize,
+        endpoint: &Endpoint,
+        ids: &[ConnectionId],
+        answer: &Result<Vec<Ended>, VpnError>,
+    ) {
+        for id in ids {
+            let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else {
+                continue;
+            };
+            match answer {
+                Ok(ended) => {
+                    tracked.denied = false;
+                    if let Some(ended) = ended.iter().find(|ended| ended.id == *id) {
+                        tracked.took(ended);
+                    }
+                }
+                Err(error) => {
+                    tracked.error = Some(error.to_string());
+                    tracked.denied = error.kind == VpnErrorKind::Denied;
+                }
+            }
+        }
+    }
+
+    fn to_end(&self) -> impl Iterator<Item = (&(usize, Endpoint, ConnectionId), &Tracked)> {
+        self.tracked.iter().filter(|(_, tracked)| {
+            tracked.connection.status.is_alive() && tracked.spared.is_none() && !tracked.unlisted
+        })
+    }
+
+    /// What a listing means for it.
+    pub(super) fn judge(&mut self, pass: &Pass, policy: &Policy) {
+        self.rounds += 1;
+        if self.alive_in_listing > 0 {
+            self.last_alive_at = Some(pass.begun_at);
+        }
+        self.trouble = self.blocked.clone().or_else(|| pass.trouble.clone());
+        if self.trouble.is_some() {
+            return;
+        }
+        let (found, limit) = (self.alive_in_listing, policy.max_connections);
+        if self.rehearsed && found > limit && !self.force {
+            self.state = State::Refused(Refusal::TooManyConnections { found, limit });
+        } else if self.rehearsed {
+            self.state = self.spared_refusal().map_or(State::Rehearsed, State::Refused);
+        } else if self.is_denied() {
+            self.state = State::Incomplete(self.what_is_left());
+        } else if found == 0 && pass.begun_at >= self.provable_from(policy.settle) {
+            self.state = self.spared_refusal().map_or(State::Verified(pass.ended_at), State::Refused);
+        }
+    }
+
+    /// From when on a listing that shows nothing proves something: EC2's listings lag behind, so the settle time has to
+    /// pass after the lock, and after a client that came back was last seen, since it may be back once more.
+    pub(super) fn provable_from(&self, settle: Duration) -> Timestamp {
+        let came_back_at = self.last_alive_at.filter(|_| self.reconnected > 0);
+        came_back_at.map_or(self.durable_at, |at| at.max(self.durable_at)).plus(settle)
+    }
+
+    /// The connections that are to end and are not known to have.
+    pub(super) fn ids_to_end(&self) -> Vec<(usize, Endpoint, ConnectionId)> {
+        self.to_end().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many of the subject's connections are alive, those spared left out.
+    pub(super) fn left(&self) -> usize {
+        self.to_end().count()
+    }
+
+    /// Whether every connection that is left was denied to us, so that trying on is of no use.
+    fn is_denied(&self) -> bool {
+        self.left() > 0 && self.to_end().all(|(_, tracked)| tracked.denied)
+    }
+
+    /// Whether any connection is alive and not on its way out, so that waiting won't help.
+    pub(super) fn needs_a_call(&self) -> bool {
+        self.blocked.is_some() || self.to_end().any(|(_, tracked)| tracked.connection.status != Status::Terminating)
+    }
+
+    pub(super) fn connections(&self) -> Vec<ConnectionReceipt> {
+        let receipt = |((_, endpoint, id), tracked): (&(usize, Endpoint, ConnectionId), &Tracked)| ConnectionReceipt {
+            region: endpoint.target.region.clone(),
+            account: endpoint.target.account.clone(),
+            endpoint_id: endpoint.id.clone(),
+            connection_id: id.clone(),
+            username: tracked.connection.username.clone(),
+            common_name: tracked.connection.common_name.clone(),
+            previous_status: tracked.previous.clone(),
+            current_status: tracked.connection.status.clone(),
+            error: tracked.spared.as_ref().map(ToString::to_string).or_else(|| tracked.error.clone()),
+        };
+        self.tracked.iter().map(receipt).collect()
+    }
+
+    /// A connection on `endpoint` that would be ended.
+    pub(super) fn some_connection_on(&self, endpoint: &EndpointId) -> Option<ConnectionId> {
+        self.to_end().find(|((_, on, _), _)| on.id == *endpoint).map(|((_, _, id), _)| id.clone())
+    }
+
+    /// The refusal owed to connections that were spared and live on.
+    pub(super) fn spared_refusal(&self) -> Option<Refusal> {
+        let spared: Vec<&Spared> = (self.tracked.values())
+            .filter(|tracked| tracked.connection.status.is_alive() && !tracked.unlisted)
+            .filter_map(|tracked| tracked.spared.as_ref())
+            .collect();
+        match spared.len() {
+            0 => None,
+            count if spared.contains(&&Spared::SharedCertificate) => Some(Refusal::SharedCertificate(count)),
+            count => Some(Refusal::ProtectedConnections(count)),
+        }
+    }
+
+    /// What to say when giving up.
+    pub(super) fn what_is_left(&self) -> String {
+        let left = self.left();
+        match (&self.trouble, left) {
+            (Some(trouble), 0) => trouble.clone(),
+            (Some(trouble), _) => format!("{left} connections are still alive; {trouble}"),
+            (None, 0) => "the listing that would prove it could not begin in time; it is tried again".to_owned(),
+            (None, _) => format!("{left} connections are still alive; it is tried again"),
+        }
+    }
+}
+
+impl Tracked {
+    fn took(&mut self, ended: &Ended) {
+        if let Some(previous) = ended.previous.as_ref().filter(|_| !self.answered) {
+            self.previous = previous.clone();
+        }
+        self.answered = true;
+        if let Some(current) = &ended.current {
+            self.connection.status = current.clone();
+        }
+        self.error = match (&ended.current, &ended.message) {
+            (Some(Status::FailedToTerminate), message) => {
+                Some(format!("Client VPN failed to terminate it: {}", message.as_deref().unwrap_or("no reason given")))
+            }
+            _ => None,
+        };
+    }
+}
