@@ -29,6 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// And end here.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 impl Revoker {
     /// Pursues all, in the same listings, and says which endpoints were looked at.
     pub(super) async fn pursue_all(
