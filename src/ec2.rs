@@ -145,12 +145,14 @@ fn status(status: Option<&ClientVpnConnectionStatus>) -> Option<Status> {
 }
 
 fn ended(answer: &TerminateClientVpnConnectionsOutput) -> Vec<Ended> {
+    let request_id = answer.request_id();
     let rows = answer.connection_statuses().iter().filter_map(|row| {
         Some(Ended {
             id: ConnectionId::new(row.connection_id()?),
             previous: status(row.previous_status()),
             current: status(row.current_status()),
             message: row.current_status().and_then(|status| status.message()).map(str::to_owned),
+            request_id: request_id.map(str::to_owned),
         })
     });
     rows.collect()

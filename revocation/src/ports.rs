@@ -82,6 +82,8 @@ pub struct Ended {
     pub current: Option<Status>,
     /// What AWS added to the current status, such as why ending it failed.
     pub message: Option<String>,
+    /// AWS's id of the request, by which CloudTrail and AWS Support know it.
+    pub request_id: Option<String>,
 }
 
 /// What kind of failure an AWS call ended in, as far as it changes what to do next.

@@ -86,6 +86,9 @@ pub struct ConnectionReceipt {
     pub current_status: Status,
     /// What went wrong, or why it was left alone.
     pub error: Option<String>,
+    /// AWS's id of the request that ended it, by which CloudTrail and AWS Support know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// What came of one subject.

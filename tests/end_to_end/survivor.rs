@@ -35,6 +35,11 @@ async fn an_okta_event_ends_every_connection_on_every_endpoint_and_the_trail_say
         receipt["subjects"][0]["connections"].as_array().unwrap().iter().all(|c| c["current_status"] == "terminated")
     );
     assert_eq!(receipt["endpoints"].as_array().unwrap().len(), 3);
+    let by_request = |c: &serde_json::Value| c["request_id"].as_str().is_some_and(|id| !id.is_empty());
+    assert!(
+        receipt["subjects"][0]["connections"].as_array().unwrap().iter().all(by_request),
+        "CloudTrail's id is kept"
+    );
     assert_eq!(world.kinds(DANA).await, ["requested", "completed"]);
     let lock = world.lock(DANA).await.unwrap();
     assert_eq!((&lock["state"], &lock["holds"]["okta:example-corp"]["state"]), (&json!("locked"), &json!("locked")));

@@ -224,6 +224,7 @@ impl ClientVpn for MemoryVpn {
                 previous: Some(previous),
                 current: Some(session.connection.status.clone()),
                 message: None,
+                request_id: None,
             });
         }
         if mishap == Some(Mishap::AnswerLost) {

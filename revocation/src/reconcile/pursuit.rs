@@ -73,6 +73,8 @@ pub(super) struct Tracked {
     previous: Status,
     /// A terminate call was answered, so that what came before is known from Client VPN itself.
     answered: bool,
+    /// AWS's id of the latest terminate request that was answered.
+    request_id: Option<String>,
     error: Option<String>,
     denied: bool,
     spared: Option<Spared>,
@@ -191,6 +193,7 @@ impl Pursuit {
             connection: connection.clone(),
             previous: connection.status.clone(),
             answered: false,
+            request_id: None,
             error: None,
             denied: false,
             spared: None,
@@ -322,6 +325,7 @@ impl Pursuit {
             previous_status: tracked.previous.clone(),
             current_status: tracked.connection.status.clone(),
             error: tracked.spared.as_ref().map(ToString::to_string).or_else(|| tracked.error.clone()),
+            request_id: tracked.request_id.clone(),
         };
         self.tracked.iter().map(receipt).collect()
     }
@@ -362,6 +366,7 @@ impl Tracked {
             self.previous = previous.clone();
         }
         self.answered = true;
+        self.request_id = ended.request_id.clone();
         if let Some(current) = &ended.current {
             self.connection.status = current.clone();
         }
