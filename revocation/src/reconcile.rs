@@ -27,7 +27,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::connection::{Endpoint, EndpointId};
+use crate::connection::{Endpoint, EndpointId, Target};
 use crate::name::Name;
 use crate::policy::Policy;
 use crate::ports::{AuditTrail, ClientVpn, Clock, Locks, VpnError};
@@ -119,11 +119,14 @@ enum Admission {
     Pursue(Box<Pursuit>),
 }
 
+/// Stands in an answer for every endpoint of a target, where none could be named.
+const EVERY: &str = "*";
+
 /// The endpoints in scope, and the targets that could not be asked for theirs.
 #[derive(Debug, Clone, Default)]
 struct Scope {
     endpoints: Vec<(usize, Endpoint)>,
-    troubles: Vec<(EndpointReceipt, VpnError)>,
+    troubles: Vec<EndpointReceipt>,
 }
 
 impl Revoker {
@@ -171,8 +174,11 @@ impl Revoker {
                         .endpoints
                         .extend(in_scope.map(|id| (number, Endpoint { target: Arc::clone(&target), id: id.clone() })));
                 }
-                Some((_, Err(error))) => scope.trouble(&target, error.clone()),
-                None => scope.trouble(&target, VpnError::interrupted("listing the endpoints")),
+                Some((_, Err(error))) => scope.trouble(&target, EndpointId::new(EVERY), error),
+                None => {
+                    let error = VpnError::interrupted("listing the endpoints");
+                    scope.trouble(&target, EndpointId::new(EVERY), &error);
+                }
             }
         }
         self.note_missing_endpoints(&mut scope);
@@ -185,20 +191,15 @@ impl Revoker {
         if !scope.troubles.is_empty() {
             return;
         }
-        let region = self.vpn.first().map(|vpn| vpn.target().region.clone()).unwrap_or_default();
+        let Some(target) = self.vpn.first().map(|vpn| vpn.target().clone()) else { return };
         let found = |id: &EndpointId| scope.endpoints.iter().any(|(_, endpoint)| endpoint.id == *id);
-        let mut missing: Vec<(EndpointId, VpnError)> = (self.policy.endpoints.iter())
-            .filter(|id| !found(id))
-            .map(|id| (id.clone(), VpnError::no_such_endpoint(id)))
-            .collect();
+        let missing: Vec<EndpointId> = self.policy.endpoints.iter().filter(|id| !found(id)).cloned().collect();
         if missing.is_empty() && scope.endpoints.is_empty() {
-            missing.push((EndpointId::new("*"), VpnError::no_endpoints(&region)));
+            scope.trouble(&target, EndpointId::new(EVERY), &VpnError::no_endpoints(&target.region));
         }
-        for (endpoint_id, error) in missing {
-            let error_text = Some(error.to_string());
-            let region = region.clone();
-            let receipt = EndpointReceipt { region, account: None, endpoint_id, permitted: None, error: error_text };
-            scope.troubles.push((receipt, error));
+        for id in missing {
+            let error = VpnError::no_such_endpoint(&id);
+            scope.trouble(&target, id, &error);
         }
     }
 
@@ -274,15 +275,20 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
 }
 
 impl Scope {
-    fn trouble(&mut self, target: &crate::connection::Target, error: VpnError) {
-        let receipt = EndpointReceipt {
+    /// Notes why the scope is not complete: something is wrong with an endpoint, or with [`EVERY`] one of a target.
+    fn trouble(&mut self, target: &Target, endpoint_id: EndpointId, error: &VpnError) {
+        self.troubles.push(EndpointReceipt {
             region: target.region.clone(),
             account: target.account.clone(),
-            endpoint_id: EndpointId::new("*"),
+            endpoint_id,
             permitted: None,
             error: Some(error.to_string()),
-        };
-        self.troubles.push((receipt, error));
+        });
+    }
+
+    /// What is wrong, in words.
+    fn complaints(&self) -> Vec<String> {
+        self.troubles.iter().filter_map(|receipt| receipt.error.clone()).collect()
     }
 }
 

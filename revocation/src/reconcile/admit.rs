@@ -206,7 +206,10 @@ impl Revoker {
                         return Ok(Admission::Settled(refused(&Refusal::EndpointOutOfScope(endpoint.clone()))));
                     }
                     None => {
-                        return Ok(Admission::Settled(Verdict::because(Outcome::Incomplete, &trouble(scope))));
+                        return Ok(Admission::Settled(Verdict::because(
+                            Outcome::Incomplete,
+                            &scope.complaints().join("; "),
+                        )));
                     }
                 }
             }
@@ -331,8 +334,4 @@ fn refused(refusal: &Refusal) -> Verdict {
     let mut verdict = Verdict::because(Outcome::Refused, refusal);
     verdict.detail.insert("refusal".to_owned(), json!(refusal.word()));
     verdict
-}
-
-fn trouble(scope: &Scope) -> String {
-    scope.troubles.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; ")
 }

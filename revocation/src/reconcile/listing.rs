@@ -14,6 +14,7 @@ use crate::ports::{ClientVpn, Page, PageToken, VpnError, VpnErrorKind};
 /// The most ids that one filter takes
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>).
 pub(super) const MAX_FILTER_VALUES: usize = 200;
+
 /// What a listing task reports.
 pub(super) enum Listed {
     Page { on: usize, rows: Vec<Connection>, whole: bool },

@@ -96,7 +96,7 @@ impl Revoker {
         for pursuit in pursuits.iter_mut() {
             pursuit.begin_listing();
         }
-        let mut troubles: Vec<String> = scope.troubles.iter().map(|(_, error)| error.to_string()).collect();
+        let mut troubles = scope.complaints();
         let (_listings, mut listed) = self.start_listing(pursuits, scope);
         // Read beside the listing, and known before the first call that follows from it.
         self.stop_where_lifted(pursuits).await;
@@ -348,6 +348,6 @@ fn endpoint_receipts(scope: &Scope, done: &BTreeSet<usize>, failed: &BTreeMap<us
             error: failed.get(&on).cloned(),
         })
         .collect();
-    receipts.extend(scope.troubles.iter().map(|(receipt, _)| receipt.clone()));
+    receipts.extend(scope.troubles.iter().cloned());
     receipts
 }
