@@ -5,16 +5,26 @@
 //! from anywhere but those paths: the first e-mail address in a payload is more often the administrator's.
 
 mod command;
+mod explain;
 mod extract;
 mod rules;
+mod statement;
+mod table;
+mod unpack;
+mod xml;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::signal::{Signal, Via};
+use crate::signal::{Signal, SignalId, Via};
 use crate::time::Timestamp;
 
-pub use rules::{Intake, RulesError};
+use table::Replays;
+use unpack::Unpacked;
+
+pub use explain::{Explained, Explanation};
+pub use rules::{Intake, RuleSummary, RulesError};
+pub use table::Evidence;
 
 /// EventBridge's name for events that carry our commands.
 const COMMAND_SOURCE: &str = "vpn-revoker";
@@ -37,12 +47,16 @@ pub struct Delivery {
 pub enum Reading {
     /// A command that is the whole payload of a direct invoke. It gets its receipt as the answer.
     Command(Box<Signal>),
+    /// A command, of a direct invoke, to copy the directory. It is about nobody.
+    SyncDirectory,
     /// The signals of one or more events.
     Events {
         /// The signals.
         signals: Vec<Signal>,
-        /// Whether EventBridge's envelope was around them: EventBridge tries a failed invoke again.
-        from_eventbridge: bool,
+        /// Whether whoever invokes with such a delivery tries a failed invoke again: EventBridge, CloudWatch Logs, a pipe.
+        retried: bool,
+        /// Why other events of the same delivery say nothing to us.
+        put_aside: Vec<Rejected>,
     },
 }
 
@@ -52,6 +66,7 @@ impl Reading {
     pub fn into_signals(self) -> Vec<Signal> {
         match self {
             Self::Command(signal) => vec![*signal],
+            Self::SyncDirectory => Vec::new(),
             Self::Events { signals, .. } => signals,
         }
     }
@@ -66,6 +81,25 @@ pub enum Rejected {
     /// No rule knows it.
     #[error("no intake rule matches the event ({0}); nothing was done")]
     Unknown(String),
+    /// Known, and means nothing here.
+    #[error("rule `{rule}` knows the event and does nothing: {about}")]
+    Ignored {
+        /// The rule.
+        rule: String,
+        /// What the event says.
+        about: String,
+    },
+    /// Known, and only counts where somebody wants it to.
+    #[error("rule `{rule}` knows the event and is off; to act on it, switch the rule on by name in VPN_REVOKER_RULES")]
+    SwitchedOff {
+        /// The rule.
+        rule: String,
+    },
+    /// A signed token instead of its claims.
+    #[error(
+        "a signed token (JWT) can't be checked here and proves nothing; verify it where it arrives and send its claims as JSON"
+    )]
+    SignedToken,
     /// A command that is wrapped in nothing, inside SQS or SNS.
     #[error(
         "a bare command is not taken from a queue or a topic; send it as an EventBridge event with source `{COMMAND_SOURCE}` and detail-type `{COMMAND_DETAIL_TYPE}`, or invoke the function directly"
@@ -93,10 +127,19 @@ impl Rejected {
         match self {
             Self::Unreadable(_) => "UnreadableEvent",
             Self::Unknown(_) => "UnknownEvent",
+            Self::Ignored { .. } => "IgnoredEvent",
+            Self::SwitchedOff { .. } => "SwitchedOff",
+            Self::SignedToken => "SignedToken",
             Self::BareCommand => "BareCommand",
             Self::Fault(_) => "IntakeFault",
             Self::InvalidCommand { .. } => "InvalidCommand",
         }
+    }
+
+    /// Whether the event is one that a rule knows: nothing is wrong with it, and nothing is to be done.
+    #[must_use]
+    pub fn is_expected(&self) -> bool {
+        matches!(self, Self::Ignored { .. } | Self::SwitchedOff { .. })
     }
 
     pub(crate) fn field(field: &str, problem: impl Into<String>) -> Self {
@@ -120,20 +163,21 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    fn of(payload: Value) -> Self {
+    fn of(payload: Value, outer: Option<Value>) -> Self {
         let is_envelope = payload.get("detail").is_some()
             && ["source", "detail-type"].iter().all(|key| payload.get(key).is_some_and(Value::is_string));
-        if is_envelope {
-            let id = payload.get("id").and_then(Value::as_str).map(str::to_owned);
-            return Self { document: payload, id };
+        let id = payload.get("id").and_then(Value::as_str).filter(|_| is_envelope).map(str::to_owned);
+        let mut document = if is_envelope { payload } else { json!({ "detail": payload }) };
+        if let (Some(outer), Value::Object(fields)) = (outer, &mut document) {
+            fields.insert("outer".to_owned(), outer);
         }
-        Self { document: json!({ "detail": payload }), id: None }
+        Self { document, id }
     }
 
     /// An event from inside another, which stands beside it as `outer`.
     fn inside(&self, detail: Value) -> Self {
         let mut document = Map::new();
-        for key in ["source", "detail-type", "account", "region", "time"] {
+        for key in ["source", "detail-type", "account", "region", "time", "replay-name"] {
             if let Some(value) = self.document.get(key) {
                 document.insert(key.to_owned(), value.clone());
             }
@@ -176,59 +220,139 @@ impl Intake {
     /// Reads one delivery: the payload of an invoke, the body of an SQS message, or the message of an SNS record.
     ///
     /// # Errors
-    /// Where it says nothing to us; trying again does not help.
+    /// Where all of it says nothing to us; trying again does not help, unless the fault is ours.
     pub fn read(&self, payload: &[u8], delivery: &Delivery) -> Result<Reading, Rejected> {
-        let (payload, via) = match notified(parse(payload)?)? {
-            Notified::Message(message) => (message, Via::Event),
-            Notified::Otherwise(payload) => (payload, delivery.via),
-        };
+        let mut signals = Vec::new();
+        let mut put_aside = Vec::new();
+        let mut retried = false;
+        let mut unpacked = unpack::unpack(parse(payload)?, delivery.via);
+        if let [Ok(only)] = unpacked.as_slice()
+            && only.via == Via::Direct
+            && command::is_command(&only.payload)
+        {
+            if command::is_sync(&only.payload)? {
+                return Ok(Reading::SyncDirectory);
+            }
+            return command::read(&only.payload, delivery, None).map(|signal| Reading::Command(Box::new(signal)));
+        }
+        let alone = unpacked.len() == 1;
+        for item in unpacked.drain(..) {
+            retried |= item.as_ref().is_ok_and(|item| !item.through.is_empty());
+            let event = item.and_then(|item| self.read_one(item, delivery));
+            match event {
+                Ok(Reading::Command(signal)) if alone => return Ok(Reading::Command(signal)),
+                Ok(Reading::Command(_) | Reading::SyncDirectory) => put_aside.push(Rejected::BareCommand),
+                Ok(Reading::Events { signals: more, retried: wrapped, put_aside: aside }) => {
+                    retried |= wrapped;
+                    signals.extend(more);
+                    put_aside.extend(aside);
+                }
+                Err(rejected) => put_aside.push(rejected),
+            }
+        }
+        if let Some(at) = put_aside.iter().position(|rejected| matches!(rejected, Rejected::Fault(_))) {
+            return Err(put_aside.swap_remove(at));
+        }
+        if signals.is_empty() {
+            // What is wrong with one is said before what is merely known and means nothing.
+            put_aside.sort_by_key(Rejected::is_expected);
+            return Err(put_aside
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Rejected::Unknown("nothing was in it".to_owned())));
+        }
+        number(&mut signals, delivery);
+        Ok(Reading::Events { signals, retried, put_aside })
+    }
+
+    /// Reads one payload that is out of its transports.
+    fn read_one(&self, item: Unpacked, delivery: &Delivery) -> Result<Reading, Rejected> {
+        let Unpacked { payload, outer, via, .. } = item;
         let delivery = &Delivery { via, ..delivery.clone() };
-        if command::is_command(&payload) && via == Via::Direct {
-            return command::read(&payload, delivery, None).map(|signal| Reading::Command(Box::new(signal)));
-        }
-        let event = Event::of(payload);
+        let event = Event::of(payload, outer);
+        let (retried, replay) = (event.is_wrapped(), self.replay(&event));
         if event.is_command() {
-            let delivery = Delivery {
-                via: Via::Event,
-                id: event.id.clone().unwrap_or_else(|| delivery.id.clone()),
-                ..delivery.clone()
-            };
-            let detail = event.detail().cloned().unwrap_or_default();
-            let signal = command::read(&detail, &delivery, event.text("source")).map_err(Rejected::in_an_event)?;
-            return Ok(Reading::Events { signals: vec![signal], from_eventbridge: true });
+            let mut signal = wrapped_command(&event, delivery)?;
+            signal.replay = replay;
+            return Ok(Reading::Events { signals: vec![signal], retried, put_aside: Vec::new() });
         }
-        let signals = self.match_event(&event, delivery)?;
-        match event.detail() {
-            _ if !signals.is_empty() => Ok(Reading::Events { signals, from_eventbridge: event.is_wrapped() }),
-            Some(detail) if !event.is_wrapped() && command::is_meant_as_command(detail) => match via {
-                Via::Direct => command::read(detail, delivery, None).map(|signal| Reading::Command(Box::new(signal))),
-                Via::Event => Err(Rejected::BareCommand),
+        let description = event.description();
+        let detail = event.detail().cloned().unwrap_or_default();
+        let mut signals = Vec::new();
+        let mut put_aside = Vec::new();
+        for visited in self.walk(event)? {
+            for rule in visited.rules.iter().filter_map(|number| self.rule(*number)) {
+                match rule.signal(&visited.event, delivery) {
+                    None => put_aside.push(Rejected::Ignored { rule: rule.name.clone(), about: rule.about.clone() }),
+                    Some(_) if !rule.on => put_aside.push(Rejected::SwitchedOff { rule: rule.name.clone() }),
+                    Some(signal) => signals.push(Signal { replay: replay.clone(), ..signal }),
+                }
+            }
+        }
+        if !signals.is_empty() {
+            return Ok(Reading::Events { signals, retried, put_aside });
+        }
+        // A switch that somebody may have forgotten is of more use to a reader than what never counts.
+        put_aside.sort_by_key(|rejected| matches!(rejected, Rejected::Ignored { .. }));
+        Err(match put_aside.into_iter().next() {
+            Some(expected) => expected,
+            None if !retried && command::is_meant_as_command(&detail) => match via {
+                Via::Direct => {
+                    return command::read(&detail, delivery, None).map(|signal| Reading::Command(Box::new(signal)));
+                }
+                Via::Event => Rejected::BareCommand,
             },
-            _ => Err(Rejected::Unknown(event.description())),
+            None if unpack::carries_token(&detail) => Rejected::SignedToken,
+            None => Rejected::Unknown(description),
+        })
+    }
+
+    /// The name of the replay that an event comes from, where replays are only audited.
+    fn replay(&self, event: &Event) -> Option<String> {
+        event.text("replay-name").filter(|_| self.replays == Replays::Audit).map(str::to_owned)
+    }
+}
+
+fn wrapped_command(event: &Event, delivery: &Delivery) -> Result<Signal, Rejected> {
+    let id = event.id.clone().unwrap_or_else(|| delivery.id.clone());
+    let delivery = Delivery { via: Via::Event, id, ..delivery.clone() };
+    let detail = event.detail().cloned().unwrap_or_default();
+    command::read(&detail, &delivery, event.text("source")).map_err(Rejected::in_an_event)
+}
+
+/// Gives each signal of a delivery an id of its own, where neither the producer nor EventBridge did: always in the same
+/// order, so that another delivery gives the same ids.
+fn number(signals: &mut [Signal], delivery: &Delivery) {
+    let mut seen: Vec<(SignalId, usize)> = Vec::new();
+    let mut said: Vec<(SignalId, &'static str, Vec<String>)> = Vec::new();
+    for signal in signals {
+        let what =
+            (signal.id.clone(), signal.action.word(), signal.about.iter().map(crate::signal::About::chain).collect());
+        // The same statement twice is one statement, unless nobody but us has named it.
+        let repeated = said.contains(&what) && what.0.as_str() != delivery.id;
+        let times = match seen.iter_mut().find(|(id, _)| *id == what.0) {
+            Some((_, times)) => {
+                *times += usize::from(!repeated);
+                *times
+            }
+            None => {
+                seen.push((what.0.clone(), 0));
+                0
+            }
+        };
+        if times > 0 && !repeated {
+            signal.id = SignalId::new(&format!("{}/{times}", what.0));
         }
+        said.push(what);
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Rejected> {
     // serde_json's message names a line and a column and quotes nothing of the content.
-    serde_json::from_slice(bytes).map_err(|error| Rejected::Unreadable(error.to_string()))
-}
-
-/// An SNS notification's message, or a payload that is no notification.
-enum Notified {
-    Message(Value),
-    Otherwise(Value),
-}
-
-/// Takes the message out of an SNS notification, as SQS delivers it without raw delivery
-/// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>).
-fn notified(payload: Value) -> Result<Notified, Rejected> {
-    let is_notification =
-        payload.get("Type").and_then(Value::as_str) == Some("Notification") && payload.get("TopicArn").is_some();
-    match payload.get("Message").and_then(Value::as_str) {
-        Some(message) if is_notification => parse(message.as_bytes()).map(Notified::Message),
-        _ => Ok(Notified::Otherwise(payload)),
-    }
+    serde_json::from_slice(bytes).map_err(|error| match std::str::from_utf8(bytes) {
+        Ok(text) if unpack::is_token(text) => Rejected::SignedToken,
+        _ => Rejected::Unreadable(error.to_string()),
+    })
 }
 
 #[cfg(test)]

@@ -51,6 +51,27 @@ impl Timestamp {
         Some(Self::from_millis(instant.as_millisecond()))
     }
 
+    /// Reads an instant as producers of events write it: RFC 3339, the same without an offset or with `UTC` (which is
+    /// UTC), a date of the form `3/1/2026 9:30:00 AM`, or a whole number of seconds or milliseconds since 1970.
+    ///
+    /// Seconds and milliseconds are told apart by size: seconds do not reach twelve digits before the year 5138, and
+    /// milliseconds had twelve in 1973.
+    #[must_use]
+    pub fn parse_any(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(number) = text.parse::<i64>() {
+            let millis = if number.abs() < 100_000_000_000 { number.checked_mul(1000)? } else { number };
+            return Some(Self::from_millis(millis));
+        }
+        let civil = text.strip_suffix("UTC").map_or(text, str::trim_end);
+        let forms = ["%m/%d/%Y %I:%M:%S %p", "%Y-%m-%dT%H:%M:%S%.fZ"];
+        Self::parse(text).or_else(|| Self::parse_client_vpn(civil)).or_else(|| {
+            let read = forms.iter().find_map(|form| jiff::civil::DateTime::strptime(form, civil).ok())?;
+            let instant = jiff::tz::TimeZone::UTC.to_timestamp(read).ok()?;
+            Some(Self::from_millis(instant.as_millisecond()))
+        })
+    }
+
     /// Reads the form in which Client VPN reports connections, `2026-03-01 09:30:00`, which is UTC without saying so.
     ///
     /// `-`, `NA` and the empty text stand for "none" there.
@@ -153,6 +174,26 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn producers_write_instants_in_many_ways() {
+        let expected = Timestamp::parse("2026-03-01T09:30:00Z");
+        for text in [
+            "2026-03-01T09:30:00Z",
+            "2026-03-01T10:30:00.0000000+01:00",
+            "2026-03-01 09:30:00 UTC",
+            "2026-03-01T09:30:00",
+            "2026-03-01T9:30:00.000Z",
+            "3/1/2026 9:30:00 AM",
+            "1772357400",
+            "1772357400000",
+        ] {
+            assert_eq!(Timestamp::parse_any(text), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2026", "9:30", "1e9", "99999999999999999999"] {
+            assert!(Timestamp::parse_any(text).is_none_or(|at| at < PLAUSIBLE_FROM), "{text}");
+        }
+    }
     use proptest::prelude::*;
 
     fn at(text: &str) -> Timestamp {

@@ -4,15 +4,16 @@ use serde_json::{Map, Value};
 
 use super::{Delivery, Rejected};
 use crate::connection::{ConnectionId, EndpointId};
-use crate::name::Subject;
+use crate::name::{Name, Subject};
 use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
 use crate::time::Timestamp;
 
 /// Every field a command may have.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "action",
     "subjects",
     "username",
+    "names",
     "endpoint_id",
     "connection_id",
     "authorities",
@@ -24,7 +25,16 @@ const FIELDS: [&str; 12] = [
     "force",
 ];
 
-const ACTIONS: [&str; 3] = ["revoke", "disconnect", "restore"];
+const ACTIONS: [&str; 6] = ["revoke", "disconnect", "restore", "alias", "unalias", SYNC_DIRECTORY];
+
+/// The command that copies the directory: it is about nobody, and no signal.
+const SYNC_DIRECTORY: &str = "sync_directory";
+
+/// The fields that it may have.
+const SYNC_FIELDS: [&str; 4] = ["action", "reason", "requested_by", "id"];
+
+/// The most names that one command gives: more is no person.
+const MAX_NAMES: usize = 20;
 
 /// The most subjects of one command: a hundred times the ordinary, and small enough for one invoke.
 const MAX_SUBJECTS: usize = 1000;
@@ -54,6 +64,28 @@ fn has_only_our_fields(payload: &Value) -> bool {
     payload.as_object().is_some_and(|fields| fields.keys().all(|key| FIELDS.contains(&key.as_str())))
 }
 
+/// Whether a command asks for a copy of the directory.
+///
+/// # Errors
+/// Where it has a field that does not belong there.
+pub(super) fn is_sync(payload: &Value) -> Result<bool, Rejected> {
+    if payload.get("action").and_then(Value::as_str) != Some(SYNC_DIRECTORY) {
+        return Ok(false);
+    }
+    let unknown = payload.as_object().into_iter().flatten().find(|(key, _)| !SYNC_FIELDS.contains(&key.as_str()));
+    match unknown {
+        None => Ok(true),
+        Some((key, _)) => Err(Rejected::field(
+            &shown(key),
+            format!("does not go with `{SYNC_DIRECTORY}`; it has {}", SYNC_FIELDS.join(", ")),
+        )),
+    }
+}
+
+fn shown(key: &str) -> String {
+    key.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
 /// Reads a command.
 pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -> Result<Signal, Rejected> {
     let Value::Object(fields) = payload else {
@@ -61,8 +93,7 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
     };
     let fields = Fields(fields);
     if let Some(unknown) = fields.0.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-        let shown: String = unknown.chars().filter(|c| !c.is_control()).take(60).collect();
-        return Err(Rejected::field(&shown, format!("is unknown; a command has {}", FIELDS.join(", "))));
+        return Err(Rejected::field(&shown(unknown), format!("is unknown; a command has {}", FIELDS.join(", "))));
     }
     let action = fields.action(delivery.received_at)?;
     let about = fields.about(&action)?;
@@ -71,8 +102,8 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
     if force && reason.is_none() {
         return Err(Rejected::field("force", "needs a `reason` beside it"));
     }
-    if force && matches!(action, Action::Restore { .. }) {
-        return Err(Rejected::field("force", "has no meaning for `restore`"));
+    if force && !matches!(action, Action::Revoke { .. } | Action::Disconnect) {
+        return Err(Rejected::field("force", format!("has no meaning for `{}`", action.word())));
     }
     Ok(Signal {
         id: SignalId::new(&fields.text("id")?.unwrap_or_else(|| delivery.id.clone())),
@@ -93,6 +124,7 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
         reason,
         dry_run: fields.flag("dry_run")?,
         force,
+        replay: None,
         via: delivery.via,
     })
 }
@@ -136,9 +168,12 @@ impl Fields<'_> {
     }
 
     fn action(&self, received_at: Timestamp) -> Result<Action, Rejected> {
-        let word = self
-            .text("action")?
-            .ok_or_else(|| Rejected::field("action", "is missing; give `revoke`, `disconnect` or `restore`"))?;
+        let word = self.text("action")?.ok_or_else(|| {
+            Rejected::field(
+                "action",
+                "is missing; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sync_directory`",
+            )
+        })?;
         let expires_at = match self.text("expires_in")? {
             None => None,
             Some(duration) => {
@@ -153,17 +188,44 @@ impl Fields<'_> {
         if authorities.is_some() && word != "restore" {
             return Err(Rejected::field("authorities", "goes with the action `restore` only"));
         }
+        let names = self.names()?;
+        if names.is_some() && !matches!(word.as_str(), "alias" | "unalias") {
+            return Err(Rejected::field("names", "goes with the actions `alias` and `unalias` only"));
+        }
         match word.as_str() {
+            "alias" | "unalias" => match names {
+                Some(names) => Ok(Action::Alias { names, remove: word == "unalias" }),
+                None => Err(Rejected::field("names", "is missing; say what else the subject is called on the VPN")),
+            },
+            SYNC_DIRECTORY => Err(Rejected::field("action", "can't come as an event; invoke the function directly")),
             "revoke" => Ok(Action::Revoke { expires_at }),
             "disconnect" => Ok(Action::Disconnect),
             "restore" => Ok(Action::Restore { authorities }),
-            _ => Err(Rejected::field("action", "is none that is known; give `revoke`, `disconnect` or `restore`")),
+            _ => Err(Rejected::field(
+                "action",
+                "is none that is known; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sync_directory`",
+            )),
         }
+    }
+
+    fn names(&self) -> Result<Option<Vec<Name>>, Rejected> {
+        let Some(texts) = self.texts("names")? else { return Ok(None) };
+        if texts.len() > MAX_NAMES {
+            return Err(Rejected::field("names", format!("has more than {MAX_NAMES}")));
+        }
+        let name = |(number, text): (usize, &&str)| {
+            Name::new(text)
+                .map_err(|error| Rejected::field(&format!("names[{number}]"), format!("can't be used: {error}")))
+        };
+        texts.iter().enumerate().map(name).collect::<Result<Vec<_>, _>>().map(Some)
     }
 
     fn about(&self, action: &Action) -> Result<Vec<About>, Rejected> {
         let connection = (self.text("endpoint_id")?, self.text("connection_id")?);
         let named = self.subjects()?;
+        if matches!(action, Action::Alias { .. }) && named.as_ref().is_some_and(|subjects| subjects.len() > 1) {
+            return Err(Rejected::field("subjects", "must be one; two people can't share a name"));
+        }
         match (named, connection) {
             (Some(_), (Some(_), _)) => {
                 Err(Rejected::field("endpoint_id", "goes with `connection_id` and without a subject"))

@@ -3,129 +3,112 @@
 use std::fmt;
 
 use quamina::Quamina;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::extract::{Extract, Place};
-use super::{Delivery, Event, Rejected};
-use crate::name::Subject;
-use crate::signal::{About, Action, Authority, Signal, SignalId};
-use crate::time::Timestamp;
+use super::extract::{Condition, Extract, Place, path};
+use super::table::{ActionWord, EnvelopeRow, Evidence, Places, Replays, RuleRow, RulesFile, Table, Who};
+use super::{Event, Rejected};
 
 /// The tables that come with the program.
-const BUILT_IN: [(&str, &str); 1] = [("okta.json", include_str!("../../rules/okta.json"))];
+const BUILT_IN: [(&str, &str); 16] = [
+    ("okta.json", include_str!("../../rules/okta.json")),
+    ("entra.json", include_str!("../../rules/entra.json")),
+    ("identity-center.json", include_str!("../../rules/identity-center.json")),
+    ("google.json", include_str!("../../rules/google.json")),
+    ("active-directory.json", include_str!("../../rules/active-directory.json")),
+    ("auth0.json", include_str!("../../rules/auth0.json")),
+    ("onelogin.json", include_str!("../../rules/onelogin.json")),
+    ("jumpcloud.json", include_str!("../../rules/jumpcloud.json")),
+    ("pingone.json", include_str!("../../rules/pingone.json")),
+    ("duo.json", include_str!("../../rules/duo.json")),
+    ("scim.json", include_str!("../../rules/scim.json")),
+    ("shared-signals.json", include_str!("../../rules/shared-signals.json")),
+    ("cognito.json", include_str!("../../rules/cognito.json")),
+    ("iam.json", include_str!("../../rules/iam.json")),
+    ("guardduty.json", include_str!("../../rules/guardduty.json")),
+    ("security-hub.json", include_str!("../../rules/security-hub.json")),
+];
 
 /// How deeply events may be packed into one another.
 const MAX_DEPTH: usize = 4;
 
-/// A producer's table, as it is written.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    /// Who speaks; with the tenant it is the authority.
-    producer: String,
-    /// Events that are packed around others.
-    #[serde(default)]
-    envelopes: Vec<EnvelopeRow>,
-    /// Where things stand in this producer's events.
-    #[serde(default)]
-    places: Places,
-    /// Events that say something about a person.
-    #[serde(default)]
-    rules: Vec<RuleRow>,
-}
-
-/// A kind of event that holds others.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnvelopeRow {
-    name: String,
-    /// Which events these are: an EventBridge pattern.
-    pattern: Value,
-    /// Where the events inside stand.
-    events: String,
-}
-
-/// A kind of event that says something about a person.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleRow {
-    name: String,
-    /// Which events these are: an EventBridge pattern.
-    pattern: Value,
-    /// What they ask for.
-    action: ActionWord,
-    /// Where things stand, as far as this kind differs from the producer's others.
-    #[serde(default)]
-    places: Places,
-}
-
-/// Where things stand in an event.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Places {
-    /// Whom it is about.
-    who: Option<Who>,
-    /// The producer's own id of the event.
-    id: Option<Vec<Place>>,
-    /// When it happened.
-    occurred_at: Option<Vec<Place>>,
-    /// The producer's customer.
-    tenant: Option<Vec<Place>>,
-    /// Who caused it: never the person it is about.
-    actor: Option<Vec<Place>>,
-    /// Why.
-    reason: Option<Vec<Place>>,
-}
-
-/// Whom an event is about.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Who {
-    /// The people in the event: one or more objects.
-    each: String,
-    /// The name, within each.
-    name: Vec<Place>,
-    /// The producer's id of the person, within each; said where no name is.
-    id: Vec<Place>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ActionWord {
-    Revoke,
-    Disconnect,
-    Restore,
+/// Whose regular expressions are compiled at the start, to see whether they can be. A test has seen those that come with
+/// the program, which are compiled when they are first needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checked {
+    OwnRules,
+    #[cfg(test)]
+    Everything,
 }
 
 /// Everything that is wrong with a table, at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RulesError(Vec<String>);
+pub struct RulesError(pub(super) Vec<String>);
 
 impl fmt::Display for RulesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the intake rules have {} mistakes: {}", self.0.len(), self.0.join("; "))
+        let mistakes = if self.0.len() == 1 { "mistake" } else { "mistakes" };
+        write!(f, "the intake rules have {} {mistakes}: {}", self.0.len(), self.0.join("; "))
     }
 }
 
 impl std::error::Error for RulesError {}
 
 struct Envelope {
+    name: String,
     events: JsonPath,
 }
 
-struct Rule {
-    producer: String,
-    action: ActionWord,
-    each: JsonPath,
-    name: Extract,
-    person_id: Extract,
-    id: Extract,
-    occurred_at: Extract,
-    tenant: Extract,
-    actor: Extract,
-    reason: Extract,
+/// A compiled rule.
+pub(super) struct Rule {
+    pub(super) name: String,
+    pub(super) about: String,
+    pub(super) producer: String,
+    pub(super) evidence: Evidence,
+    pub(super) on: bool,
+    pub(super) action: ActionWord,
+    pub(super) hold: Option<String>,
+    pub(super) pattern: Value,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) places: CompiledPlaces,
+}
+
+/// Where things stand, compiled.
+#[derive(Clone, Default)]
+pub(super) struct CompiledPlaces {
+    pub(super) who: Option<CompiledWho>,
+    pub(super) id: Extract,
+    pub(super) occurred_at: Extract,
+    pub(super) tenant: Extract,
+    pub(super) actor: Extract,
+    pub(super) reason: Extract,
+}
+
+/// Whom an event is about, compiled.
+#[derive(Clone)]
+pub(super) struct CompiledWho {
+    pub(super) each: JsonPath,
+    pub(super) name: Extract,
+    pub(super) id: Extract,
+    pub(super) directory: bool,
+}
+
+/// What there is to know about a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleSummary<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What the event says.
+    pub about: &'a str,
+    /// Whose events.
+    pub producer: &'a str,
+    /// What the event asks for: a word of the rule files.
+    pub action: &'static str,
+    /// Whether it counts.
+    pub on: bool,
+    /// How the event's shape is known.
+    pub evidence: Evidence,
 }
 
 /// Which row of the compiled table.
@@ -140,6 +123,15 @@ pub struct Intake {
     patterns: Quamina<Row>,
     envelopes: Vec<Envelope>,
     rules: Vec<Rule>,
+    pub(super) replays: Replays,
+}
+
+/// An event as the walk through its envelopes found it, with the rules that know it.
+pub(super) struct Visited {
+    pub(super) event: Event,
+    pub(super) rules: Vec<usize>,
+    /// The envelopes it was in, outermost first.
+    pub(super) through: Vec<String>,
 }
 
 impl fmt::Debug for Intake {
@@ -154,196 +146,299 @@ impl Intake {
     /// # Errors
     /// Where one of them has a mistake, which a test rules out.
     pub fn built_in() -> Result<Self, RulesError> {
-        Self::compile(&BUILT_IN)
+        Self::with_rules(None)
     }
 
-    fn compile(files: &[(&str, &str)]) -> Result<Self, RulesError> {
-        let mut intake = Self { patterns: Quamina::new(), envelopes: Vec::new(), rules: Vec::new() };
+    /// Compiles the tables that come with the program, and the user's own rules over them: a file's name and content.
+    ///
+    /// # Errors
+    /// Every mistake, by rule and field.
+    pub fn with_rules(own: Option<(&str, &str)>) -> Result<Self, RulesError> {
+        Self::compile(&BUILT_IN, own, Checked::OwnRules)
+    }
+
+    fn compile(files: &[(&str, &str)], own: Option<(&str, &str)>, checked: Checked) -> Result<Self, RulesError> {
         let mut mistakes = Vec::new();
-        for (file, text) in files {
-            match serde_json::from_str::<Table>(text) {
-                Ok(table) => intake.add(&table, &mut mistakes),
-                Err(error) => mistakes.push(format!("{file}: {error}")),
+        let mut tables: Vec<Table> = files.iter().filter_map(|(file, text)| read(file, text, &mut mistakes)).collect();
+        let own = own.and_then(|(file, text)| read::<RulesFile>(file, text, &mut mistakes)).unwrap_or_default();
+        let replaced: Vec<&str> =
+            own.tables.iter().flat_map(|table| &table.rules).map(|rule| rule.name.as_str()).collect();
+        for table in &mut tables {
+            table.rules.retain(|rule| !replaced.contains(&rule.name.as_str()));
+        }
+        let RulesFile { on, off, replays, tables: own_tables, .. } = &own;
+        let mut intake = Self { patterns: Quamina::new(), envelopes: Vec::new(), rules: Vec::new(), replays: *replays };
+        for table in &tables {
+            intake.add(table, checked != Checked::OwnRules, &mut mistakes);
+        }
+        for table in own_tables {
+            intake.add(table, true, &mut mistakes);
+        }
+        for (list, on, names) in [("on", true, on), ("off", false, off)] {
+            for name in names {
+                match intake.rules.iter_mut().find(|rule| rule.name == *name) {
+                    Some(rule) if rule.action == ActionWord::Ignore && on => {
+                        mistakes.push(format!(
+                            "`{list}` has `{name}`, which never does anything; write a rule of your own"
+                        ));
+                    }
+                    Some(rule) => rule.on = on,
+                    None => mistakes.push(format!("`{list}` has `{name}`, which is no rule; correct the name")),
+                }
             }
         }
+        mistakes.extend(on.intersection(off).map(|name| format!("`{name}` stands in both `on` and `off`")));
         if mistakes.is_empty() { Ok(intake) } else { Err(RulesError(mistakes)) }
     }
 
-    fn add(&mut self, table: &Table, mistakes: &mut Vec<String>) {
-        for row in &table.envelopes {
-            let mut wrong =
-                |field: &str, problem: String| mistakes.push(format!("envelope `{}`, {field}: {problem}", row.name));
-            if let Err(error) = self.patterns.add_pattern(Row::Envelope(self.envelopes.len()), &row.pattern.to_string())
-            {
-                wrong("pattern", error.to_string());
-            }
-            if let Some(events) = path(&row.events, |problem| wrong("events", problem)) {
-                self.envelopes.push(Envelope { events });
-            }
+    fn add(&mut self, table: &Table, checked: bool, mistakes: &mut Vec<String>) {
+        if !is_word(&table.producer) {
+            mistakes.push(format!("producer `{}` must be lower-case letters, digits and `-`", table.producer));
         }
+        for row in &table.envelopes {
+            self.add_envelope(row, mistakes);
+        }
+        let mut wrong =
+            |field: &str, problem: String| mistakes.push(format!("producer `{}`, {field}: {problem}", table.producer));
+        let shared = CompiledPlaces::compile(&table.places, CompiledPlaces::default(), checked, &mut wrong);
         for row in &table.rules {
+            if self.rules.iter().any(|rule| rule.name == row.name) {
+                mistakes.push(format!("rule `{}`, name: stands twice", row.name));
+            }
             let mut wrong =
                 |field: &str, problem: String| mistakes.push(format!("rule `{}`, {field}: {problem}", row.name));
             if let Err(error) = self.patterns.add_pattern(Row::Rule(self.rules.len()), &row.pattern.to_string()) {
                 wrong("pattern", error.to_string());
             }
-            let Some(who) = row.places.who.as_ref().or(table.places.who.as_ref()) else {
-                wrong("places.who", "is missing; say whom the event is about".to_owned());
-                continue;
-            };
-            let each = path(&who.each, |problem| wrong("who.each", problem));
-            let name = Extract::compile(&who.name, &mut |problem| wrong("who.name", problem));
-            let person_id = Extract::compile(&who.id, &mut |problem| wrong("who.id", problem));
-            let mut extract = |field: &str, of: fn(&Places) -> &Option<Vec<Place>>| {
-                let places =
-                    of(&row.places).as_ref().or(of(&table.places).as_ref()).map(Vec::as_slice).unwrap_or_default();
-                Extract::compile(places, &mut |problem| wrong(field, problem))
-            };
-            let rule = Rule {
-                producer: table.producer.clone(),
-                action: row.action,
-                name,
-                person_id,
-                id: extract("id", |places| &places.id),
-                occurred_at: extract("occurred_at", |places| &places.occurred_at),
-                tenant: extract("tenant", |places| &places.tenant),
-                actor: extract("actor", |places| &places.actor),
-                reason: extract("reason", |places| &places.reason),
-                each: match each {
-                    Some(each) => each,
-                    None => continue,
-                },
-            };
-            self.rules.push(rule);
+            let places = CompiledPlaces::compile(&row.places, shared.clone(), checked, &mut wrong);
+            self.rules.push(rule(&table.producer, row, places, checked, &mut wrong));
         }
     }
 
-    /// The signals in an event, and in the events packed into it.
-    pub(super) fn match_event(&self, event: &Event, delivery: &Delivery) -> Result<Vec<Signal>, Rejected> {
-        let mut signals = Vec::new();
-        self.collect(event, delivery, 0, &mut signals)?;
-        // Where neither the producer nor EventBridge numbered them, several signals of one delivery need an id each.
-        let fallback = event.id.clone().unwrap_or_else(|| delivery.id.clone());
-        let unnumbered = signals.iter_mut().filter(|signal| signal.id.as_str() == fallback);
-        for (number, signal) in unnumbered.enumerate().skip(1) {
-            signal.id = SignalId::new(&format!("{fallback}/{number}"));
+    fn add_envelope(&mut self, row: &EnvelopeRow, mistakes: &mut Vec<String>) {
+        let mut wrong =
+            |field: &str, problem: String| mistakes.push(format!("envelope `{}`, {field}: {problem}", row.name));
+        if let Err(error) = self.patterns.add_pattern(Row::Envelope(self.envelopes.len()), &row.pattern.to_string()) {
+            wrong("pattern", error.to_string());
         }
-        Ok(signals)
+        if let Some(events) = path(&row.events, |problem| wrong("events", problem)) {
+            self.envelopes.push(Envelope { name: row.name.clone(), events });
+        }
     }
 
-    fn collect(
-        &self,
-        event: &Event,
-        delivery: &Delivery,
-        depth: usize,
-        signals: &mut Vec<Signal>,
-    ) -> Result<(), Rejected> {
+    /// Every rule there is.
+    pub fn rules(&self) -> impl Iterator<Item = RuleSummary<'_>> {
+        self.rules.iter().map(|rule| RuleSummary {
+            name: &rule.name,
+            about: &rule.about,
+            producer: &rule.producer,
+            action: rule.action.word(),
+            on: rule.on,
+            evidence: rule.evidence,
+        })
+    }
+
+    pub(super) fn rule(&self, number: usize) -> Option<&Rule> {
+        self.rules.get(number)
+    }
+
+    pub(super) fn all_rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// An event and the events packed into it, each with the rules that know it.
+    pub(super) fn walk(&self, event: Event) -> Result<Vec<Visited>, Rejected> {
+        let mut visited = Vec::new();
+        self.visit(event, Vec::new(), &mut visited)?;
+        Ok(visited)
+    }
+
+    fn visit(&self, event: Event, through: Vec<String>, visited: &mut Vec<Visited>) -> Result<(), Rejected> {
         let matched = self.patterns.matches_for_event(event.document.to_string().as_bytes());
         let mut rows = matched.map_err(|error| Rejected::Fault(error.to_string()))?;
         rows.sort();
+        rows.dedup();
+        let mut rules = Vec::new();
         for row in rows {
             match row {
-                Row::Envelope(number) if depth < MAX_DEPTH => {
-                    let Some(envelope) = self.envelopes.get(number) else {
-                        continue;
-                    };
+                Row::Envelope(number) if through.len() < MAX_DEPTH => {
+                    let Some(envelope) = self.envelopes.get(number) else { continue };
                     for inner in envelope.events.query(&event.document).all() {
-                        self.collect(&event.inside(inner.clone()), delivery, depth + 1, signals)?;
+                        let through = [through.as_slice(), std::slice::from_ref(&envelope.name)].concat();
+                        self.visit(event.inside(inner.clone()), through, visited)?;
                     }
                 }
                 Row::Envelope(_) => {}
-                Row::Rule(number) => signals.extend(self.rules.get(number).map(|rule| rule.signal(event, delivery))),
+                Row::Rule(number) => {
+                    let holds = |rule: &Rule| rule.conditions.iter().all(|condition| condition.holds(&event.document));
+                    rules.extend(self.rules.get(number).filter(|rule| holds(rule)).map(|_| number));
+                }
             }
         }
+        visited.push(Visited { event, rules, through });
         Ok(())
     }
 }
 
-impl Rule {
-    fn signal(&self, event: &Event, delivery: &Delivery) -> Signal {
-        let document = &event.document;
-        let own_id = self.id.text(document);
-        let id = match &own_id {
-            Some(own) => SignalId::of_producer(&self.producer, own),
-            None => SignalId::new(event.id.as_deref().unwrap_or(&delivery.id)),
-        };
-        let tenant = self.tenant.text(document).map(|tenant| tenant.to_lowercase());
-        let authority = Authority::producer(&self.producer, tenant.as_deref());
-        let occurred_at = self.occurred_at.text(document).and_then(|text| Timestamp::parse(&text));
-        let people = self.each.query(document).all();
-        let nobody = |number: usize| About::Unresolved {
-            producer: self.producer.clone(),
-            id: format!("event {}/{number}", own_id.as_deref().unwrap_or(id.as_str())),
-        };
-        // The event is one of those that mean somebody. Where it names nobody, that must not pass in silence.
-        let mut about: Vec<About> = Vec::new();
-        for number in 0..people.len().max(1) {
-            let person = people.get(number).and_then(|person| self.about(person));
-            about.push(person.unwrap_or_else(|| nobody(number)));
-        }
-        Signal {
-            id,
-            action: match self.action {
-                ActionWord::Revoke => Action::Revoke { expires_at: None },
-                ActionWord::Disconnect => Action::Disconnect,
-                // A producer's word lifts its own hold and no other.
-                ActionWord::Restore => Action::Restore { authorities: Some(vec![authority.clone()]) },
-            },
-            about,
-            authority,
-            as_of: Timestamp::as_of(occurred_at, delivery.received_at),
-            occurred_at,
-            received_at: delivery.received_at,
-            source: event.text("source").map_or_else(|| format!("{} event", self.producer), str::to_owned),
-            actor: self.actor.text(document),
-            reason: self.reason.text(document),
-            dry_run: false,
-            force: false,
-            via: delivery.via,
-        }
-    }
+/// Whether a text can be part of an authority without being taken for another part.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
 
-    /// The person that an object in the event stands for, by name or at least by id.
-    fn about(&self, person: &Value) -> Option<About> {
-        match self.name.text(person).map(|name| Subject::new(&name)) {
-            Some(Ok(subject)) => Some(About::Subject(subject)),
-            _ => self.person_id.text(person).map(|id| About::Unresolved { producer: self.producer.clone(), id }),
+fn read<T: serde::de::DeserializeOwned>(file: &str, text: &str, mistakes: &mut Vec<String>) -> Option<T> {
+    serde_json::from_str(text).map_err(|error| mistakes.push(format!("{file}: {error}"))).ok()
+}
+
+fn rule(
+    producer: &str,
+    row: &RuleRow,
+    places: CompiledPlaces,
+    checked: bool,
+    wrong: &mut impl FnMut(&str, String),
+) -> Rule {
+    if places.who.is_none() && row.places.who.is_none() && row.action != ActionWord::Ignore {
+        wrong("places.who", "is missing; say whom the event is about".to_owned());
+    }
+    if row.action == ActionWord::Ask && !places.who.as_ref().is_some_and(|who| who.directory) {
+        wrong("action", "can only be `ask` where `who.directory` is true".to_owned());
+    }
+    if row.hold.as_ref().is_some_and(|hold| !is_word(hold)) {
+        wrong("hold", "must be lower-case letters, digits and `-`".to_owned());
+    }
+    let mut wrong_where = |problem| wrong("where", problem);
+    let conditions = row.conditions.iter();
+    let conditions = conditions.filter_map(|row| Condition::compile(row, checked, &mut wrong_where)).collect();
+    Rule {
+        name: row.name.clone(),
+        about: row.about.clone(),
+        producer: producer.to_owned(),
+        evidence: row.evidence,
+        on: row.on,
+        action: row.action,
+        hold: row.hold.clone(),
+        pattern: row.pattern.clone(),
+        conditions,
+        places,
+    }
+}
+
+impl CompiledPlaces {
+    /// The places that `places` names, and those of `otherwise` for the rest.
+    fn compile(places: &Places, otherwise: Self, checked: bool, wrong: &mut impl FnMut(&str, String)) -> Self {
+        let mut extract = |field: &str, places: &Option<Vec<Place>>, otherwise: Extract| match places {
+            None => otherwise,
+            Some(places) => extract(field, places, checked, wrong),
+        };
+        Self {
+            id: extract("id", &places.id, otherwise.id),
+            occurred_at: extract("occurred_at", &places.occurred_at, otherwise.occurred_at),
+            tenant: extract("tenant", &places.tenant, otherwise.tenant),
+            actor: extract("actor", &places.actor, otherwise.actor),
+            reason: extract("reason", &places.reason, otherwise.reason),
+            who: match &places.who {
+                None => otherwise.who,
+                Some(who) => CompiledWho::compile(who, checked, wrong),
+            },
         }
     }
 }
 
-fn path(text: &str, mut wrong: impl FnMut(String)) -> Option<JsonPath> {
-    JsonPath::parse(text).map_err(|error| wrong(format!("`{text}` is no JSONPath (RFC 9535): {error}"))).ok()
+impl CompiledWho {
+    fn compile(who: &Who, checked: bool, wrong: &mut impl FnMut(&str, String)) -> Option<Self> {
+        let each = path(&who.each, |problem| wrong("who.each", problem));
+        let name = extract("who.name", &who.name, checked, wrong);
+        let id = extract("who.id", &who.id, checked, wrong);
+        Some(Self { each: each?, name, id, directory: who.directory })
+    }
+}
+
+fn extract(field: &str, places: &[Place], checked: bool, wrong: &mut impl FnMut(&str, String)) -> Extract {
+    let mut wrong = |problem| wrong(field, problem);
+    let extract = Extract::compile(places, &mut wrong);
+    if checked {
+        extract.check(&mut wrong);
+    }
+    extract
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn mistakes(files: &[(&str, &str)], own: Option<(&str, &str)>) -> Vec<String> {
+        Intake::compile(files, own, Checked::Everything).unwrap_err().0
+    }
+
     #[test]
     fn the_built_in_table_compiles() {
-        let intake = Intake::built_in().unwrap();
-        assert!(!intake.rules.is_empty() && !intake.envelopes.is_empty());
+        let intake = Intake::compile(&BUILT_IN, None, Checked::Everything).unwrap();
+        assert!(intake.rules.len() > 60 && intake.envelopes.len() > 4, "{}", intake.rules.len());
+        for rule in &intake.rules {
+            assert!(rule.name.starts_with(&rule.producer), "{}", rule.name);
+            assert!(!rule.about.is_empty(), "{} says nothing about itself", rule.name);
+        }
     }
 
     #[test]
     fn every_mistake_of_a_table_is_listed_by_rule_and_field() {
         let table = r#"{"producer":"p","places":{"id":[{"path":"$.id","capture":"("}]},
-            "rules":[{"name":"r-1","pattern":{"detail":"not an array"},"action":"revoke","places":{
+            "rules":[{"name":"r-1","pattern":{"detail":"not an array"},"action":"ask","where":[{"path":"x","matches":"("}],"places":{
                 "who":{"each":"detail.user","name":[{"path":"$.a["}],"id":[]},
-                "occurred_at":[{"path":"$.at","capture":"no group"}]}}]}"#;
-        let RulesError(mistakes) =
-            Intake::compile(&[("mine.json", table), ("other.json", r#"{"rulez":[]}"#)]).unwrap_err();
+                "occurred_at":[{"path":"$.at","capture":"no group"}]}},
+                {"name":"r-1","pattern":{"detail":{"a":["b"]}},"action":"revoke"}]}"#;
+        let found = mistakes(
+            &[("mine.json", table), ("other.json", r#"{"rulez":[]}"#), ("third.json", r#"{"producer":"Not So"}"#)],
+            None,
+        );
         let expected = [
+            "other.json",
+            "producer `p`, id",
             "rule `r-1`, pattern",
+            "rule `r-1`, occurred_at",
             "rule `r-1`, who.each",
             "rule `r-1`, who.name",
-            "rule `r-1`, id",
-            "rule `r-1`, occurred_at",
-            "other.json",
+            "rule `r-1`, action",
+            "rule `r-1`, where",
+            "rule `r-1`, where",
+            "rule `r-1`, name",
+            "rule `r-1`, places.who",
+            "producer `Not So`",
         ];
-        for (number, expected) in expected.iter().enumerate() {
-            assert!(mistakes[number].starts_with(expected), "{mistakes:#?}");
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found} for {expected}");
         }
+    }
+
+    #[test]
+    fn the_users_own_rules_switch_and_replace() {
+        let own = r#"{"on":["okta-account-locked"],"off":["okta-user-out"],"tables":[{"producer":"okta","rules":[
+            {"name":"okta-user-back","pattern":{"detail":{"a":["b"]}},"action":"ignore"}]}]}"#;
+        let intake = Intake::with_rules(Some(("own.json", own))).unwrap();
+        let rule = |name: &str| {
+            intake.rules().filter(|rule| rule.name == name).map(|rule| (rule.on, rule.action)).collect::<Vec<_>>()
+        };
+        assert_eq!(rule("okta-account-locked"), [(true, "revoke")]);
+        assert_eq!(rule("okta-user-out"), [(false, "revoke")]);
+        assert_eq!(rule("okta-user-back"), [(true, "ignore")]);
+    }
+
+    #[test]
+    fn mistakes_of_the_users_own_rules_are_listed() {
+        let own = r#"{"on":["nobody","okta-user-out"],"off":["okta-user-out"]}"#;
+        let found = mistakes(&BUILT_IN, Some(("own.json", own)));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].contains("`nobody`") && found[1].contains("both"));
+        assert!(mistakes(&BUILT_IN, Some(("own.json", "{ rules"))).iter().any(|found| found.starts_with("own.json")));
+    }
+
+    #[test]
+    fn the_schema_of_rule_files_is_the_one_checked_in() {
+        let schema = format!("{}\n", serde_json::to_string_pretty(&schemars::schema_for!(RulesFile)).unwrap());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/schema.json");
+        if std::env::var_os("UPDATE_SAMPLES").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        assert!(std::fs::read_to_string(path).unwrap_or_default() == schema, "UPDATE_SAMPLES=1 writes it");
     }
 }

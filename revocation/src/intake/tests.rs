@@ -5,8 +5,9 @@ use super::*;
 use crate::name::Subject;
 use crate::signal::{About, Action, Authority};
 
-fn intake() -> Intake {
-    Intake::built_in().unwrap()
+fn intake() -> &'static Intake {
+    static BUILT_IN: std::sync::LazyLock<Intake> = std::sync::LazyLock::new(|| Intake::built_in().unwrap());
+    &BUILT_IN
 }
 
 fn received() -> Timestamp {
@@ -24,7 +25,7 @@ fn read(via: Via, payload: &Value) -> Result<Reading, Rejected> {
 fn command(payload: &Value) -> Result<Signal, Rejected> {
     match read(Via::Direct, payload)? {
         Reading::Command(signal) => Ok(*signal),
-        Reading::Events { .. } => panic!("taken for an event"),
+        other => panic!("taken for {other:?}"),
     }
 }
 
@@ -102,7 +103,8 @@ fn logouts_failures_and_sign_ins_say_nothing() {
     let mut failed = okta("user.lifecycle.deactivate");
     failed["detail"]["outcome"]["result"] = json!("FAILURE");
     for payload in [okta("user.session.end"), okta("user.session.start"), okta("user.account.lock"), failed] {
-        assert!(matches!(read(Via::Event, &payload), Err(Rejected::Unknown(_))), "{payload}");
+        let rejected = read(Via::Event, &payload).unwrap_err();
+        assert!(rejected.is_expected(), "{payload}: {rejected}");
     }
 }
 
@@ -112,7 +114,7 @@ fn somebody_without_a_usable_name_is_unresolved_by_the_producers_id() {
         let mut event = okta("user.lifecycle.deactivate");
         event["detail"]["target"][0]["alternateId"] = json!(name);
         let signal = only(read(Via::Event, &event).unwrap());
-        assert_eq!(signal.about, [About::Unresolved { producer: "okta".to_owned(), id: "00u1".to_owned() }]);
+        assert_eq!(signal.about, [About::unresolved("okta", "00u1", false)]);
     }
     let mut nobody = okta("user.lifecycle.deactivate");
     nobody["detail"]["target"] = json!([]);
@@ -176,6 +178,13 @@ fn a_mistake_in_a_command_names_the_field() {
         (json!({"action": "revoke", "username": "a", "force": true}), "force"),
         (json!({"action": "revoke", "username": "a", "dry_run": "yes"}), "dry_run"),
         (json!({"action": "revoke", "username": "a", "reason": 7}), "reason"),
+        (json!({"action": "alias", "username": "a"}), "names"),
+        (json!({"action": "alias", "username": "a", "names": ["b", "N/A"]}), "names[1]"),
+        (json!({"action": "alias", "username": "a", "names": vec!["b"; 21]}), "names"),
+        (json!({"action": "alias", "subjects": ["a", "b"], "names": ["c"]}), "subjects"),
+        (json!({"action": "alias", "username": "a", "names": ["b"], "force": true, "reason": "r"}), "force"),
+        (json!({"action": "revoke", "username": "a", "names": ["b"]}), "names"),
+        (json!({"action": "sync_directory", "username": "a"}), "username"),
         (json!({"action": "kill", "username": "a"}), "action"),
         (json!({"action": "sweep"}), "action"),
         (json!({"action": 3, "username": "a"}), "action"),
@@ -230,6 +239,183 @@ fn a_rejection_quotes_nothing_of_the_content() {
     let secret = r#"{"token":"s3cr3t", oops"#;
     let error = intake().read(secret.as_bytes(), &delivery(Via::Event)).unwrap_err().to_string();
     assert!(!error.contains("s3cr3t"), "{error}");
+}
+
+fn gzipped(batch: &Value) -> Value {
+    use base64::Engine;
+    use std::io::Write;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(batch.to_string().as_bytes()).unwrap();
+    let data = base64::engine::general_purpose::STANDARD.encode(packed.finish().unwrap());
+    json!({"awslogs": {"data": data}})
+}
+
+fn windows_event(id: u32, user: &str) -> String {
+    format!(
+        r#"<Event xmlns="urn:e"><System><Provider Name="Microsoft-Windows-Security-Auditing"/><EventID>{id}</EventID><TimeCreated SystemTime="2026-03-01T09:29:00.000000000Z"/><EventRecordID>7</EventRecordID><Channel>Security</Channel><Computer>dc1.corp.example</Computer></System><EventData><Data Name="TargetUserName">{user}</Data><Data Name="TargetDomainName">CORP</Data><Data Name="SubjectUserName">it.admin</Data></EventData></Event>"#
+    )
+}
+
+#[test]
+fn a_batch_of_log_lines_is_read_line_by_line() {
+    let line = |id: &str, message: &str| json!({"id": id, "timestamp": 1_772_357_340_000_i64, "message": message});
+    let batch = json!({
+        "messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "/aws/directoryservice/d-1", "logStream": "dc1",
+        "logEvents": [
+            line("1", &windows_event(4725, "alice")),
+            line("2", &windows_event(4725, "LAPTOP-7$")),
+            line("3", "<Event"),
+            line("4", "plain text"),
+            line("5", &okta("user.lifecycle.suspend")["detail"].to_string()),
+        ],
+    });
+    for payload in [gzipped(&batch), batch.clone()] {
+        let Reading::Events { signals, put_aside, retried } = read(Via::Direct, &payload).unwrap() else {
+            panic!("no events")
+        };
+        let found: Vec<(&str, String)> =
+            signals.iter().map(|signal| (signal.id.as_str(), signal.about[0].label())).collect();
+        assert_eq!(found, [("active-directory:1", "alice".to_owned()), ("okta:u-1", "alice@example.com".to_owned())]);
+        assert_eq!(signals[0].authority.as_str(), "active-directory:corp");
+        assert_eq!(put_aside.len(), 3, "{put_aside:?}");
+        assert!(retried, "CloudWatch Logs tries a failed invoke again");
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_batch_of_log_lines_is_an_error() {
+    for data in ["no base64!", "aGVsbG8="] {
+        let error = read(Via::Direct, &json!({"awslogs": {"data": data}})).unwrap_err();
+        assert_eq!(error.error_type(), "UnreadableEvent", "{error}");
+    }
+    let bomb = gzipped(&json!({"messageType": "DATA_MESSAGE", "logEvents": [{"message": "x".repeat(20 << 20)}]}));
+    assert!(read(Via::Direct, &bomb).unwrap_err().to_string().contains("16 MB"));
+    let empty = json!({"messageType": "CONTROL_MESSAGE", "logEvents": []});
+    assert_eq!(read(Via::Direct, &empty).unwrap_err().error_type(), "UnknownEvent");
+}
+
+#[test]
+fn transports_may_be_packed_into_one_another_and_no_command_comes_out_of_them() {
+    let sns = |message: &Value| json!({"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": message.to_string()});
+    let sqs = |body: &Value| json!({"eventSource": "aws:sqs", "messageId": "m", "body": body.to_string()});
+    let event = okta("user.lifecycle.suspend");
+    let bare = json!({"action": "revoke", "username": "bob"});
+    for payload in [
+        json!([event]),
+        sns(&event),
+        sns(&sns(&event)),
+        json!({"Records": [sqs(&sns(&event)), sqs(&bare)]}),
+        json!([sqs(&event), bare, [bare]]),
+    ] {
+        let signal = only(read(Via::Direct, &payload).unwrap());
+        assert_eq!((signal.about[0].label().as_str(), signal.via), ("alice@example.com", Via::Event), "{payload}");
+    }
+    let mut deep = event;
+    for _ in 0..10 {
+        deep = sns(&deep);
+    }
+    assert_eq!(read(Via::Event, &deep).unwrap_err().error_type(), "UnreadableEvent");
+    assert_eq!(read(Via::Direct, &json!([bare])).unwrap_err(), Rejected::BareCommand);
+}
+
+#[test]
+fn a_signed_token_proves_nothing_here() {
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+    for payload in [token.to_owned(), json!(token).to_string(), json!({"body": token, "headers": {}}).to_string()] {
+        assert_eq!(intake().read(payload.as_bytes(), &delivery(Via::Event)).unwrap_err(), Rejected::SignedToken);
+    }
+}
+
+#[test]
+fn statements_of_one_event_get_an_id_each_and_always_the_same() {
+    let two = |first: &str, second: &str| {
+        let person = |name: &str| json!({"type": "USER_SETTINGS", "name": "SUSPEND_USER", "parameters": [{"name": "USER_EMAIL", "value": name}]});
+        json!({"kind": "admin#reports#activity", "id": {"time": "2026-03-01T09:29:00Z", "uniqueQualifier": "q", "applicationName": "admin", "customerId": "C1"},
+            "actor": {"email": "it.admin@example.com"}, "events": [person(first), person(second)]})
+    };
+    let ids = |payload: &Value| -> Vec<String> {
+        read(Via::Event, payload).unwrap().into_signals().iter().map(|signal| signal.id.to_string()).collect()
+    };
+    assert_eq!(ids(&two("alice@example.com", "bob@example.com")), ["google:q", "google:q/1"]);
+    assert_eq!(ids(&two("alice@example.com", "bob@example.com")), ["google:q", "google:q/1"]);
+    assert_eq!(ids(&two("alice@example.com", "alice@example.com")), ["google:q", "google:q"]);
+}
+
+#[test]
+fn a_replay_is_known_by_its_name_and_only_in_eventbridges_envelope() {
+    let mut event = okta("user.lifecycle.deactivate");
+    event["replay-name"] = json!("last-week");
+    assert_eq!(only(read(Via::Event, &event).unwrap()).replay.as_deref(), Some("last-week"));
+    let act = Intake::with_rules(Some(("own.json", r#"{"replays":"act"}"#))).unwrap();
+    let acting = act.read(event.to_string().as_bytes(), &delivery(Via::Event)).unwrap();
+    assert_eq!(only(acting).replay, None);
+    let command = json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "id": "eb-9", "replay-name": "last-week",
+        "detail": {"action": "revoke", "username": "alice"}});
+    assert_eq!(only(read(Via::Event, &command).unwrap()).replay.as_deref(), Some("last-week"));
+    let mut bare = okta("user.lifecycle.deactivate")["detail"].clone();
+    bare["replay-name"] = json!("no envelope");
+    assert_eq!(only(read(Via::Event, &bare).unwrap()).replay, None);
+}
+
+#[test]
+fn an_alias_command_gives_one_subject_names() {
+    let signal =
+        command(&json!({"action": "alias", "username": "alice", "names": ["Laptop-7"], "reason": "hers"})).unwrap();
+    assert_eq!(
+        signal.action,
+        Action::Alias { names: vec![crate::name::Name::new("laptop-7").unwrap()], remove: false }
+    );
+    assert_eq!(
+        command(&json!({"action": "unalias", "username": "alice", "names": ["x"]})).unwrap().action.word(),
+        "unalias"
+    );
+    assert!(matches!(read(Via::Direct, &json!({"action": "sync_directory"})), Ok(Reading::SyncDirectory)));
+    let by_event =
+        json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "detail": {"action": "sync_directory"}});
+    assert_eq!(read(Via::Event, &by_event).unwrap_err().error_type(), "InvalidCommand");
+}
+
+fn explain(payload: &Value) -> Value {
+    json!(intake().explain(payload.to_string().as_bytes(), &delivery(Via::Direct)).unwrap())
+}
+
+#[test]
+fn an_explanation_says_which_rule_found_whom_and_where() {
+    insta::assert_json_snapshot!(explain(&okta("user.lifecycle.deactivate")));
+}
+
+#[test]
+fn an_explanation_says_what_did_not_fit() {
+    let mut event = okta("user.lifecycle.deactivate");
+    event["detail"]["eventType"] = json!("user.lifecycle.deactivated");
+    let explained = explain(&event);
+    let near = &explained["events"][0]["near"][0];
+    assert_eq!(near["rule"], "okta-user-out", "{explained:#}");
+    assert_eq!(near["misfits"][0]["field"], "detail.eventType");
+    assert_eq!(near["misfits"][0]["found"], json!(["user.lifecycle.deactivated"]));
+}
+
+#[test]
+fn an_explanation_follows_an_event_through_everything_around_it() {
+    let hook = json!({"eventType": "com.okta.event_hook", "source": "https://acme.okta.com/api/v1/eventHooks/1",
+        "data": {"events": [okta("user.lifecycle.suspend")["detail"], okta("user.session.end")["detail"]]}});
+    let sns = json!({"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": hook.to_string()});
+    let record = |body: &str| json!({"eventSource": "aws:sqs", "messageId": "m", "body": body});
+    let batch = json!({"Records": [
+        record(&sns.to_string()),
+        record("not json {"),
+        record(&json!({"action": "revoke", "username": "bob"}).to_string()),
+        record(&json!({"hello": "world"}).to_string()),
+    ]});
+    insta::assert_json_snapshot!(explain(&batch));
+}
+
+#[test]
+fn an_explanation_of_a_command_says_what_it_asks() {
+    let explained = explain(&json!({"action": "revoke", "subjects": ["alice", "bob"]}));
+    assert_eq!(explained["events"][0]["result"], "revoke alice, bob");
+    let explained = explain(&json!({"action": "revoke", "subjects": []}));
+    assert!(explained["events"][0]["result"].as_str().unwrap().contains("`subjects`"));
 }
 
 /// Replaces the text at every place of a document, one after another.

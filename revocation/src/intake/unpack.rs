@@ -1,0 +1,176 @@
+//! Transports: what stands around an event before it is EventBridge's, a producer's, or a command.
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
+use serde_json::{Map, Value, json};
+
+use super::{Rejected, parse, xml};
+use crate::signal::Via;
+
+/// How deeply transports may be packed into one another: SNS in SQS in a pipe's array is three.
+const MAX_DEPTH: usize = 6;
+
+/// The most that a batch of log lines may unfold to. CloudWatch Logs sends at most 1 MB; the limit is for what only
+/// looks like it.
+const MAX_UNFOLDED: u64 = 16 * 1024 * 1024;
+
+/// One payload, out of its transports.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    pub(super) payload: Value,
+    /// What it stood in, where its rules need it.
+    pub(super) outer: Option<Value>,
+    pub(super) via: Via,
+    /// The transports, outermost first.
+    pub(super) through: Vec<&'static str>,
+}
+
+/// Takes every payload out of what may be around it. One that can't be read leaves its neighbours readable.
+pub(super) fn unpack(payload: Value, via: Via) -> Vec<Result<Unpacked, Rejected>> {
+    let mut found = Vec::new();
+    step(payload, via, &[], &mut found);
+    found
+}
+
+fn step(payload: Value, via: Via, through: &[&'static str], found: &mut Vec<Result<Unpacked, Rejected>>) {
+    if through.len() >= MAX_DEPTH {
+        found.push(Err(Rejected::Unreadable("it is packed too deeply".to_owned())));
+        return;
+    }
+    let inside = |layer: &'static str| [through, &[layer]].concat();
+    match layer(payload) {
+        Layer::None(payload) => found.push(Ok(Unpacked { payload, outer: None, via, through: through.to_vec() })),
+        Layer::Array(items) => items.into_iter().for_each(|item| step(item, Via::Event, &inside("array"), found)),
+        Layer::Text(name, text) => match parse(text.as_bytes()) {
+            Ok(inner) => step(inner, Via::Event, &inside(name), found),
+            Err(error) => found.push(Err(error)),
+        },
+        Layer::Broken(rejected) => found.push(Err(rejected)),
+        Layer::Logs(logs) => {
+            let through = inside("CloudWatch Logs");
+            found.extend(log_events(logs).into_iter().map(|event| {
+                event.map(|(payload, outer)| Unpacked {
+                    payload,
+                    outer: Some(outer),
+                    via: Via::Event,
+                    through: through.clone(),
+                })
+            }));
+        }
+    }
+}
+
+enum Layer {
+    None(Value),
+    Array(Vec<Value>),
+    Text(&'static str, String),
+    Logs(Value),
+    Broken(Rejected),
+}
+
+fn layer(payload: Value) -> Layer {
+    let fields = match payload {
+        Value::Array(items) => return Layer::Array(items),
+        Value::Object(fields) => fields,
+        other => return Layer::None(other),
+    };
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    // https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    if let (Some("Notification"), Some(message), true) =
+        (text("Type"), text("Message"), fields.contains_key("TopicArn"))
+    {
+        return Layer::Text("SNS", message.to_owned());
+    }
+    if let (Some("aws:sqs"), Some(body)) = (text("eventSource"), text("body")) {
+        return Layer::Text("SQS", body.to_owned());
+    }
+    if let (Some("aws:sns"), Some(message)) =
+        (text("EventSource"), fields.get("Sns").and_then(|sns| sns.get("Message")))
+    {
+        return match message {
+            Value::String(message) => Layer::Text("SNS", message.clone()),
+            _ => Layer::Broken(Rejected::Unreadable("an SNS record has no message that is a text".to_owned())),
+        };
+    }
+    if let Some(Value::Array(records)) = fields.get("Records")
+        && records.iter().any(is_transported)
+    {
+        return Layer::Array(records.clone());
+    }
+    // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html
+    if let Some(data) = fields.get("awslogs").and_then(|logs| logs.get("data")).and_then(Value::as_str) {
+        return unfolded(data).map_or_else(Layer::Broken, Layer::Logs);
+    }
+    if fields.get("logEvents").is_some_and(Value::is_array) && text("messageType").is_some() {
+        return Layer::Logs(Value::Object(fields));
+    }
+    Layer::None(Value::Object(fields))
+}
+
+fn is_transported(record: &Value) -> bool {
+    let is = |key: &str, value: &str| record.get(key).and_then(Value::as_str) == Some(value);
+    is("eventSource", "aws:sqs") || is("EventSource", "aws:sns")
+}
+
+/// CloudWatch Logs' batch: gzip in base64.
+fn unfolded(data: &str) -> Result<Value, Rejected> {
+    let unreadable = |what: &str| Rejected::Unreadable(format!("a batch of CloudWatch Logs {what}"));
+    let packed = STANDARD.decode(data).map_err(|_| unreadable("is no base64"))?;
+    let mut bytes = Vec::new();
+    let read = GzDecoder::new(packed.as_slice()).take(MAX_UNFOLDED + 1).read_to_end(&mut bytes);
+    read.map_err(|_| unreadable("is no gzip"))?;
+    if bytes.len() as u64 > MAX_UNFOLDED {
+        return Err(unreadable("unfolds to more than 16 MB"));
+    }
+    parse(&bytes)
+}
+
+/// Each log event's message as a payload, and beside it the batch's own words about it.
+fn log_events(logs: Value) -> Vec<Result<(Value, Value), Rejected>> {
+    let Value::Object(mut logs) = logs else {
+        return vec![Err(Rejected::Unreadable("a batch of CloudWatch Logs is no object".to_owned()))];
+    };
+    let events = logs.remove("logEvents").unwrap_or_default();
+    let batch: Map<String, Value> =
+        logs.into_iter().filter(|(key, _)| ["owner", "logGroup", "logStream"].contains(&key.as_str())).collect();
+    let read = |event: &Value| {
+        let message =
+            event.get("message").and_then(Value::as_str).unwrap_or_default().trim_start_matches('\u{feff}').trim();
+        let payload = match message.chars().next() {
+            Some('{') => parse(message.as_bytes())?,
+            Some('<') => {
+                xml::to_json(message).map_err(|problem| Rejected::Unreadable(format!("a log line {problem}")))?
+            }
+            _ => json!({ "message": message }),
+        };
+        let mut outer = batch.clone();
+        for key in ["id", "timestamp"] {
+            outer.insert(key.to_owned(), event.get(key).cloned().unwrap_or_default());
+        }
+        Ok((payload, Value::Object(outer)))
+    };
+    match events.as_array().map(Vec::as_slice) {
+        Some([]) | None => vec![Err(Rejected::Unknown("a batch of CloudWatch Logs without a line".to_owned()))],
+        Some(events) => events.iter().map(read).collect(),
+    }
+}
+
+/// Whether a payload is a signed token, or carries one where its claims are wanted.
+pub(super) fn carries_token(payload: &Value) -> bool {
+    match payload {
+        Value::String(text) => is_token(text),
+        Value::Object(fields) => fields.values().any(|value| value.as_str().is_some_and(is_token)),
+        _ => false,
+    }
+}
+
+/// Whether a text has the form of a signed token (RFC 7519): three parts in URL-safe base64, the first of which
+/// begins a JSON object.
+pub(super) fn is_token(text: &str) -> bool {
+    let text = text.trim();
+    let url_safe = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    text.starts_with("eyJ") && text.split('.').count() == 3 && text.split('.').all(url_safe)
+}
