@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use revocation::connection::Target;
-use revocation::intake::{Delivery, Intake, Reading, Rejected};
+use revocation::intake::{Delivery, Reading, Rejected};
+use revocation::people::{People, Synced};
 use revocation::ports::{ClientVpn, Clock, Locks};
 use revocation::receipt::{Outcome, Receipt};
 use revocation::reconcile::{Revoker, Run};
@@ -15,13 +16,12 @@ use tokio::task::JoinSet;
 
 use crate::deadline::Deadline;
 use crate::envelope::{Envelope, Message};
-use crate::{Clients, DynamoAudit, DynamoLocks, Ec2ClientVpn, Failure, Metrics, Settings};
+use crate::{Clients, DynamoAudit, DynamoLocks, Ec2ClientVpn, Failure, IdentityStore, Metrics, Settings};
 
 /// The function: everything that outlives a single invoke.
 #[derive(Clone)]
 pub struct App {
     settings: Arc<Settings>,
-    intake: Arc<Intake>,
     clients: Clients,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -55,8 +55,10 @@ struct Handled {
     broke: bool,
     /// It was a command that is the whole payload of a direct invoke.
     command: bool,
-    /// It came in EventBridge's envelope.
-    from_eventbridge: bool,
+    /// Whoever invoked tries a failed invoke again.
+    retried: bool,
+    /// It was a command to copy the directory.
+    sync: bool,
 }
 
 impl Handled {
@@ -68,12 +70,9 @@ impl Handled {
 
 impl App {
     /// The function with these settings, on the AWS that `clients` reach.
-    ///
-    /// # Errors
-    /// Where the built-in intake rules have a mistake.
-    pub fn new(settings: Settings, clients: Clients, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, Failure> {
-        let intake = Intake::built_in().map_err(|error| Failure::new("InvalidRules", error.to_string()))?;
-        Ok(Self { settings: Arc::new(settings), intake: Arc::new(intake), clients, clock, metrics })
+    #[must_use]
+    pub fn new(settings: Settings, clients: Clients, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        Self { settings: Arc::new(settings), clients, clock, metrics }
     }
 
     /// Opens the connections to AWS, beside the first wait for work: the first signal then finds them open.
@@ -123,17 +122,42 @@ impl App {
                         rejected: Some(rejected @ Rejected::InvalidCommand { via: Via::Direct, .. }),
                         ..
                     }) => Err(Failure::new(rejected.error_type(), rejected.to_string())),
+                    Some(Handled { sync: true, .. }) => self.sync_directory(call).await,
                     Some(Handled { command: true, receipts, .. }) if !receipts.is_empty() => {
                         Ok(receipts.into_iter().next().map_or(Value::Null, |receipt| json!(receipt)))
                     }
                     Some(only) => {
-                        let retried = only.from_eventbridge;
+                        let retried = only.retried;
                         answer(vec![only], retried)
                     }
                     None => answer(Vec::new(), false),
                 }
             }
         }
+    }
+
+    /// Copies the directory, so that who is deleted later is still known by name.
+    async fn sync_directory(&self, call: &Call) -> Result<Value, Failure> {
+        let Some(people) = self.people() else {
+            let what = "there is no directory to copy; set VPN_REVOKER_IDENTITY_STORE_ID";
+            return Err(Failure::new("NoDirectory", what));
+        };
+        let deadline = Deadline::new(self.clock.now(), call.cut_off_at);
+        let synced: Synced = people.sync(&*self.clock, deadline.stop_at).await;
+        if let Some(error) = &synced.error {
+            tracing::warn!(error_type = "SyncIncomplete", people = synced.people, %error, "the directory was not copied to its end");
+            self.metrics.failed("SyncIncomplete", self.clock.now());
+        }
+        Ok(json!(synced))
+    }
+
+    fn people(&self) -> Option<People> {
+        let id = self.settings.identity_store.as_ref()?;
+        let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
+        Some(People {
+            directory: Arc::new(IdentityStore::new(self.clients.identity_store.clone(), id)),
+            known: Arc::new(locks.people_of(id)),
+        })
     }
 
     /// Takes messages all the way: read each in a task of its own, then all their signals in one run.
@@ -177,7 +201,7 @@ impl App {
         let now = self.clock.now();
         let mut readers = JoinSet::new();
         for (number, message) in messages.into_iter().enumerate() {
-            let intake = Arc::clone(&self.intake);
+            let intake = Arc::clone(&self.settings.intake);
             let delivery = Delivery {
                 via,
                 received_at: message.sent_at.unwrap_or(now).min(now),
@@ -218,21 +242,35 @@ impl App {
             match reading {
                 Ok(reading) => {
                     handled.command = matches!(reading, Reading::Command(_));
-                    handled.from_eventbridge = matches!(reading, Reading::Events { from_eventbridge: true, .. });
+                    handled.sync = matches!(reading, Reading::SyncDirectory);
+                    if let Reading::Events { retried, put_aside, .. } = &reading {
+                        handled.retried = *retried;
+                        put_aside.iter().for_each(|rejected| self.put_aside(rejected, &message_id, now));
+                    }
                     let found = reading.into_signals();
                     owners.extend(std::iter::repeat_n(number, found.len()));
                     signals.extend(found);
                 }
                 Err(rejected) => {
-                    let error_type = rejected.error_type();
-                    tracing::warn!(error_type, message_id, signal_id = message_id, reason = %rejected, "message put aside");
-                    self.metrics.failed(error_type, now);
+                    self.put_aside(&rejected, &message_id, now);
                     handled.broke = matches!(rejected, Rejected::Fault(_));
                     handled.rejected = Some(rejected);
                 }
             }
         }
         (owners, signals)
+    }
+
+    /// Says why an event does nothing. One that is known to mean nothing is no failure.
+    fn put_aside(&self, rejected: &Rejected, message_id: &str, now: Timestamp) {
+        let error_type = rejected.error_type();
+        if rejected.is_expected() {
+            tracing::info!(kind = error_type, message_id, signal_id = message_id, reason = %rejected, "event put aside");
+            self.metrics.put_aside(error_type, now);
+        } else {
+            tracing::warn!(error_type, message_id, signal_id = message_id, reason = %rejected, "event put aside");
+            self.metrics.failed(error_type, now);
+        }
     }
 
     fn vpn(&self, account: Option<String>) -> Ec2ClientVpn {
@@ -245,6 +283,8 @@ impl App {
         Revoker {
             vpn: vec![Arc::new(self.vpn(call.account()))],
             locks: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
+            aliases: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
+            people: self.people(),
             trail: Arc::new(DynamoAudit::new(self.clients.tables.clone(), audit_table, locks_table)),
             clock: Arc::clone(&self.clock),
             policy: Arc::new(policy.clone()),

@@ -59,6 +59,8 @@ pub async fn sdk_config(region: &str) -> SdkConfig {
 pub struct Clients {
     /// For Client VPN.
     pub ec2: aws_sdk_ec2::Client,
+    /// For names behind ids.
+    pub identity_store: aws_sdk_identitystore::Client,
     /// For the tables.
     pub tables: aws_sdk_dynamodb::Client,
 }
@@ -69,6 +71,10 @@ impl Clients {
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         let region = Region::new(settings.table_region().to_owned());
         let tables = aws_sdk_dynamodb::config::Builder::from(config).region(region).build();
-        Self { ec2: aws_sdk_ec2::Client::new(config), tables: aws_sdk_dynamodb::Client::from_conf(tables) }
+        Self {
+            ec2: aws_sdk_ec2::Client::new(config),
+            identity_store: aws_sdk_identitystore::Client::new(config),
+            tables: aws_sdk_dynamodb::Client::from_conf(tables),
+        }
     }
 }

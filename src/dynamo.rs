@@ -1,8 +1,10 @@
-//! [`Locks`](revocation::ports::Locks) and [`AuditTrail`](revocation::ports::AuditTrail) on DynamoDB.
+//! [`Locks`](revocation::ports::Locks) and [`AuditTrail`](revocation::ports::AuditTrail), and what else is kept beside the locks, on DynamoDB.
 
+mod aliases;
 mod audit;
 mod convert;
 mod locks;
+mod people;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use revocation::ports::StoreError;

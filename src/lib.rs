@@ -1,4 +1,4 @@
-//! vpn-revoker on AWS: the ports of [`revocation`] on EC2 and DynamoDB, the configuration, and what the Lambda
+//! vpn-revoker on AWS: the ports of [`revocation`] on EC2, DynamoDB and Identity Store, the configuration, and what the Lambda
 //! function does with an invoke.
 //!
 //! Everything that decides anything stands in [`revocation`]; here is what it takes to run that on AWS.
@@ -16,6 +16,7 @@ mod dynamo;
 mod ec2;
 mod envelope;
 mod failure;
+mod identity_store;
 mod metrics;
 mod settings;
 
@@ -27,5 +28,6 @@ pub use clock::SystemClock;
 pub use dynamo::{DynamoAudit, DynamoLocks};
 pub use ec2::Ec2ClientVpn;
 pub use failure::Failure;
+pub use identity_store::IdentityStore;
 pub use metrics::Metrics;
 pub use settings::{Settings, SettingsError};

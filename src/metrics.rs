@@ -60,6 +60,11 @@ impl Metrics {
         self.count(now, &[("Kind", kind)], "Failures", "Count", 1);
     }
 
+    /// An event that is known and means nothing, by why.
+    pub(crate) fn put_aside(&self, kind: &str, now: Timestamp) {
+        self.count(now, &[("Kind", kind)], "EventsPutAside", "Count", 1);
+    }
+
     fn count(&self, now: Timestamp, dimensions: &[(&str, &str)], name: &str, unit: &str, value: impl Into<Value>) {
         let keys: Vec<&str> = dimensions.iter().map(|(key, _)| *key).collect();
         let about = json!({

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use revocation::alias::Aliases;
 use revocation::connection::EndpointId;
+use revocation::intake::{Intake, RulesError};
 use revocation::policy::{Mode, Policy, Protected};
 
 const PREFIX: &str = "VPN_REVOKER_";
 
 /// Read by this program.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 12] = [
     "LOCKS_TABLE",
     "AUDIT_TABLE",
     "MODE",
@@ -20,6 +23,9 @@ const KNOWN: [&str; 9] = [
     "SETTLE_SECONDS",
     "VERIFY_SECONDS",
     "EVENT_COMMANDS",
+    "ALIASES",
+    "RULES",
+    "IDENTITY_STORE_ID",
 ];
 
 /// Read by the connect handler; passed over here, so that both functions may share an environment.
@@ -29,7 +35,7 @@ const OTHERS: [&str; 2] = ["ON_ERROR", "DENY_MESSAGE"];
 const NOT_UNICODE: &str = "\u{fffd}";
 
 /// Words that `EVENT_COMMANDS` takes.
-const COMMANDS: [&str; 5] = ["revoke", "disconnect", "restore", "sweep", "close_breaker"];
+const COMMANDS: [&str; 7] = ["revoke", "disconnect", "restore", "alias", "unalias", "sweep", "close_breaker"];
 
 /// The configuration of the `revoker` function.
 #[derive(Debug, Clone)]
@@ -42,6 +48,10 @@ pub struct Settings {
     pub region: String,
     /// What may be done.
     pub policy: Policy,
+    /// How events are read.
+    pub intake: Arc<Intake>,
+    /// The identity store to ask for names.
+    pub identity_store: Option<String>,
 }
 
 /// Everything that is wrong with the configuration.
@@ -79,6 +89,7 @@ impl Settings {
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut reader = Reader { variables: variables.into_iter().collect(), wrong: Vec::new() };
         reader.check_names();
+        let intake = reader.intake();
         let settings = Self {
             locks_table: reader.required("LOCKS_TABLE"),
             audit_table: reader.required("AUDIT_TABLE"),
@@ -91,7 +102,13 @@ impl Settings {
                 settle: Duration::from_secs(reader.number("SETTLE_SECONDS", 10, 0..=600)),
                 verify: Duration::from_secs(reader.number("VERIFY_SECONDS", 60, 0..=840)),
                 event_commands: reader.event_commands(),
+                aliases: reader.aliases(),
             },
+            intake: match &intake {
+                Some(intake) => Arc::clone(intake),
+                None => return Err(SettingsError(reader.wrong)),
+            },
+            identity_store: reader.identity_store(),
         };
         reader.check_tables(&settings);
         if reader.wrong.is_empty() { Ok(settings) } else { Err(SettingsError(reader.wrong)) }
@@ -223,6 +240,44 @@ impl Reader {
         }
     }
 
+    fn aliases(&mut self) -> Aliases {
+        let text = self.value("ALIASES").unwrap_or_default();
+        Aliases::parse(&text).unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                self.wrong("ALIASES", format!("has a mistake: {mistake}"));
+            }
+            Aliases::default()
+        })
+    }
+
+    /// The built-in rules, with the user's own over them; none where that has mistakes.
+    fn intake(&mut self) -> Option<Arc<Intake>> {
+        let path = self.value("RULES");
+        let own = match path.as_deref().map(|path| std::fs::read_to_string(path).map(|text| (path, text))) {
+            None => None,
+            Some(Ok(own)) => Some(own),
+            Some(Err(error)) => {
+                self.wrong("RULES", format!("names a file that can't be read: {error}"));
+                None
+            }
+        };
+        let own = own.as_ref().map(|(path, text)| (*path, text.as_str()));
+        Intake::with_rules(own)
+            .map(Arc::new)
+            .map_err(|error: RulesError| self.wrong("RULES", format!("has mistakes: {error}")))
+            .ok()
+    }
+
+    fn identity_store(&mut self) -> Option<String> {
+        let id = self.value("IDENTITY_STORE_ID")?;
+        // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_DescribeUser.html
+        let rest = id.strip_prefix("d-").unwrap_or(&id);
+        if rest.is_empty() || !rest.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+            self.wrong("IDENTITY_STORE_ID", format!("is `{id}`; identity store ids look like d-1234567890"));
+        }
+        Some(id)
+    }
+
     fn event_commands(&mut self) -> Vec<String> {
         let Some(words) = self.list("EVENT_COMMANDS") else { return Policy::default().event_commands };
         for word in words.iter().filter(|word| !COMMANDS.contains(&word.as_str())) {
@@ -277,6 +332,9 @@ mod tests {
             ("VPN_REVOKER_SETTLE_SECONDS", "-1"),
             ("VPN_REVOKER_VERIFY_SECONDS", "86400"),
             ("VPN_REVOKER_EVENT_COMMANDS", "revoke,explode"),
+            ("VPN_REVOKER_ALIASES", "*: {local}"),
+            ("VPN_REVOKER_RULES", "/does/not/exist.json"),
+            ("VPN_REVOKER_IDENTITY_STORE_ID", "my store"),
             ("VPN_REVOKER_PROTECTD", "alice"),
         ];
         let error = read(&mistakes).unwrap_err();
@@ -296,6 +354,20 @@ mod tests {
         let error = read(&[("VPN_REVOKER_AUDIT_TABLE", "@/does/not/exist")]).unwrap_err();
         assert_eq!(error.0.len(), 1);
         assert!(error.to_string().contains("/does/not/exist"));
+    }
+
+    #[test]
+    fn rules_of_ones_own_are_checked_at_the_start() {
+        let path = std::env::temp_dir().join(format!("vpn-revoker-rules-{}.json", std::process::id()));
+        let with = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&[("VPN_REVOKER_RULES", &path.display().to_string())])
+        };
+        let settings = with(r#"{"on":["okta-account-locked"]}"#).unwrap();
+        let error = with(r#"{"on":["okta-acount-locked"]}"#).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(settings.intake.rules().any(|rule| rule.name == "okta-account-locked" && rule.on));
+        assert!(error.contains("`okta-acount-locked`"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod time;
 
 pub mod name;
 
+pub mod alias;
 pub mod connection;
 pub mod signal;
 
@@ -24,6 +25,7 @@ pub mod policy;
 
 pub mod lock;
 
+pub mod people;
 pub mod plan;
 pub mod reconcile;
 

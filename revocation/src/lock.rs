@@ -134,9 +134,28 @@ impl Lock {
         match &signal.action {
             Action::Revoke { expires_at } => self.hold(signal, subject, *expires_at),
             Action::Restore { authorities } => self.release(signal, subject, authorities.as_deref()),
-            // Ends what is there and decides nothing about what comes.
-            Action::Disconnect => Transition::Unchanged,
+            // None of these decides by itself whether a name is to be kept out.
+            Action::Disconnect | Action::Ask | Action::Alias { .. } => Transition::Unchanged,
         }
+    }
+
+    /// Takes over what is in force on another name of the same subject.
+    ///
+    /// What an authority said later about this name stands; a hold is lengthened and never shortened.
+    #[must_use]
+    pub fn take_over(&self, other: &Self, now: Timestamp) -> Transition {
+        let mut taken = Vec::new();
+        for (authority, hold) in other.holds.iter().filter(|(_, hold)| hold.in_force(now)) {
+            match self.holds.get(authority) {
+                Some(own) if own.state == HoldState::Released && own.as_of > hold.as_of => {}
+                Some(own) if own.in_force(now) => {
+                    let expires_at = own.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
+                    taken.push((authority.clone(), Hold { expires_at, ..own.clone() }));
+                }
+                _ => taken.push((authority.clone(), hold.clone())),
+            }
+        }
+        self.with(taken)
     }
 
     fn hold(&self, signal: &Signal, subject: &str, expires_at: Option<Timestamp>) -> Transition {

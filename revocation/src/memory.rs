@@ -6,7 +6,7 @@ mod store;
 mod vpn;
 
 pub use clock::ManualClock;
-pub use store::{MemoryAudit, MemoryLocks};
+pub use store::{MemoryAudit, MemoryDirectory, MemoryLocks};
 pub use vpn::MemoryVpn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

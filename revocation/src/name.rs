@@ -108,6 +108,7 @@ impl Serialize for Name {
 pub struct Subject {
     received: Arc<str>,
     name: Name,
+    also: Vec<Name>,
 }
 
 impl Subject {
@@ -116,7 +117,20 @@ impl Subject {
     /// # Errors
     /// Where the text names nobody or can't be a name.
     pub fn new(received: &str) -> Result<Self, NameError> {
-        Ok(Self { name: Name::new(received)?, received: received.into() })
+        Ok(Self { name: Name::new(received)?, received: received.into(), also: Vec::new() })
+    }
+
+    /// The same subject, with further names that whoever knows the person gave.
+    #[must_use]
+    pub fn also_called(self, names: impl IntoIterator<Item = Name>) -> Self {
+        let also = names.into_iter().filter(|name| *name != self.name).collect();
+        Self { also, ..self }
+    }
+
+    /// Further names that whoever knows the person gave.
+    #[must_use]
+    pub fn also(&self) -> &[Name] {
+        &self.also
     }
 
     /// The identifier as received.

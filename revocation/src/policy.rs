@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 use wildmatch::WildMatchPattern;
 
+use crate::alias::Aliases;
 use crate::connection::{Connection, EndpointId};
 use crate::name::{Name, normal_form};
 use crate::signal::{Action, Signal, Via};
@@ -104,6 +105,8 @@ pub struct Policy {
     pub verify: Duration,
     /// The words of the commands that may come as an event.
     pub event_commands: Vec<String>,
+    /// What subjects are called by rule.
+    pub aliases: Aliases,
 }
 
 impl Default for Policy {
@@ -116,6 +119,7 @@ impl Default for Policy {
             settle: Duration::from_secs(10),
             verify: Duration::from_secs(60),
             event_commands: vec!["revoke".to_owned(), "disconnect".to_owned()],
+            aliases: Aliases::default(),
         }
     }
 }
@@ -183,7 +187,9 @@ impl Policy {
             return Err(Refusal::NotByEvent(word));
         }
         match names.iter().find(|name| self.protected.covers(name)) {
-            Some(name) if !matches!(signal.action, Action::Restore { .. }) => Err(Refusal::Protected(name.clone())),
+            Some(name) if !matches!(signal.action, Action::Restore { .. } | Action::Alias { remove: true, .. }) => {
+                Err(Refusal::Protected(name.clone()))
+            }
             _ => Ok(()),
         }
     }

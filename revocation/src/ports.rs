@@ -196,6 +196,54 @@ pub trait Locks: Send + Sync {
     async fn write(&self, lock: &Lock) -> Result<Write, StoreError>;
 }
 
+/// What else subjects are called, by explicit decision.
+#[async_trait]
+pub trait AliasBook: Send + Sync {
+    /// The further names of each of `subjects`, in their order. The read is strongly consistent.
+    async fn names(&self, subjects: &[Name]) -> Result<Vec<Vec<Name>>, StoreError>;
+
+    /// Adds names to a subject, or takes them away, and returns those it then has.
+    ///
+    /// When this returns, the change is durable. Doing it twice does no harm; two at once both take effect.
+    async fn change(&self, subject: &Name, names: &[Name], remove: bool) -> Result<Vec<Name>, StoreError>;
+}
+
+/// Somebody whom a directory knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The directory's id.
+    pub id: String,
+    /// What the person is called: the user name first, then what else is the person's alone.
+    pub names: Vec<String>,
+    /// Whether the account is enabled, where the directory says so.
+    pub enabled: Option<bool>,
+}
+
+/// A directory of people: who is behind an id.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Who has this id now; `None` where nobody has, or nobody any more.
+    async fn find(&self, id: &str) -> Result<Option<Person>, DirectoryError>;
+
+    /// One page of everybody.
+    async fn people(&self, after: Option<&PageToken>) -> Result<(Vec<Person>, Option<PageToken>), DirectoryError>;
+}
+
+/// A directory could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct DirectoryError(pub String);
+
+/// A directory's answers, kept: once a person is deleted, the directory itself can't say any more who it was.
+#[async_trait]
+pub trait KnownPeople: Send + Sync {
+    /// Who had this id when it was last asked for.
+    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError>;
+
+    /// Keeps answers. When this returns, all of them are durable.
+    async fn keep(&self, people: &[Person]) -> Result<(), StoreError>;
+}
+
 /// What came of a guarded write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {

@@ -1,6 +1,7 @@
 //! Closing the difference between what is decided and what Client VPN reports.
 //!
-//! A run takes the signals of one delivery (one event, or a whole SQS batch) through four steps:
+//! A run takes the signals of one delivery (one event, or a whole SQS batch) through four steps, once it is known who
+//! is meant (`resolve`) and by which names (`alias`):
 //!
 //! 1. **admit** each signal for each of its subjects: policy, lock, then the `requested` entry (`admit`);
 //! 2. **pursue** those admitted, all in the same listings: terminate, wait, verify (`pursue`, `pass`,
@@ -11,12 +12,14 @@
 //! Steps 1 and 3 run in a task for each signal and subject, so that a fault in one fails nobody else's.
 
 mod admit;
+mod alias;
 mod listing;
 mod pass;
 mod pursue;
 mod pursuit;
 mod record;
 mod rehearse;
+mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -29,13 +32,15 @@ use tracing::Instrument;
 
 use crate::connection::{Endpoint, EndpointId, Target};
 use crate::name::Name;
+use crate::people::People;
 use crate::policy::Policy;
-use crate::ports::{AuditTrail, ClientVpn, Clock, Locks, VpnError};
+use crate::ports::{AliasBook, AuditTrail, ClientVpn, Clock, Locks, VpnError};
 use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings};
 use crate::signal::{About, Action, Signal};
 use crate::time::Timestamp;
 
 use pursuit::Pursuit;
+use resolve::Resolved;
 
 /// The controller: the ports, and the policy that says what may be done with them.
 #[derive(Clone)]
@@ -44,6 +49,10 @@ pub struct Revoker {
     pub vpn: Vec<Arc<dyn ClientVpn>>,
     /// The stored locks.
     pub locks: Arc<dyn Locks>,
+    /// What else subjects are called.
+    pub aliases: Arc<dyn AliasBook>,
+    /// Who is behind an id; without it such signals stay unresolved.
+    pub people: Option<People>,
     /// The audit trail.
     pub trail: Arc<dyn AuditTrail>,
     /// Time.
@@ -70,19 +79,15 @@ struct Case {
     /// Which of the delivery's signals.
     index: usize,
     about: About,
+    /// The names by which the subject is known on the VPN.
+    names: Vec<Name>,
+    /// Decided ahead of admission: nobody knows who is meant, or by which names.
+    stuck: Option<Verdict>,
 }
 
 impl Case {
     fn chain(&self) -> String {
         self.about.chain()
-    }
-
-    /// The names by which the subject is known on the VPN.
-    fn names(&self) -> Vec<Name> {
-        match &self.about {
-            About::Subject(subject) => vec![subject.name().clone()],
-            About::Connection(..) | About::Unresolved { .. } => Vec::new(),
-        }
     }
 
     fn span(&self) -> tracing::Span {
@@ -134,8 +139,10 @@ impl Revoker {
     ///
     /// Every receipt that is not retryable is durable in the audit trail, dry runs excepted.
     pub async fn handle(&self, signals: Vec<Signal>, run: &Run) -> Vec<Receipt> {
+        let Resolved { signals, unresolved } = self.resolve_all(signals, run).await;
         let signals: Vec<Arc<Signal>> = signals.into_iter().map(Arc::new).collect();
-        let cases = cases_of(&signals);
+        let mut cases = cases_of(&signals, &unresolved);
+        self.name_all(&mut cases, run).await;
         let scope = Arc::new(OnceCell::new());
 
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
@@ -230,7 +237,7 @@ impl Revoker {
                 verified.push(pursuit.and_then(Pursuit::verified_at));
                 subjects.push(SubjectReceipt {
                     subject: case.about.label(),
-                    names: case.names(),
+                    names: case.names.clone(),
                     outcome: verdict.map_or(Outcome::Incomplete, |verdict| verdict.outcome),
                     connections: pursuit.map(Pursuit::connections).unwrap_or_default(),
                     reconnected: pursuit.map_or(0, |pursuit| pursuit.reconnected),
@@ -254,13 +261,22 @@ impl Revoker {
 }
 
 /// The signals taken apart by subject, in the order in which they apply: within a subject by `as_of`.
-fn cases_of(signals: &[Arc<Signal>]) -> Vec<Case> {
+fn cases_of(signals: &[Arc<Signal>], unresolved: &BTreeMap<String, String>) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for (index, signal) in signals.iter().enumerate() {
         // The same subject twice in one signal is one subject.
         let mut chains = BTreeSet::new();
         let distinct = signal.about.iter().filter(|about| chains.insert(about.chain()));
-        cases.extend(distinct.map(|about| Case { signal: Arc::clone(signal), index, about: about.clone() }));
+        cases.extend(distinct.map(|about| {
+            let why = unresolved.get(&about.chain());
+            Case {
+                signal: Arc::clone(signal),
+                index,
+                about: about.clone(),
+                names: Vec::new(),
+                stuck: why.map(|why| Verdict::because(Outcome::Unresolved, why)),
+            }
+        }));
     }
     // Restores before revocations of the same instant, which then win.
     cases.sort_by_key(|case| (case.signal.as_of, !matches!(case.signal.action, Action::Restore { .. })));

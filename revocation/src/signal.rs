@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::connection::{ConnectionId, EndpointId};
-use crate::name::Subject;
+use crate::name::{Name, Subject};
 use crate::time::Timestamp;
 
 /// The longest signal id that goes into a key as it is; DynamoDB allows 2,048 bytes for a partition key, and a name
@@ -66,6 +66,15 @@ impl Authority {
         }
     }
 
+    /// The same authority in one of several matters, whose holds are apart (`okta:acme/lock-out`).
+    #[must_use]
+    pub fn apart(self, hold: Option<&str>) -> Self {
+        match hold {
+            Some(hold) => Self(format!("{self}/{hold}")),
+            None => self,
+        }
+    }
+
     /// An authority by its text, as a lock or a command holds it.
     #[must_use]
     pub fn named(text: &str) -> Self {
@@ -95,6 +104,15 @@ pub enum Action {
     },
     /// End the connections that existed when the signal was given; lock nothing.
     Disconnect,
+    /// Give the subject further names, or take them away again. Where the subject is locked, so are the new names.
+    Alias {
+        /// The names.
+        names: Vec<Name>,
+        /// Take them away.
+        remove: bool,
+    },
+    /// Revoke or restore, as the directory says of the person: the event hides which of the two it was.
+    Ask,
     /// Lift holds.
     Restore {
         /// The authorities whose holds are meant; `None`: every hold there is.
@@ -110,6 +128,9 @@ impl Action {
             Self::Revoke { .. } => "revoke",
             Self::Disconnect => "disconnect",
             Self::Restore { .. } => "restore",
+            Self::Alias { remove: false, .. } => "alias",
+            Self::Alias { remove: true, .. } => "unalias",
+            Self::Ask => "ask",
         }
     }
 }
@@ -133,17 +154,25 @@ pub enum About {
         producer: String,
         /// The id.
         id: String,
+        /// The directory knows ids of this kind.
+        in_directory: bool,
     },
 }
 
 impl About {
+    /// Somebody of whom only a producer's id is known.
+    #[must_use]
+    pub fn unresolved(producer: &str, id: &str, in_directory: bool) -> Self {
+        Self::Unresolved { producer: producer.to_owned(), id: id.to_owned(), in_directory }
+    }
+
     /// The audit chain that tells this one's story, and the key that locks and markers are kept under.
     #[must_use]
     pub fn chain(&self) -> String {
         match self {
             Self::Subject(subject) => subject.name().to_string(),
             Self::Connection(_, connection) => format!("#connection/{connection}"),
-            Self::Unresolved { producer, id } => format!("#id/{producer}/{id}"),
+            Self::Unresolved { producer, id, .. } => format!("#id/{producer}/{id}"),
         }
     }
 
@@ -193,6 +222,8 @@ pub struct Signal {
     pub dry_run: bool,
     /// End more connections than the limit allows.
     pub force: bool,
+    /// EventBridge replayed the event from an archive, by this name: it is audited and changes nothing.
+    pub replay: Option<String>,
     /// How it reached us.
     pub via: Via,
 }

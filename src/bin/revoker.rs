@@ -25,7 +25,7 @@ async fn run() -> Result<(), Error> {
     let settings = Settings::from_env()?;
     let config = aws::sdk_config(&settings.region).await;
     let clients = Clients::new(&config, &settings);
-    let app = App::new(settings, clients, Arc::new(SystemClock), Metrics::to_stdout())?;
+    let app = App::new(settings, clients, Arc::new(SystemClock), Metrics::to_stdout());
     tokio::spawn(app.clone().warm());
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
 }

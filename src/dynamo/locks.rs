@@ -26,8 +26,8 @@ const LEFTOVER_PAUSE: std::time::Duration = std::time::Duration::from_millis(20)
 /// The locks table.
 #[derive(Debug, Clone)]
 pub struct DynamoLocks {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
 }
 
 impl DynamoLocks {
@@ -58,7 +58,7 @@ impl DynamoLocks {
     }
 }
 
-type Item = HashMap<String, AttributeValue>;
+pub(super) type Item = HashMap<String, AttributeValue>;
 
 #[async_trait]
 impl Locks for DynamoLocks {

@@ -136,7 +136,7 @@ async fn with_dynamodb_away_nothing_is_terminated() {
     let gone = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
-    let app = world.app_with(clients(&world.emulator.url(), &url, &world.sleep), &[]);
+    let app = world.app_with(clients(&world.emulator.url(), &url, &world.directory.url, &world.sleep), &[]);
     let answer = world.invoke(&app, &sample("wrapped/sqs-okta-deactivate.json")).await.unwrap();
     assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 1);
     assert_eq!(world.alive(), [dana]);

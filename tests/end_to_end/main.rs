@@ -18,6 +18,7 @@ mod answers;
 mod bystander;
 mod commands;
 mod fail_safe;
+mod identity;
 mod nothing_lost;
 mod runtime_loop;
 mod survivor;

@@ -4,6 +4,7 @@
 // Each user of this module needs a part of it.
 #![allow(dead_code)]
 
+pub mod directory;
 pub mod reading;
 pub mod tables;
 pub mod time;
@@ -21,6 +22,7 @@ use revocation::time::Timestamp;
 use serde_json::Value;
 use vpn_revoker::{App, Call, Clients, Failure, Metrics, Settings, aws};
 
+use directory::Directory;
 use tables::Tables;
 use time::{EmulatorTime, VirtualSleep};
 
@@ -35,6 +37,7 @@ pub const START: &str = "2026-03-01T09:30:00Z";
 pub struct World {
     pub emulator: Emulator,
     pub tables: Tables,
+    pub directory: Directory,
     pub clock: Arc<ManualClock>,
     pub sleep: VirtualSleep,
     pub clients: Clients,
@@ -64,9 +67,10 @@ impl World {
             emulator.add_endpoint(NewEndpoint::new(id).authentication(&[authentication]));
         }
         let tables = Tables::start().await;
-        let clients = clients(&emulator.url(), &tables.url, &sleep);
+        let directory = Directory::start().await;
+        let clients = clients(&emulator.url(), &tables.url, &directory.url, &sleep);
         tables.create(&clients.tables).await;
-        Self { emulator, tables, clock, sleep, clients, metrics: Arc::default() }
+        Self { emulator, tables, directory, clock, sleep, clients, metrics: Arc::default() }
     }
 
     /// The function, with variables over the defaults.
@@ -77,7 +81,7 @@ impl World {
     pub fn app_with(&self, clients: Clients, variables: &[(&str, &str)]) -> App {
         let metrics = Arc::clone(&self.metrics);
         let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()));
-        App::new(settings(variables), clients, Arc::clone(&self.clock) as Arc<dyn Clock>, metrics).unwrap()
+        App::new(settings(variables), clients, Arc::clone(&self.clock) as Arc<dyn Clock>, metrics)
     }
 
     /// What Lambda says of an invoke with two minutes to go.
@@ -140,7 +144,7 @@ pub fn call(now: Timestamp) -> Call {
 }
 
 /// Clients as the function has them, but for where they go and how time passes for them.
-pub fn clients(ec2: &str, tables: &str, sleep: &VirtualSleep) -> Clients {
+pub fn clients(ec2: &str, tables: &str, directory: &str, sleep: &VirtualSleep) -> Clients {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
     let base = aws_config::SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -154,5 +158,10 @@ pub fn clients(ec2: &str, tables: &str, sleep: &VirtualSleep) -> Clients {
         .build();
     let ec2 = aws_sdk_ec2::config::Builder::from(&base).endpoint_url(ec2).build();
     let tables = aws_sdk_dynamodb::config::Builder::from(&base).endpoint_url(tables).build();
-    Clients { ec2: aws_sdk_ec2::Client::from_conf(ec2), tables: aws_sdk_dynamodb::Client::from_conf(tables) }
+    let directory = aws_sdk_identitystore::config::Builder::from(&base).endpoint_url(directory).build();
+    Clients {
+        ec2: aws_sdk_ec2::Client::from_conf(ec2),
+        identity_store: aws_sdk_identitystore::Client::from_conf(directory),
+        tables: aws_sdk_dynamodb::Client::from_conf(tables),
+    }
 }

@@ -17,6 +17,7 @@ fn plain(value: &AttributeValue) -> Value {
         AttributeValue::Bool(flag) => json!(flag),
         AttributeValue::Null(_) => Value::Null,
         AttributeValue::L(items) => items.iter().map(plain).collect(),
+        AttributeValue::Ss(texts) => json!(texts),
         AttributeValue::M(fields) => plain_item(fields),
         other => panic!("no entry holds {other:?}"),
     }

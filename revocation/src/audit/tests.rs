@@ -9,7 +9,7 @@ fn signal(reason: &str) -> Signal {
     Signal {
         id: SignalId::of_producer("okta", "e-1"),
         action: Action::Disconnect,
-        about: vec![About::Unresolved { producer: "okta".to_owned(), id: "1".to_owned() }],
+        about: vec![About::unresolved("okta", "1", false)],
         authority: Authority::producer("okta", Some("acme")),
         as_of: at,
         occurred_at: None,
@@ -19,6 +19,7 @@ fn signal(reason: &str) -> Signal {
         reason: Some(reason.to_owned()),
         dry_run: false,
         force: false,
+        replay: None,
         via: Via::Event,
     }
 }

@@ -22,6 +22,7 @@ fn signal(authority: &str, action: Action, as_of: i64) -> Signal {
         reason: None,
         dry_run: false,
         force: false,
+        replay: None,
         via: Via::Direct,
     }
 }

@@ -9,12 +9,16 @@ use super::{Calls, Mishap, lock};
 use crate::audit::{Entry, Head, Marker};
 use crate::lock::Lock;
 use crate::name::Name;
-use crate::ports::{AuditTrail, Commit, Locks, StoreError, Write};
+use crate::ports::{
+    AliasBook, AuditTrail, Commit, Directory, DirectoryError, KnownPeople, Locks, PageToken, Person, StoreError, Write,
+};
 
 /// Locks in memory.
 #[derive(Debug, Clone)]
 pub struct MemoryLocks {
     locks: Arc<Mutex<BTreeMap<Name, Lock>>>,
+    aliases: Arc<Mutex<BTreeMap<Name, BTreeSet<Name>>>>,
+    people: Arc<Mutex<BTreeMap<String, Person>>>,
     calls: Calls,
 }
 
@@ -22,7 +26,7 @@ impl MemoryLocks {
     /// No locks.
     #[must_use]
     pub fn new(calls: &Calls) -> Self {
-        Self { locks: Arc::default(), calls: calls.clone() }
+        Self { locks: Arc::default(), aliases: Arc::default(), people: Arc::default(), calls: calls.clone() }
     }
 
     /// The lock of a name, as stored.
@@ -61,6 +65,99 @@ impl Locks for MemoryLocks {
             None => Ok(Write::Stored),
             Some(_) => Err(StoreError::away("locks", "the answer was lost, as planned")),
         }
+    }
+}
+
+#[async_trait]
+impl AliasBook for MemoryLocks {
+    async fn names(&self, subjects: &[Name]) -> Result<Vec<Vec<Name>>, StoreError> {
+        if self.calls.make(format!("aliases.names {subjects:?}")).await.is_some() {
+            return Err(StoreError::away("aliases", "planned to fail"));
+        }
+        let aliases = lock(&self.aliases);
+        Ok(subjects.iter().map(|subject| aliases.get(subject).into_iter().flatten().cloned().collect()).collect())
+    }
+
+    async fn change(&self, subject: &Name, names: &[Name], remove: bool) -> Result<Vec<Name>, StoreError> {
+        if self.calls.make(format!("aliases.change {subject}")).await.is_some() {
+            return Err(StoreError::away("aliases", "planned to fail"));
+        }
+        let mut aliases = lock(&self.aliases);
+        let stored = aliases.entry(subject.clone()).or_default();
+        for name in names {
+            if remove {
+                stored.remove(name);
+            } else {
+                stored.insert(name.clone());
+            }
+        }
+        Ok(stored.iter().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl KnownPeople for MemoryLocks {
+    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError> {
+        match self.calls.make(format!("people.recall {id}")).await {
+            None => Ok(lock(&self.people).get(id).cloned()),
+            Some(_) => Err(StoreError::away("people", "planned to fail")),
+        }
+    }
+
+    async fn keep(&self, people: &[Person]) -> Result<(), StoreError> {
+        if self.calls.make("people.keep".to_owned()).await.is_some() {
+            return Err(StoreError::away("people", "planned to fail"));
+        }
+        lock(&self.people).extend(people.iter().map(|person| (person.id.clone(), person.clone())));
+        Ok(())
+    }
+}
+
+/// A directory in memory.
+#[derive(Debug, Clone)]
+pub struct MemoryDirectory {
+    people: Arc<Mutex<BTreeMap<String, Person>>>,
+    calls: Calls,
+}
+
+impl MemoryDirectory {
+    /// Nobody in it.
+    #[must_use]
+    pub fn new(calls: &Calls) -> Self {
+        Self { people: Arc::default(), calls: calls.clone() }
+    }
+
+    /// Puts somebody in.
+    pub fn put(&self, id: &str, names: &[&str], enabled: Option<bool>) {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        lock(&self.people).insert(id.to_owned(), Person { id: id.to_owned(), names, enabled });
+    }
+
+    /// Takes somebody out.
+    pub fn delete(&self, id: &str) {
+        lock(&self.people).remove(id);
+    }
+}
+
+#[async_trait]
+impl Directory for MemoryDirectory {
+    async fn find(&self, id: &str) -> Result<Option<Person>, DirectoryError> {
+        match self.calls.make(format!("directory.find {id}")).await {
+            None => Ok(lock(&self.people).get(id).cloned()),
+            Some(_) => Err(DirectoryError("the directory is away, as planned".to_owned())),
+        }
+    }
+
+    async fn people(&self, after: Option<&PageToken>) -> Result<(Vec<Person>, Option<PageToken>), DirectoryError> {
+        if self.calls.make("directory.people".to_owned()).await.is_some() {
+            return Err(DirectoryError("the directory is away, as planned".to_owned()));
+        }
+        // One to a page.
+        let people = lock(&self.people);
+        let mut left = people.values().filter(|person| after.is_none_or(|after| person.id > after.0)).cloned();
+        let page: Vec<Person> = left.next().into_iter().collect();
+        let next = page.last().filter(|_| left.next().is_some()).map(|last| PageToken(last.id.clone()));
+        Ok((page, next))
     }
 }
 

@@ -20,10 +20,10 @@ use crate::signal::{About, Action};
 use crate::time::Timestamp;
 
 /// How often a guarded write is tried while others write to the same lock.
-const MAX_RACES: usize = 16;
+pub(super) const MAX_RACES: usize = 16;
 
 /// How long admission may take before those that hang are left for the next attempt, and the others go on.
-const ADMISSION: Duration = Duration::from_secs(15);
+pub(super) const ADMISSION: Duration = Duration::from_secs(15);
 
 /// How many subjects are admitted, or recorded, at the same time.
 pub(super) const SUBJECTS_AT_ONCE: usize = 64;
@@ -107,22 +107,34 @@ impl Revoker {
     }
 
     async fn admit(&self, number: usize, case: &Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
-        let names = case.names();
+        let names = case.names.clone();
         let before = self.recorded_before(case).await?;
         if let Before::Settled(outcome) = before {
             return self.repeated(case, &names, outcome).await;
+        }
+        if let Some(verdict) = &case.stuck {
+            return Ok(Admission::Settled(verdict.clone()));
         }
         if let Err(refusal) = self.policy.admit(&case.signal, &names) {
             return Ok(Admission::Settled(refused(&refusal)));
         }
         match (&case.about, &case.signal.action) {
-            (About::Unresolved { producer, id }, _) => Ok(Admission::Settled(Verdict::because(
-                Outcome::Unresolved,
-                &format!("nothing here can say whom {producer} means by `{id}`; send a command with the name"),
-            ))),
+            (About::Unresolved { .. }, _) => {
+                Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "nobody could say who is meant")))
+            }
             (_, Action::Restore { .. }) => self.restore(case, &names).await,
             (_, Action::Revoke { .. }) => self.revoke(number, case, names, scope, before).await,
             (_, Action::Disconnect) => self.disconnect(number, case, names, scope).await,
+            (About::Subject(subject), Action::Alias { names: given, remove }) => {
+                self.alias(number, case, subject, (given, *remove), scope).await
+            }
+            (About::Connection(..), Action::Alias { .. }) => {
+                Ok(Admission::Settled(Verdict::because(Outcome::Refused, "a connection has no names")))
+            }
+            // What the directory says takes its place before admission; where it said nothing, nobody is named.
+            (_, Action::Ask) => {
+                Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "the directory was not asked")))
+            }
         }
     }
 
@@ -133,7 +145,7 @@ impl Revoker {
         if case.signal.dry_run {
             return Ok(Before::Nothing);
         }
-        let finals: &[Outcome] = match (self.policy.mode, &case.signal.action) {
+        let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
             (Mode::Shadow, _) => &[Outcome::Shadowed],
             (Mode::Enforce, Action::Restore { .. }) => &[Outcome::Restored, Outcome::Superseded],
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
@@ -145,7 +157,7 @@ impl Revoker {
         let settled = finals.iter().zip(&standing).find(|(_, stands)| **stands);
         Ok(match (settled, standing.last()) {
             (Some((outcome, _)), _) => Before::Settled(*outcome),
-            (None, Some(true)) if self.policy.mode == Mode::Enforce => Before::Requested,
+            (None, Some(true)) if self.mode(case) == Mode::Enforce => Before::Requested,
             _ => Before::Nothing,
         })
     }
@@ -240,10 +252,15 @@ impl Revoker {
 
     /// Nothing is to be changed: a dry run, or shadow mode.
     pub(super) fn is_rehearsal(&self, case: &Case) -> bool {
-        case.signal.dry_run || self.policy.mode == Mode::Shadow
+        case.signal.dry_run || self.mode(case) == Mode::Shadow
     }
 
-    async fn scope_once<'a>(&self, scope: &'a OnceCell<Scope>) -> &'a Scope {
+    /// The mode in which a case is taken: what is replayed from an archive is only audited.
+    pub(super) fn mode(&self, case: &Case) -> Mode {
+        if case.signal.replay.is_some() { Mode::Shadow } else { self.policy.mode }
+    }
+
+    pub(super) async fn scope_once<'a>(&self, scope: &'a OnceCell<Scope>) -> &'a Scope {
         scope.get_or_init(|| self.scope()).await
     }
 
@@ -294,7 +311,7 @@ impl Revoker {
     }
 
     /// Records, before anything is ended, what is about to be done. A rehearsal does nothing and records its end only.
-    async fn request(&self, case: &Case, names: &[Name], scope: &Scope) -> Result<(), StoreError> {
+    pub(super) async fn request(&self, case: &Case, names: &[Name], scope: &Scope) -> Result<(), StoreError> {
         if self.is_rehearsal(case) {
             return Ok(());
         }
@@ -310,7 +327,10 @@ impl Revoker {
         let signal = &case.signal;
         let mut detail = Map::new();
         detail.insert("action".to_owned(), json!(signal.action));
-        detail.insert("mode".to_owned(), json!(self.policy.mode));
+        detail.insert("mode".to_owned(), json!(self.mode(case)));
+        if let Some(replay) = &signal.replay {
+            detail.insert("replay".to_owned(), json!(replay));
+        }
         detail.insert("names".to_owned(), json!(names));
         detail.insert("as_of".to_owned(), json!(signal.as_of));
         detail.insert("received_at".to_owned(), json!(signal.received_at));

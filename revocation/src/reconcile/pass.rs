@@ -189,9 +189,11 @@ impl Revoker {
         let now = self.clock.now();
         for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open() && !pursuit.rehearsed) {
             pursuit.blocked = None;
-            if let Goal::Locked { names } = &pursuit.goal {
+            if let Goal::Locked { names } = &mut pursuit.goal {
                 let in_force = |name: &Name| locks.iter().any(|lock: &Lock| lock.name == *name && lock.in_force(now));
-                if !names.iter().any(in_force) {
+                // One of several names may have been let in again by itself.
+                names.retain(in_force);
+                if names.is_empty() {
                     pursuit.state =
                         State::Superseded("the lock was lifted, or lapsed, while this was under way".to_owned());
                 }

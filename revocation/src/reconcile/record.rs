@@ -92,7 +92,7 @@ impl Revoker {
         let Some(kind) = verdict.outcome.kind().filter(|_| !verdict.repeated && !case.signal.dry_run) else {
             return Ok(());
         };
-        let mut detail = self.circumstances(case, &case.names());
+        let mut detail = self.circumstances(case, &case.names);
         detail.extend(verdict.detail.clone());
         if let Some(why) = &verdict.why {
             detail.insert("why".to_owned(), json!(shortened(why)));

@@ -26,7 +26,7 @@ impl Revoker {
             if matches!(verdict.outcome, Outcome::Completed | Outcome::Restored) {
                 verdict.outcome = Outcome::Planned;
             }
-        } else if self.policy.mode == Mode::Shadow {
+        } else if self.mode(case) == Mode::Shadow {
             verdict.detail.insert("would_be".to_owned(), json!(verdict.outcome));
             verdict.outcome = Outcome::Shadowed;
         }

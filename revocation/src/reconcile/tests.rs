@@ -1,5 +1,6 @@
 //! Whole runs over ports in memory, each named after what it holds.
 
+mod identity;
 mod invariants;
 mod mishaps;
 
@@ -10,7 +11,7 @@ use super::*;
 use crate::audit::{Entry, verify};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::lock::Lock;
-use crate::memory::{Calls, ManualClock, MemoryAudit, MemoryLocks, MemoryVpn};
+use crate::memory::{Calls, ManualClock, MemoryAudit, MemoryDirectory, MemoryLocks, MemoryVpn};
 use crate::name::Subject;
 use crate::policy::{Mode, Protected};
 use crate::signal::{Authority, SignalId, Via};
@@ -22,6 +23,7 @@ struct World {
     vpn: MemoryVpn,
     locks: MemoryLocks,
     audit: MemoryAudit,
+    directory: MemoryDirectory,
     policy: Policy,
     endpoints: Vec<EndpointId>,
 }
@@ -33,7 +35,8 @@ impl World {
         let vpn = MemoryVpn::new("eu-west-1", &clock, &calls, 1000, Duration::from_secs(3));
         let endpoints = vec![vpn.endpoint("cvpn-endpoint-a"), vpn.endpoint("cvpn-endpoint-b")];
         let (locks, audit) = (MemoryLocks::new(&calls), MemoryAudit::new(&calls));
-        Self { clock, calls, vpn, locks, audit, policy: Policy::default(), endpoints }
+        let directory = MemoryDirectory::new(&calls);
+        Self { clock, calls, vpn, locks, audit, directory, policy: Policy::default(), endpoints }
     }
 
     /// A user's connection on the first endpoint.
@@ -49,10 +52,16 @@ impl World {
         Revoker {
             vpn: vec![Arc::new(self.vpn.clone())],
             locks: Arc::new(self.locks.clone()),
+            aliases: Arc::new(self.locks.clone()),
+            people: Some(self.people()),
             trail: Arc::new(self.audit.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn crate::ports::Clock>,
             policy: Arc::new(self.policy.clone()),
         }
+    }
+
+    fn people(&self) -> People {
+        People { directory: Arc::new(self.directory.clone()), known: Arc::new(self.locks.clone()) }
     }
 
     fn run(&self) -> Run {
@@ -113,6 +122,7 @@ impl World {
             reason: Some("user.lifecycle.deactivate".to_owned()),
             dry_run: false,
             force: false,
+            replay: None,
             via: Via::Event,
         }
     }

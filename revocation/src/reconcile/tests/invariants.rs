@@ -373,7 +373,7 @@ async fn a_command_that_may_not_come_as_an_event_is_refused() {
 #[tokio::test]
 async fn somebody_without_a_name_is_unresolved_and_tried_again() {
     let world = World::new();
-    let about = About::Unresolved { producer: "okta".to_owned(), id: "00u1".to_owned() };
+    let about = About::unresolved("okta", "00u1", false);
     let receipt = world.one(Signal { about: vec![about], ..world.revoke("x") }).await;
     assert_eq!(receipt.outcome, Outcome::Unresolved);
     assert!(receipt.outcome.is_retryable());

@@ -1,0 +1,169 @@
+//! What else a person is called on the VPN: names by rule of the subject's domain ([`Aliases`]).
+//!
+//! Names are expanded when a lock is written, one lock for each name. So two people can't fold into one, and whoever
+//! reads a lock needs no knowledge of aliases.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::name::{Name, Subject, normal_form};
+
+/// The placeholder for the whole subject, as received.
+const SUBJECT: &str = "{subject}";
+/// The placeholder for what stands before the domain.
+const LOCAL: &str = "{local}";
+/// The rule for subjects of every other domain, and of none.
+const OTHERWISE: &str = "*";
+
+/// What is wrong with a text of aliases.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AliasError {
+    /// Not `domain: names`.
+    #[error("`{0}` is not of the form `domain: name name …`")]
+    Form(String),
+    /// Something before the colon that is no domain.
+    #[error("`{0}` is no domain; give one such as corp.example, or `*` for all others")]
+    Domain(String),
+    /// The same domain again.
+    #[error("`{0}` stands twice")]
+    Twice(String),
+    /// Without a domain there is no local part, and people of all domains would share the name.
+    #[error("`{{local}}` without a domain would give people of different domains one name; name the domain")]
+    LocalOfAnyDomain,
+    /// A fixed name would be locked with everybody.
+    #[error("`{0}` holds neither {{subject}} nor {{local}}, so it would be everybody's name")]
+    Fixed(String),
+    /// Braces around something else.
+    #[error("`{0}` holds a placeholder that is not known; there are {{subject}} and {{local}}")]
+    Placeholder(String),
+}
+
+/// Names of a subject, by its domain: `corp.example: {subject} {local} CORP\{local}; *: {subject}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aliases {
+    by_domain: BTreeMap<String, Vec<String>>,
+    otherwise: Vec<String>,
+}
+
+impl Aliases {
+    /// Reads a text of the form above.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Vec<AliasError>> {
+        let mut aliases = Self::default();
+        let mut wrong = Vec::new();
+        for section in text.split(';').map(str::trim).filter(|section| !section.is_empty()) {
+            let Some((domain, names)) = section.split_once(':') else {
+                wrong.push(AliasError::Form(section.to_owned()));
+                continue;
+            };
+            let domain = normal_form(domain);
+            let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+            if names.is_empty() {
+                wrong.push(AliasError::Form(section.to_owned()));
+            }
+            wrong.extend(names.iter().filter_map(|name| mistake(name, &domain)));
+            if domain == OTHERWISE {
+                if !aliases.otherwise.is_empty() {
+                    wrong.push(AliasError::Twice(domain));
+                }
+                aliases.otherwise = names;
+            } else if domain.is_empty() || domain.contains(['@', '*', '\\', ' ']) {
+                wrong.push(AliasError::Domain(domain));
+            } else if aliases.by_domain.insert(domain.clone(), names).is_some() {
+                wrong.push(AliasError::Twice(domain));
+            }
+        }
+        if wrong.is_empty() { Ok(aliases) } else { Err(wrong) }
+    }
+
+    /// The names of a subject, without repetition, in the order in which they are written.
+    ///
+    /// The subject's own name stands first even where the rule leaves it out: whom a signal names is locked.
+    #[must_use]
+    pub fn names(&self, subject: &Subject) -> Vec<Name> {
+        let own = subject.name();
+        let (local, domain) = own.as_str().rsplit_once('@').unwrap_or_default();
+        let templates = self.by_domain.get(domain).filter(|_| !local.is_empty()).unwrap_or(&self.otherwise);
+        let mut names = vec![own.clone()];
+        for template in templates {
+            let text = template.replace(SUBJECT, own.as_str()).replace(LOCAL, local);
+            // What can't be a name is nobody's: a local part such as `na`.
+            if let Ok(name) = Name::new(&text)
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+fn mistake(name: &str, domain: &str) -> Option<AliasError> {
+    let rest = name.replace(SUBJECT, "").replace(LOCAL, "");
+    if rest.contains(['{', '}']) {
+        Some(AliasError::Placeholder(name.to_owned()))
+    } else if name.contains(LOCAL) && domain == OTHERWISE {
+        Some(AliasError::LocalOfAnyDomain)
+    } else if rest == name {
+        Some(AliasError::Fixed(name.to_owned()))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names(aliases: &str, subject: &str) -> Vec<String> {
+        let aliases = Aliases::parse(aliases).unwrap();
+        aliases.names(&Subject::new(subject).unwrap()).iter().map(Name::to_string).collect()
+    }
+
+    const CORP: &str = r"corp.example: {subject} {local} CORP\{local}; *: {subject}";
+
+    #[test]
+    fn names_go_by_the_subjects_domain() {
+        assert_eq!(names(CORP, "Alice@Corp.Example"), ["alice@corp.example", "alice", r"corp\alice"]);
+        assert_eq!(names(CORP, "alice@other.example"), ["alice@other.example"]);
+        assert_eq!(names(CORP, "alice@sub.corp.example"), ["alice@sub.corp.example"]);
+        assert_eq!(names(CORP, "alice"), ["alice"]);
+        assert_eq!(names(CORP, "corp.example"), ["corp.example"]);
+        assert_eq!(names(CORP, "@corp.example"), ["@corp.example"]);
+        assert_eq!(names("", "alice"), ["alice"]);
+        assert_eq!(names(r"corp.example: {local}", "alice@corp.example"), ["alice@corp.example", "alice"]);
+        assert_eq!(names(r"*: {subject} {subject}.vpn", "alice"), ["alice", "alice.vpn"]);
+        assert_eq!(names(CORP, "na@corp.example"), ["na@corp.example", r"corp\na"], "no identity, no name");
+    }
+
+    #[test]
+    fn every_mistake_is_said() {
+        let wrong = |text: &str| Aliases::parse(text).unwrap_err();
+        assert_eq!(wrong("*: {local}"), [AliasError::LocalOfAnyDomain]);
+        assert_eq!(wrong("*: admin"), [AliasError::Fixed("admin".to_owned())]);
+        assert_eq!(wrong("a.example {subject}"), [AliasError::Form("a.example {subject}".to_owned())]);
+        assert_eq!(wrong("a.example:"), [AliasError::Form("a.example:".to_owned())]);
+        assert_eq!(wrong("*: {user}"), [AliasError::Placeholder("{user}".to_owned())]);
+        assert_eq!(wrong("x@y: {local}; *.example: {local}").len(), 2);
+        assert_eq!(wrong("a: {local}; A: {subject}; *: {subject}; *: {subject}").len(), 2);
+    }
+
+    proptest! {
+        /// Whoever has a name of somebody's by a rule has the same local part and domain.
+        #[test]
+        fn two_people_of_one_domain_never_share_a_name(a in "[a-z.]{1,8}", b in "[a-z.]{1,8}") {
+            prop_assume!(a != b);
+            let (one, other) = (names(CORP, &format!("{a}@corp.example")), names(CORP, &format!("{b}@corp.example")));
+            prop_assert!(one.iter().all(|name| !other.contains(name)), "{one:?} {other:?}");
+        }
+
+        #[test]
+        fn any_text_gets_an_answer(text in any::<String>()) {
+            let _ = Aliases::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A directory's answers, kept: items `#directory/<store>/<id>` in the locks table.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use revocation::ports::{KnownPeople, Person, StoreError};
+
+use super::locks::{DynamoLocks, Item, read_items, text};
+use super::{KEY, store_error};
+
+/// The most that one batch write takes
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>).
+const BATCH: usize = 25;
+
+/// How often writes that a batch left over are tried again.
+const LEFTOVERS: u32 = 8;
+
+/// How long to wait before the first time; it doubles.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is kept of one identity store's answers.
+#[derive(Debug, Clone)]
+pub struct DynamoPeople {
+    table: DynamoLocks,
+    store: String,
+}
+
+impl DynamoLocks {
+    /// What is kept of an identity store's answers in the same table.
+    #[must_use]
+    pub fn people_of(&self, identity_store: &str) -> DynamoPeople {
+        DynamoPeople { table: self.clone(), store: identity_store.to_owned() }
+    }
+}
+
+impl DynamoPeople {
+    fn key(&self, id: &str) -> String {
+        format!("#directory/{}/{id}", self.store)
+    }
+
+    fn item(&self, person: &Person) -> Item {
+        let names = person.names.iter().map(|name| AttributeValue::S(name.clone())).collect();
+        let mut item = Item::from([
+            (KEY.to_owned(), AttributeValue::S(self.key(&person.id))),
+            ("names".to_owned(), AttributeValue::L(names)),
+        ]);
+        if let Some(enabled) = person.enabled {
+            let status = if enabled { "enabled" } else { "disabled" };
+            item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
+        }
+        item
+    }
+}
+
+#[async_trait]
+impl KnownPeople for DynamoPeople {
+    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError> {
+        let key = self.key(id);
+        let items = read_items(&self.table.client, &self.table.table, std::slice::from_ref(&key)).await?;
+        let Some(item) = items.get(&key) else { return Ok(None) };
+        let names = item.get("names").and_then(|names| names.as_l().ok());
+        let names = names.and_then(|names| names.iter().map(|name| name.as_s().ok().cloned()).collect());
+        let names: Vec<String> = names.ok_or_else(|| {
+            StoreError::unusable(&format!("the item {key}"), &"attribute names is no list of texts; mend or remove it")
+        })?;
+        let enabled = text(item, "status").map(|status| status == "enabled");
+        Ok(Some(Person { id: id.to_owned(), names, enabled }))
+    }
+
+    async fn keep(&self, people: &[Person]) -> Result<(), StoreError> {
+        let DynamoLocks { client, table } = &self.table;
+        if let [person] = people {
+            let put = client.put_item().table_name(table).set_item(Some(self.item(person)));
+            return put.send().await.map(|_| ()).map_err(|error| store_error(table, &error));
+        }
+        for some in people.chunks(BATCH) {
+            let request = |person: &Person| {
+                let put = PutRequest::builder().set_item(Some(self.item(person))).build();
+                put.map(|put| WriteRequest::builder().put_request(put).build())
+            };
+            let requests: Result<Vec<WriteRequest>, _> = some.iter().map(request).collect();
+            let mut left = requests.map_err(|error| StoreError::unusable(table, &error))?;
+            for attempt in 0..LEFTOVERS {
+                let answer = client.batch_write_item().request_items(table, left).send().await;
+                let answer = answer.map_err(|error| store_error(table, &error))?;
+                left = answer.unprocessed_items.into_iter().flatten().flat_map(|(_, left)| left).collect();
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(LEFTOVER_PAUSE * 2_u32.pow(attempt.min(6))).await;
+            }
+            if !left.is_empty() {
+                let why = "DynamoDB left items of a batch write over again and again";
+                return Err(StoreError::away(&format!("table {table}"), why));
+            }
+        }
+        Ok(())
+    }
+}
