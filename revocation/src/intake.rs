@@ -13,6 +13,8 @@ mod table;
 mod unpack;
 mod xml;
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -163,8 +165,11 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// A payload as an event. What stood in a log line is never an envelope: whoever can have a line logged could write
+    /// one, and speak for anybody.
     fn of(payload: Value, outer: Option<Value>) -> Self {
-        let is_envelope = payload.get("detail").is_some()
+        let is_envelope = outer.is_none()
+            && payload.get("detail").is_some()
             && ["source", "detail-type"].iter().all(|key| payload.get(key).is_some_and(Value::is_string));
         let id = payload.get("id").and_then(Value::as_str).filter(|_| is_envelope).map(str::to_owned);
         let mut document = if is_envelope { payload } else { json!({ "detail": payload }) };
@@ -174,15 +179,21 @@ impl Event {
         Self { document, id }
     }
 
-    /// An event from inside another, which stands beside it as `outer`.
-    fn inside(&self, detail: Value) -> Self {
+    /// What stands beside the events inside this one: its envelope and, as `outer`, what it says of all of them.
+    fn around_the_inner(&self) -> Map<String, Value> {
         let mut document = Map::new();
         for key in ["source", "detail-type", "account", "region", "time", "replay-name"] {
             if let Some(value) = self.document.get(key) {
                 document.insert(key.to_owned(), value.clone());
             }
         }
-        document.insert("outer".to_owned(), self.detail().cloned().unwrap_or_default());
+        document.insert("outer".to_owned(), self.detail().map(without_lists).unwrap_or_default());
+        document
+    }
+
+    /// An event from inside another.
+    fn inside(&self, around: &Map<String, Value>, detail: Value) -> Self {
+        let mut document = around.clone();
         document.insert("detail".to_owned(), detail);
         Self { document: Value::Object(document), id: self.id.clone() }
     }
@@ -216,6 +227,18 @@ impl Event {
     }
 }
 
+/// A document without its lists: each event of a batch keeps what is said of the batch, and no copy of the batch.
+fn without_lists(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_array());
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_lists(value))).collect())
+        }
+        Value::Array(_) => Value::Null,
+        plain => plain.clone(),
+    }
+}
+
 impl Intake {
     /// Reads one delivery: the payload of an invoke, the body of an SQS message, or the message of an SNS record.
     ///
@@ -238,8 +261,7 @@ impl Intake {
         let alone = unpacked.len() == 1;
         for item in unpacked.drain(..) {
             retried |= item.as_ref().is_ok_and(|item| !item.through.is_empty());
-            let event = item.and_then(|item| self.read_one(item, delivery));
-            match event {
+            match item.and_then(|item| self.read_one(item, delivery)) {
                 Ok(Reading::Command(signal)) if alone => return Ok(Reading::Command(signal)),
                 Ok(Reading::Command(_) | Reading::SyncDirectory) => put_aside.push(Rejected::BareCommand),
                 Ok(Reading::Events { signals: more, retried: wrapped, put_aside: aside }) => {
@@ -253,22 +275,20 @@ impl Intake {
         if let Some(at) = put_aside.iter().position(|rejected| matches!(rejected, Rejected::Fault(_))) {
             return Err(put_aside.swap_remove(at));
         }
-        if signals.is_empty() {
-            // What is wrong with one is said before what is merely known and means nothing.
-            put_aside.sort_by_key(Rejected::is_expected);
-            return Err(put_aside
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| Rejected::Unknown("nothing was in it".to_owned())));
+        match (signals.is_empty(), put_aside.len()) {
+            (true, 0) => Err(Rejected::Unknown("nothing was in it".to_owned())),
+            (true, 1) => Err(put_aside.swap_remove(0)),
+            _ => {
+                number(&mut signals, delivery);
+                Ok(Reading::Events { signals, retried, put_aside })
+            }
         }
-        number(&mut signals, delivery);
-        Ok(Reading::Events { signals, retried, put_aside })
     }
 
     /// Reads one payload that is out of its transports.
     fn read_one(&self, item: Unpacked, delivery: &Delivery) -> Result<Reading, Rejected> {
+        let delivery = &item.delivery(delivery);
         let Unpacked { payload, outer, via, .. } = item;
-        let delivery = &Delivery { via, ..delivery.clone() };
         let event = Event::of(payload, outer);
         let (retried, replay) = (event.is_wrapped(), self.replay(&event));
         if event.is_command() {
@@ -280,7 +300,12 @@ impl Intake {
         let detail = event.detail().cloned().unwrap_or_default();
         let mut signals = Vec::new();
         let mut put_aside = Vec::new();
-        for visited in self.walk(event)? {
+        let visited = self.walk(event)?;
+        let packed = visited.len() > 1;
+        for visited in visited {
+            if visited.rules.is_empty() && packed && !visited.unfolded {
+                put_aside.push(Rejected::Unknown(format!("in {}, {description}", visited.through.join(" in "))));
+            }
             for rule in visited.rules.iter().filter_map(|number| self.rule(*number)) {
                 match rule.signal(&visited.event, delivery) {
                     None => put_aside.push(Rejected::Ignored { rule: rule.name.clone(), about: rule.about.clone() }),
@@ -289,7 +314,7 @@ impl Intake {
                 }
             }
         }
-        if !signals.is_empty() {
+        if !signals.is_empty() || packed {
             return Ok(Reading::Events { signals, retried, put_aside });
         }
         // A switch that somebody may have forgotten is of more use to a reader than what never counts.
@@ -323,27 +348,22 @@ fn wrapped_command(event: &Event, delivery: &Delivery) -> Result<Signal, Rejecte
 /// Gives each signal of a delivery an id of its own, where neither the producer nor EventBridge did: always in the same
 /// order, so that another delivery gives the same ids.
 fn number(signals: &mut [Signal], delivery: &Delivery) {
-    let mut seen: Vec<(SignalId, usize)> = Vec::new();
-    let mut said: Vec<(SignalId, &'static str, Vec<String>)> = Vec::new();
+    let mut times: HashMap<SignalId, usize> = HashMap::new();
+    let mut said: HashMap<(SignalId, &'static str, Vec<String>), SignalId> = HashMap::new();
     for signal in signals {
-        let what =
-            (signal.id.clone(), signal.action.word(), signal.about.iter().map(crate::signal::About::chain).collect());
+        let people = signal.about.iter().map(crate::signal::About::chain).collect();
+        let what = (signal.id.clone(), signal.action.word(), people);
         // The same statement twice is one statement, unless nobody but us has named it.
-        let repeated = said.contains(&what) && what.0.as_str() != delivery.id;
-        let times = match seen.iter_mut().find(|(id, _)| *id == what.0) {
-            Some((_, times)) => {
-                *times += usize::from(!repeated);
-                *times
-            }
-            None => {
-                seen.push((what.0.clone(), 0));
-                0
-            }
-        };
-        if times > 0 && !repeated {
-            signal.id = SignalId::new(&format!("{}/{times}", what.0));
+        if let Some(id) = said.get(&what).filter(|_| signal.id.as_str() != delivery.id) {
+            signal.id = id.clone();
+            continue;
         }
-        said.push(what);
+        let times = times.entry(signal.id.clone()).or_insert(0);
+        if *times > 0 {
+            signal.id = SignalId::new(&format!("{}/{times}", signal.id));
+        }
+        *times += 1;
+        said.insert(what, signal.id.clone());
     }
 }
 

@@ -60,7 +60,7 @@ impl Timestamp {
     pub fn parse_any(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(number) = text.parse::<i64>() {
-            let millis = if number.abs() < 100_000_000_000 { number.checked_mul(1000)? } else { number };
+            let millis = if number.unsigned_abs() < 100_000_000_000 { number.checked_mul(1000)? } else { number };
             return Some(Self::from_millis(millis));
         }
         let civil = text.strip_suffix("UTC").map_or(text, str::trim_end);
@@ -190,7 +190,7 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse_any(text), expected, "{text}");
         }
-        for text in ["", "yesterday", "2026", "9:30", "1e9", "99999999999999999999"] {
+        for text in ["", "yesterday", "2026", "9:30", "1e9", "99999999999999999999", "-9223372036854775808"] {
             assert!(Timestamp::parse_any(text).is_none_or(|at| at < PLAUSIBLE_FROM), "{text}");
         }
     }

@@ -392,6 +392,37 @@ fn a_name_planted_anywhere_else_is_never_the_subject() {
     assert!(planted > 5_000 && named_there > 100, "{planted} {named_there}");
 }
 
+/// The words of a Windows event in a log line, and where in it they stand.
+fn words(line: &str) -> Vec<(usize, &str)> {
+    let breaks = |c: char| c.is_whitespace() || "<>\"'[]".contains(c);
+    let words = line.split(breaks).filter(|word| !word.is_empty());
+    words.map(|word| (word.as_ptr() as usize - line.as_ptr() as usize, word)).collect()
+}
+
+#[test]
+fn a_name_planted_in_a_log_line_is_never_the_subject() {
+    let intakes = Intakes::new();
+    let (mut planted, mut named_there) = (0, 0);
+    for (path, document) in documents() {
+        let lines = document["logEvents"].as_array().cloned().unwrap_or_default();
+        for (number, line) in lines.iter().enumerate() {
+            let line = line["message"].as_str().unwrap();
+            for (at, word) in words(line) {
+                let before = &line[..at];
+                let in_xml = before.ends_with("<Data Name=\"TargetUserName\">");
+                let in_text = before.trim_end().ends_with("Account Name:") && before.contains("Target Account:");
+                let mut changed = document.clone();
+                changed["logEvents"][number]["message"] = json!(format!("{before}mallory{}", &line[at + word.len()..]));
+                let meant = named(&intakes.all_on, &changed).iter().any(|name| name.contains("mallory"));
+                assert!(in_xml || in_text || !meant, "{}: {before}", path.display());
+                planted += 1;
+                named_there += usize::from(meant);
+            }
+        }
+    }
+    assert!(planted > 500 && named_there >= 10, "{planted} {named_there}");
+}
+
 mod properties {
     use super::*;
     use proptest::prelude::*;

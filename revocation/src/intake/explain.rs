@@ -130,11 +130,16 @@ impl Intake {
         let is_command = event.is_command() || (item.via == Via::Direct && command::is_command(&item.payload));
         let description = if is_command { "a command".to_owned() } else { event.description() };
         if is_command || command::is_meant_as_command(&item.payload) && !event.is_wrapped() {
+            if item.via == Via::Direct && command::is_sync(&item.payload) == Ok(true) {
+                let result = "the directory is copied, so that whoever is deleted later is still known by name";
+                return vec![problem(through, description, result.to_owned())];
+            }
+            let replay = self.replay(&event);
             let result = match self.read_one(item, &delivery).map(super::Reading::into_signals) {
-                Ok(signals) => signals.iter().map(done).collect::<Vec<_>>().join("; "),
+                Ok(signals) => done(&signals, replay.as_ref()),
                 Err(rejected) => rejected.to_string(),
             };
-            return vec![problem(through, description, result)];
+            return vec![Explained { replay, ..problem(through, description, result) }];
         }
         match self.walk(event) {
             Ok(visited) => {
@@ -149,21 +154,20 @@ impl Intake {
     }
 
     fn explain_event(&self, visited: Visited, transports: &[String], delivery: &Delivery) -> Explained {
-        let Visited { event, rules, through } = visited;
+        let Visited { event, rules, through, .. } = visited;
         let rules: Vec<&Rule> = rules.iter().filter_map(|number| self.rule(*number)).collect();
         let replay = self.replay(&event);
         let near = if rules.is_empty() { self.near(&event) } else { Vec::new() };
-        let result = match rules.iter().find_map(|rule| rule.signal(&event, delivery).filter(|_| rule.on)) {
-            Some(signal) if replay.is_some() => format!("audited only, because it is a replay: {}", done(&signal)),
-            Some(signal) => done(&signal),
-            None if rules.is_empty() && unpack::carries_token(event.detail().unwrap_or(&Value::Null)) => {
+        let signals: Vec<Signal> =
+            rules.iter().filter(|rule| rule.on).filter_map(|rule| rule.signal(&event, delivery)).collect();
+        let result = match rules.iter().find(|rule| rule.action != ActionWord::Ignore) {
+            _ if !signals.is_empty() => done(&signals, replay.as_ref()),
+            _ if rules.is_empty() && unpack::carries_token(event.detail().unwrap_or(&Value::Null)) => {
                 Rejected::SignedToken.to_string()
             }
-            None if rules.is_empty() => Rejected::Unknown(event.description()).to_string(),
-            None => match rules.iter().find(|rule| rule.action != ActionWord::Ignore) {
-                Some(off) => Rejected::SwitchedOff { rule: off.name.clone() }.to_string(),
-                None => "nothing is done: the event is known and means nothing here".to_owned(),
-            },
+            _ if rules.is_empty() => Rejected::Unknown(event.description()).to_string(),
+            Some(off) => Rejected::SwitchedOff { rule: off.name.clone() }.to_string(),
+            None => "nothing is done: the event is known and means nothing here".to_owned(),
         };
         Explained {
             through: [transports, &through].concat(),
@@ -224,9 +228,13 @@ fn explain_rule(rule: &Rule, event: &Event, delivery: &Delivery) -> ExplainedRul
     }
 }
 
-fn done(signal: &Signal) -> String {
-    let whom: Vec<String> = signal.about.iter().map(About::label).collect();
-    format!("{} {}", signal.action.word(), whom.join(", "))
+fn done(signals: &[Signal], replay: Option<&String>) -> String {
+    let one = |signal: &Signal| {
+        let whom: Vec<String> = signal.about.iter().map(About::label).collect();
+        format!("{} {}", signal.action.word(), whom.join(", "))
+    };
+    let all = signals.iter().map(one).collect::<Vec<_>>().join("; ");
+    if replay.is_some() { format!("audited only, because it is a replay: {all}") } else { all }
 }
 
 type Leaf = (Vec<String>, Value);

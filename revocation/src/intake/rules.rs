@@ -130,6 +130,8 @@ pub struct Intake {
 pub(super) struct Visited {
     pub(super) event: Event,
     pub(super) rules: Vec<usize>,
+    /// It holds other events, which are visited for themselves.
+    pub(super) unfolded: bool,
     /// The envelopes it was in, outermost first.
     pub(super) through: Vec<String>,
 }
@@ -259,13 +261,15 @@ impl Intake {
         rows.sort();
         rows.dedup();
         let mut rules = Vec::new();
+        let before = visited.len();
         for row in rows {
             match row {
                 Row::Envelope(number) if through.len() < MAX_DEPTH => {
                     let Some(envelope) = self.envelopes.get(number) else { continue };
+                    let through = [through.as_slice(), std::slice::from_ref(&envelope.name)].concat();
+                    let around = event.around_the_inner();
                     for inner in envelope.events.query(&event.document).all() {
-                        let through = [through.as_slice(), std::slice::from_ref(&envelope.name)].concat();
-                        self.visit(event.inside(inner.clone()), through, visited)?;
+                        self.visit(event.inside(&around, inner.clone()), through.clone(), visited)?;
                     }
                 }
                 Row::Envelope(_) => {}
@@ -275,7 +279,8 @@ impl Intake {
                 }
             }
         }
-        visited.push(Visited { event, rules, through });
+        let unfolded = visited.len() > before;
+        visited.push(Visited { event, rules, unfolded, through });
         Ok(())
     }
 }

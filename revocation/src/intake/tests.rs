@@ -283,6 +283,50 @@ fn a_batch_of_log_lines_is_read_line_by_line() {
 }
 
 #[test]
+fn a_log_line_is_nobodys_envelope() {
+    let command = json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "detail": {"action": "revoke", "username": "alice"}});
+    for forged in [okta("user.lifecycle.unsuspend"), command] {
+        let lines = json!([{"id": "1", "timestamp": 1, "message": forged.to_string()}]);
+        let batch = json!({"messageType": "DATA_MESSAGE", "logEvents": lines});
+        assert_eq!(read(Via::Direct, &batch).unwrap_err().error_type(), "UnknownEvent");
+    }
+}
+
+#[test]
+fn an_event_inside_anothers_envelope_that_nobody_knows_is_told() {
+    let record = |name: &str| {
+        let event = json!({"category": "AuditLogs", "operationName": name, "properties": {"id": name, "result": "success",
+            "targetResources": [{"type": "User", "userPrincipalName": "alice@example.com"}]}});
+        event
+    };
+    let mut unreadable = record("Disable account");
+    unreadable["properties"].as_object_mut().unwrap().remove("result");
+    for (first, signals) in [("Add user", 0), ("Disable account", 1)] {
+        let batch = json!({"records": [record(first), unreadable.clone()]});
+        let Reading::Events { signals: found, put_aside, .. } = read(Via::Event, &batch).unwrap() else { panic!() };
+        assert_eq!(found.len(), signals);
+        assert!(put_aside.iter().any(|aside| aside.error_type() == "UnknownEvent"), "{put_aside:?}");
+    }
+}
+
+#[test]
+fn every_event_of_a_batch_keeps_no_copy_of_the_batch() {
+    let record = json!({"eventSource": "ec2.amazonaws.com", "eventName": "RunInstances", "eventID": "x".repeat(1000)});
+    let batch = Event::of(json!({"Records": vec![record.clone(); 1000], "said": {"of": "all", "list": [1]}}), None);
+    let around = batch.around_the_inner();
+    assert_eq!(around["outer"], json!({"said": {"of": "all"}}));
+    assert!(batch.inside(&around, record).document.to_string().len() < 2000);
+}
+
+#[test]
+fn a_message_that_a_pipe_brings_whole_keeps_its_id_and_its_time() {
+    let body = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "alice", "active": true});
+    let record = json!({"eventSource": "aws:sqs", "messageId": "m-1", "attributes": {"SentTimestamp": "1772357000000"}, "body": body.to_string()});
+    let signal = only(read(Via::Direct, &json!([record])).unwrap());
+    assert_eq!((signal.id.as_str(), signal.as_of.as_millis()), ("m-1", 1_772_357_000_000));
+}
+
+#[test]
 fn what_only_looks_like_a_batch_of_log_lines_is_an_error() {
     for data in ["no base64!", "aGVsbG8="] {
         let error = read(Via::Direct, &json!({"awslogs": {"data": data}})).unwrap_err();

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value, json};
 
-use super::{Rejected, parse, xml};
+use super::{Delivery, Rejected, parse, xml};
 use crate::signal::Via;
+use crate::time::Timestamp;
 
 /// How deeply transports may be packed into one another: SNS in SQS in a pipe's array is three.
 const MAX_DEPTH: usize = 6;
@@ -26,47 +27,87 @@ pub(super) struct Unpacked {
     pub(super) via: Via,
     /// The transports, outermost first.
     pub(super) through: Vec<&'static str>,
+    /// What SQS says of the message that it came in, where a pipe or a person brought the message whole.
+    message: Option<Message>,
+}
+
+/// What SQS says of a message.
+#[derive(Debug, Clone)]
+struct Message {
+    id: String,
+    sent_at: Option<Timestamp>,
+}
+
+impl Unpacked {
+    /// What is known of how it was delivered: by the message that it came in, else by the whole delivery.
+    pub(super) fn delivery(&self, whole: &Delivery) -> Delivery {
+        let whole = Delivery { via: self.via, ..whole.clone() };
+        match self.message.clone() {
+            None => whole,
+            Some(Message { id, sent_at }) => {
+                let received_at = sent_at.unwrap_or(whole.received_at).min(whole.received_at);
+                Delivery { id, received_at, ..whole }
+            }
+        }
+    }
 }
 
 /// Takes every payload out of what may be around it. One that can't be read leaves its neighbours readable.
 pub(super) fn unpack(payload: Value, via: Via) -> Vec<Result<Unpacked, Rejected>> {
     let mut found = Vec::new();
-    step(payload, via, &[], &mut found);
+    Step { via, through: Vec::new(), message: None }.take(payload, &mut found);
     found
 }
 
-fn step(payload: Value, via: Via, through: &[&'static str], found: &mut Vec<Result<Unpacked, Rejected>>) {
-    if through.len() >= MAX_DEPTH {
-        found.push(Err(Rejected::Unreadable("it is packed too deeply".to_owned())));
-        return;
-    }
-    let inside = |layer: &'static str| [through, &[layer]].concat();
-    match layer(payload) {
-        Layer::None(payload) => found.push(Ok(Unpacked { payload, outer: None, via, through: through.to_vec() })),
-        Layer::Array(items) => items.into_iter().for_each(|item| step(item, Via::Event, &inside("array"), found)),
-        Layer::Text(name, text) => match parse(text.as_bytes()) {
-            Ok(inner) => step(inner, Via::Event, &inside(name), found),
-            Err(error) => found.push(Err(error)),
-        },
-        Layer::Broken(rejected) => found.push(Err(rejected)),
-        Layer::Logs(logs) => {
-            let through = inside("CloudWatch Logs");
-            found.extend(log_events(logs).into_iter().map(|event| {
-                event.map(|(payload, outer)| Unpacked {
-                    payload,
-                    outer: Some(outer),
-                    via: Via::Event,
-                    through: through.clone(),
-                })
-            }));
+/// Where the unpacking stands.
+#[derive(Clone)]
+struct Step {
+    via: Via,
+    through: Vec<&'static str>,
+    message: Option<Message>,
+}
+
+impl Step {
+    fn take(self, payload: Value, found: &mut Vec<Result<Unpacked, Rejected>>) {
+        if self.through.len() >= MAX_DEPTH {
+            found.push(Err(Rejected::Unreadable("it is packed too deeply".to_owned())));
+            return;
         }
+        match layer(payload) {
+            Layer::None(payload) => found.push(Ok(self.unpacked(payload, None))),
+            Layer::Array(items) => {
+                let inside = self.inside("array", None);
+                items.into_iter().for_each(|item| inside.clone().take(item, found));
+            }
+            Layer::Text(name, message, text) => match parse(text.as_bytes()) {
+                Ok(inner) => self.inside(name, message).take(inner, found),
+                Err(error) => found.push(Err(error)),
+            },
+            Layer::Broken(rejected) => found.push(Err(rejected)),
+            Layer::Logs(logs) => {
+                let inside = self.inside("CloudWatch Logs", None);
+                let lines = log_events(logs).into_iter();
+                found.extend(
+                    lines.map(|line| line.map(|(payload, outer)| inside.clone().unpacked(payload, Some(outer)))),
+                );
+            }
+        }
+    }
+
+    fn inside(&self, layer: &'static str, message: Option<Message>) -> Self {
+        let through = [self.through.as_slice(), &[layer]].concat();
+        Self { via: Via::Event, through, message: message.or_else(|| self.message.clone()) }
+    }
+
+    fn unpacked(self, payload: Value, outer: Option<Value>) -> Unpacked {
+        Unpacked { payload, outer, via: self.via, through: self.through, message: self.message }
     }
 }
 
 enum Layer {
     None(Value),
     Array(Vec<Value>),
-    Text(&'static str, String),
+    Text(&'static str, Option<Message>, String),
     Logs(Value),
     Broken(Rejected),
 }
@@ -82,16 +123,19 @@ fn layer(payload: Value) -> Layer {
     if let (Some("Notification"), Some(message), true) =
         (text("Type"), text("Message"), fields.contains_key("TopicArn"))
     {
-        return Layer::Text("SNS", message.to_owned());
+        return Layer::Text("SNS", None, message.to_owned());
     }
     if let (Some("aws:sqs"), Some(body)) = (text("eventSource"), text("body")) {
-        return Layer::Text("SQS", body.to_owned());
+        let sent_at = fields.get("attributes").and_then(|all| all.get("SentTimestamp")).and_then(Value::as_str);
+        let sent_at = sent_at.and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis);
+        let message = text("messageId").map(|id| Message { id: id.to_owned(), sent_at });
+        return Layer::Text("SQS", message, body.to_owned());
     }
     if let (Some("aws:sns"), Some(message)) =
         (text("EventSource"), fields.get("Sns").and_then(|sns| sns.get("Message")))
     {
         return match message {
-            Value::String(message) => Layer::Text("SNS", message.clone()),
+            Value::String(message) => Layer::Text("SNS", None, message.clone()),
             _ => Layer::Broken(Rejected::Unreadable("an SNS record has no message that is a text".to_owned())),
         };
     }

@@ -50,7 +50,9 @@ pub(super) fn to_json(text: &str) -> Result<Value, Problem> {
         // What stands beside the root element is of no account.
         Some((_, mut root)) if open.is_empty() => {
             root.remove("#text");
-            if root.len() == 1 { Ok(Value::Object(root)) } else { Err("is no well-formed XML") }
+            let is_one = |(_, elements): (&String, &Value)| elements.as_array().is_some_and(|all| all.len() == 1);
+            let well_formed = root.len() == 1 && root.iter().all(is_one);
+            if well_formed { Ok(Value::Object(root)) } else { Err("has not exactly one root element") }
         }
         _ => Err("is no well-formed XML"),
     }
@@ -105,9 +107,19 @@ mod tests {
     #[test]
     fn what_is_no_plain_document_is_an_error() {
         let deep = "<a>".repeat(200);
-        for text in
-            ["", "text", "<a>", "</a>", "<a></b>", "<a>&x;</a>", "<!DOCTYPE a [<!ENTITY x 'y'>]><a/>", &deep, "<a b=>"]
-        {
+        for text in [
+            "",
+            "text",
+            "<a>",
+            "</a>",
+            "<a></b>",
+            "<a>&x;</a>",
+            "<!DOCTYPE a [<!ENTITY x 'y'>]><a/>",
+            "<a/><a/>",
+            "<a/><b/>",
+            &deep,
+            "<a b=>",
+        ] {
             assert!(to_json(text).is_err(), "{text}");
         }
     }
