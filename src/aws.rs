@@ -71,9 +71,11 @@ impl Clients {
     pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
         let region = Region::new(settings.table_region().to_owned());
         let tables = aws_sdk_dynamodb::config::Builder::from(config).region(region).build();
+        let region = Region::new(settings.identity_store_region.clone());
+        let identity_store = aws_sdk_identitystore::config::Builder::from(config).region(region).build();
         Self {
             ec2: aws_sdk_ec2::Client::new(config),
-            identity_store: aws_sdk_identitystore::Client::new(config),
+            identity_store: aws_sdk_identitystore::Client::from_conf(identity_store),
             tables: aws_sdk_dynamodb::Client::from_conf(tables),
         }
     }

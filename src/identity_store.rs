@@ -3,8 +3,11 @@
 use async_trait::async_trait;
 use aws_sdk_identitystore::Client;
 use aws_sdk_identitystore::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_identitystore::types::{Email, User, UserStatus};
-use revocation::ports::{Directory, DirectoryError, PageToken, Person};
+use aws_sdk_identitystore::operation::describe_user::DescribeUserError;
+use aws_sdk_identitystore::operation::get_user_id::GetUserIdError;
+use aws_sdk_identitystore::types::error::ResourceNotFoundException;
+use aws_sdk_identitystore::types::{AlternateIdentifier, Email, ResourceType, UniqueAttribute, User, UserStatus};
+use revocation::ports::{Directory, DirectoryError, NameKind, PageToken, Person};
 
 use crate::failure;
 
@@ -33,11 +36,22 @@ impl IdentityStore {
             _ => failure::chain(error),
         };
         let next = match error.code() {
-            Some("AccessDeniedException") => "allow identitystore:DescribeUser and ListUsers to the function's role",
+            Some("AccessDeniedException") => {
+                "allow identitystore:DescribeUser, GetUserId and ListUsers to the function's role"
+            }
+            Some("ResourceNotFoundException") => {
+                "check VPN_REVOKER_IDENTITY_STORE_ID, VPN_REVOKER_IDENTITY_STORE_REGION and the store's encryption key"
+            }
+            Some("ValidationException") => "the id is none of this store's; send a command with the name",
             _ => "it is tried again",
         };
         DirectoryError(format!("identity store {} could not be asked: {why}; {next}", self.id))
     }
+}
+
+/// Whether the directory says that there is no such user, and not that it can't find the store or its key.
+fn is_no_user(error: &ResourceNotFoundException) -> bool {
+    error.resource_type() == Some(&ResourceType::User) && error.reason().is_none()
 }
 
 #[async_trait]
@@ -50,10 +64,28 @@ impl Directory for IdentityStore {
                 names: names(user.user_name(), user.emails()),
                 enabled: enabled(user.user_status()),
             })),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
-                Ok(None)
-            }
-            Err(error) => Err(self.error(&error)),
+            Err(error) => match error.as_service_error() {
+                Some(DescribeUserError::ResourceNotFoundException(missing)) if is_no_user(missing) => Ok(None),
+                _ => Err(self.error(&error)),
+            },
+        }
+    }
+
+    async fn holder(&self, name: &str, kind: NameKind) -> Result<Option<String>, DirectoryError> {
+        // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_GetUserId.html
+        let path = match kind {
+            NameKind::UserName => "userName",
+            NameKind::Email => "emails.value",
+        };
+        let attribute = UniqueAttribute::builder().attribute_path(path).attribute_value(name.into()).build();
+        let attribute = attribute.map_err(|error| DirectoryError(error.to_string()))?;
+        let by = AlternateIdentifier::UniqueAttribute(attribute);
+        match self.client.get_user_id().identity_store_id(&self.id).alternate_identifier(by).send().await {
+            Ok(found) => Ok(Some(found.user_id().to_owned())),
+            Err(error) => match error.as_service_error() {
+                Some(GetUserIdError::ResourceNotFoundException(missing)) if is_no_user(missing) => Ok(None),
+                _ => Err(self.error(&error)),
+            },
         }
     }
 
@@ -70,9 +102,8 @@ impl Directory for IdentityStore {
     }
 }
 
-/// The user name, and the e-mail addresses, which no two users of a store share: `GetUserId` takes either for a unique
-/// attribute (<https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_GetUserId.html>). Which of
-/// them the VPN knows depends on how the SAML application maps its subject.
+/// The user name first, and the e-mail addresses. Which of them the VPN knows depends on how the SAML application maps
+/// its subject.
 fn names(user_name: Option<&str>, emails: &[Email]) -> Vec<String> {
     let emails = emails.iter().filter_map(Email::value);
     user_name.into_iter().chain(emails).map(str::to_owned).collect()

@@ -13,7 +13,7 @@ use revocation::policy::{Mode, Policy, Protected};
 const PREFIX: &str = "VPN_REVOKER_";
 
 /// Read by this program.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "LOCKS_TABLE",
     "AUDIT_TABLE",
     "MODE",
@@ -26,6 +26,7 @@ const KNOWN: [&str; 12] = [
     "ALIASES",
     "RULES",
     "IDENTITY_STORE_ID",
+    "IDENTITY_STORE_REGION",
 ];
 
 /// Read by the connect handler; passed over here, so that both functions may share an environment.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub intake: Arc<Intake>,
     /// The identity store to ask for names.
     pub identity_store: Option<String>,
+    /// Its Region: IAM Identity Center has one home, often not the VPN's.
+    pub identity_store_region: String,
 }
 
 /// Everything that is wrong with the configuration.
@@ -89,7 +92,6 @@ impl Settings {
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut reader = Reader { variables: variables.into_iter().collect(), wrong: Vec::new() };
         reader.check_names();
-        let intake = reader.intake();
         let settings = Self {
             locks_table: reader.required("LOCKS_TABLE"),
             audit_table: reader.required("AUDIT_TABLE"),
@@ -104,12 +106,12 @@ impl Settings {
                 event_commands: reader.event_commands(),
                 aliases: reader.aliases(),
             },
-            intake: match &intake {
-                Some(intake) => Arc::clone(intake),
-                None => return Err(SettingsError(reader.wrong)),
-            },
+            intake: reader.intake(),
             identity_store: reader.identity_store(),
+            identity_store_region: String::new(),
         };
+        let identity_store_region = reader.value("IDENTITY_STORE_REGION").unwrap_or_else(|| settings.region.clone());
+        let settings = Self { identity_store_region, ..settings };
         reader.check_tables(&settings);
         if reader.wrong.is_empty() { Ok(settings) } else { Err(SettingsError(reader.wrong)) }
     }
@@ -250,29 +252,33 @@ impl Reader {
         })
     }
 
-    /// The built-in rules, with the user's own over them; none where that has mistakes.
-    fn intake(&mut self) -> Option<Arc<Intake>> {
+    /// The built-in rules, with the user's own over them.
+    fn intake(&mut self) -> Arc<Intake> {
         let path = self.value("RULES");
         let own = match path.as_deref().map(|path| std::fs::read_to_string(path).map(|text| (path, text))) {
             None => None,
             Some(Ok(own)) => Some(own),
             Some(Err(error)) => {
-                self.wrong("RULES", format!("names a file that can't be read: {error}"));
+                self.wrong(
+                    "RULES",
+                    format!("is to be the path of a file, without `@`, and that can't be read: {error}"),
+                );
                 None
             }
         };
         let own = own.as_ref().map(|(path, text)| (*path, text.as_str()));
-        Intake::with_rules(own)
-            .map(Arc::new)
-            .map_err(|error: RulesError| self.wrong("RULES", format!("has mistakes: {error}")))
-            .ok()
+        Arc::new(Intake::with_rules(own).unwrap_or_else(|error: RulesError| {
+            self.wrong("RULES", format!("has mistakes: {error}"));
+            // What is wrong with the rest is said as well; with a mistake nothing starts.
+            Intake::default()
+        }))
     }
 
     fn identity_store(&mut self) -> Option<String> {
         let id = self.value("IDENTITY_STORE_ID")?;
         // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_DescribeUser.html
         let rest = id.strip_prefix("d-").unwrap_or(&id);
-        if rest.is_empty() || !rest.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+        if rest.is_empty() || !rest.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c) || c == '-') {
             self.wrong("IDENTITY_STORE_ID", format!("is `{id}`; identity store ids look like d-1234567890"));
         }
         Some(id)
@@ -334,7 +340,7 @@ mod tests {
             ("VPN_REVOKER_EVENT_COMMANDS", "revoke,explode"),
             ("VPN_REVOKER_ALIASES", "*: {local}"),
             ("VPN_REVOKER_RULES", "/does/not/exist.json"),
-            ("VPN_REVOKER_IDENTITY_STORE_ID", "my store"),
+            ("VPN_REVOKER_IDENTITY_STORE_ID", "d-90ABCDEF12"),
             ("VPN_REVOKER_PROTECTD", "alice"),
         ];
         let error = read(&mistakes).unwrap_err();

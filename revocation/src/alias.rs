@@ -3,11 +3,11 @@
 //! Names are expanded when a lock is written, one lock for each name. So two people can't fold into one, and whoever
 //! reads a lock needs no knowledge of aliases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use crate::name::{Name, Subject, normal_form};
+use crate::name::{Name, normal_form};
 
 /// The placeholder for the whole subject, as received.
 const SUBJECT: &str = "{subject}";
@@ -31,9 +31,15 @@ pub enum AliasError {
     /// Without a domain there is no local part, and people of all domains would share the name.
     #[error("`{{local}}` without a domain would give people of different domains one name; name the domain")]
     LocalOfAnyDomain,
+    /// People of two domains would share a name.
+    #[error("`{0}` stands for people of several domains and would give two of them one name; keep it for one domain")]
+    Shared(String),
     /// A fixed name would be locked with everybody.
     #[error("`{0}` holds neither {{subject}} nor {{local}}, so it would be everybody's name")]
     Fixed(String),
+    /// Begins with `#`.
+    #[error("`{0}` can never be a name, since names don't begin with `#`")]
+    Never(String),
     /// Braces around something else.
     #[error("`{0}` holds a placeholder that is not known; there are {{subject}} and {{local}}")]
     Placeholder(String),
@@ -76,20 +82,31 @@ impl Aliases {
                 wrong.push(AliasError::Twice(domain));
             }
         }
+        wrong.extend(aliases.shared().into_iter().map(AliasError::Shared));
         if wrong.is_empty() { Ok(aliases) } else { Err(wrong) }
     }
 
-    /// The names of a subject, without repetition, in the order in which they are written.
+    /// Templates that don't tell domains apart and stand for several.
+    fn shared(&self) -> Vec<String> {
+        let templates = self.by_domain.values().flat_map(|names| names.iter().collect::<BTreeSet<_>>());
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for template in templates.filter(|template| !template.contains(SUBJECT)) {
+            *times.entry(normal_form(template)).or_default() += 1;
+        }
+        times.into_iter().filter(|(_, times)| *times > 1).map(|(template, _)| template).collect()
+    }
+
+    /// The names of whoever has this one, without repetition, in the order in which they are written.
     ///
-    /// The subject's own name stands first even where the rule leaves it out: whom a signal names is locked.
+    /// The name itself stands first even where the rule leaves it out: whom a signal names is locked.
     #[must_use]
-    pub fn names(&self, subject: &Subject) -> Vec<Name> {
-        let own = subject.name();
-        let (local, domain) = own.as_str().rsplit_once('@').unwrap_or_default();
+    pub fn names(&self, own: &Name) -> Vec<Name> {
+        // A local part with a separator in it is none: somebody else's name could be made of it.
+        let (local, domain) = own.as_str().rsplit_once('@').filter(|(local, _)| is_local(local)).unwrap_or_default();
         let templates = self.by_domain.get(domain).filter(|_| !local.is_empty()).unwrap_or(&self.otherwise);
         let mut names = vec![own.clone()];
         for template in templates {
-            let text = template.replace(SUBJECT, own.as_str()).replace(LOCAL, local);
+            let text = fill(template, own.as_str(), local);
             // What can't be a name is nobody's: a local part such as `na`.
             if let Ok(name) = Name::new(&text)
                 && !names.contains(&name)
@@ -101,9 +118,22 @@ impl Aliases {
     }
 }
 
+fn is_local(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['@', '\\'])
+}
+
+/// Fills a template in one pass, so that what a name holds is never taken for a placeholder.
+fn fill(template: &str, subject: &str, local: &str) -> String {
+    let mut parts = template.split(SUBJECT);
+    let first = parts.next().unwrap_or_default().replace(LOCAL, local);
+    parts.fold(first, |text, part| format!("{text}{subject}{}", part.replace(LOCAL, local)))
+}
+
 fn mistake(name: &str, domain: &str) -> Option<AliasError> {
     let rest = name.replace(SUBJECT, "").replace(LOCAL, "");
-    if rest.contains(['{', '}']) {
+    if name.starts_with('#') {
+        Some(AliasError::Never(name.to_owned()))
+    } else if rest.contains(['{', '}']) {
         Some(AliasError::Placeholder(name.to_owned()))
     } else if name.contains(LOCAL) && domain == OTHERWISE {
         Some(AliasError::LocalOfAnyDomain)
@@ -121,7 +151,7 @@ mod tests {
 
     fn names(aliases: &str, subject: &str) -> Vec<String> {
         let aliases = Aliases::parse(aliases).unwrap();
-        aliases.names(&Subject::new(subject).unwrap()).iter().map(Name::to_string).collect()
+        aliases.names(&Name::new(subject).unwrap()).iter().map(Name::to_string).collect()
     }
 
     const CORP: &str = r"corp.example: {subject} {local} CORP\{local}; *: {subject}";
@@ -141,6 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_name_holds_is_never_filled_in() {
+        assert_eq!(names(CORP, "bo{local}b"), ["bo{local}b"]);
+        assert_eq!(
+            names(CORP, "x{subject}@corp.example"),
+            ["x{subject}@corp.example", "x{subject}", r"corp\x{subject}"]
+        );
+        assert_eq!(names(CORP, "bob@corp.example@corp.example"), ["bob@corp.example@corp.example"]);
+        assert_eq!(names(CORP, r"corp\bob@corp.example"), [r"corp\bob@corp.example"]);
+    }
+
+    #[test]
     fn every_mistake_is_said() {
         let wrong = |text: &str| Aliases::parse(text).unwrap_err();
         assert_eq!(wrong("*: {local}"), [AliasError::LocalOfAnyDomain]);
@@ -148,6 +189,16 @@ mod tests {
         assert_eq!(wrong("a.example {subject}"), [AliasError::Form("a.example {subject}".to_owned())]);
         assert_eq!(wrong("a.example:"), [AliasError::Form("a.example:".to_owned())]);
         assert_eq!(wrong("*: {user}"), [AliasError::Placeholder("{user}".to_owned())]);
+        assert_eq!(wrong("a.example: #{local}"), [AliasError::Never("#{local}".to_owned())]);
+        assert_eq!(
+            wrong("a.example: {local}; b.example: {LOCAL} {local}").len(),
+            2,
+            "a placeholder, and a shared name"
+        );
+        assert_eq!(
+            wrong(r"a.example: X\{local}; b.example: {subject} x\{local}"),
+            [AliasError::Shared(r"x\{local}".to_owned())]
+        );
         assert_eq!(wrong("x@y: {local}; *.example: {local}").len(), 2);
         assert_eq!(wrong("a: {local}; A: {subject}; *: {subject}; *: {subject}").len(), 2);
     }

@@ -44,6 +44,8 @@ pub enum Kind {
     Unresolved,
     /// A hold was lifted.
     Restored,
+    /// What else a subject is called was changed, and nothing was to be ended for it.
+    Aliased,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
             Self::Superseded => "superseded",
             Self::Unresolved => "unresolved",
             Self::Restored => "restored",
+            Self::Aliased => "aliased",
         }
     }
 }

@@ -54,9 +54,18 @@ pub struct Hold {
     pub signal_id: SignalId,
     /// The subject as received.
     pub subject: String,
+    /// On the subject's own name: the further names that this word was said of as well. A later word of the same
+    /// authority about the subject means these too, whatever the subject is called by then.
+    pub names: Vec<Name>,
 }
 
 impl Hold {
+    fn also(&self, further: &[Name]) -> Self {
+        let mut names = self.names.clone();
+        names.extend(further.iter().filter(|name| !self.names.contains(name)).cloned());
+        Self { names, ..self.clone() }
+    }
+
     fn in_force(&self, now: Timestamp) -> bool {
         self.state == HoldState::Locked && self.expires_at.is_none_or(|at| now < at)
     }
@@ -128,37 +137,67 @@ impl Lock {
         self.holds.values().filter(|hold| hold.state == HoldState::Locked)
     }
 
-    /// The one way in which a lock changes.
+    /// What an authority said of the name, if anything.
     #[must_use]
-    pub fn apply(&self, signal: &Signal, subject: &str) -> Transition {
+    pub fn hold_of(&self, authority: &Authority) -> Option<&Hold> {
+        self.holds.get(authority)
+    }
+
+    /// The further names that the authorities meant by `wanted` spoke of; on the subject's own name.
+    #[must_use]
+    pub fn further_names(&self, wanted: impl Fn(&Authority, &Hold) -> bool) -> Vec<Name> {
+        let meant = self.holds.iter().filter(|(authority, hold)| wanted(authority, hold));
+        let mut names: Vec<Name> = meant.flat_map(|(_, hold)| hold.names.iter().cloned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// How a lock changes by a statement: `further` are the subject's other names, where this is its own.
+    #[must_use]
+    pub fn apply(&self, signal: &Signal, subject: &str, further: &[Name]) -> Transition {
         match &signal.action {
-            Action::Revoke { expires_at } => self.hold(signal, subject, *expires_at),
-            Action::Restore { authorities } => self.release(signal, subject, authorities.as_deref()),
+            Action::Revoke { expires_at } => self.hold(signal, (subject, further), *expires_at),
+            Action::Restore { authorities } => self.release(signal, (subject, further), authorities.as_deref()),
             // None of these decides by itself whether a name is to be kept out.
             Action::Disconnect | Action::Ask | Action::Alias { .. } => Transition::Unchanged,
         }
     }
 
-    /// Takes over what is in force on another name of the same subject.
-    ///
-    /// What an authority said later about this name stands; a hold is lengthened and never shortened.
+    /// Whatever is in force is said of further names as well; on the subject's own name.
     #[must_use]
-    pub fn take_over(&self, other: &Self, now: Timestamp) -> Transition {
+    pub fn extend(&self, further: &[Name], now: Timestamp) -> Transition {
+        let in_force = self.holds.iter().filter(|(_, hold)| hold.in_force(now));
+        self.with(in_force.map(|(authority, hold)| (authority.clone(), hold.also(further))).collect::<Vec<_>>())
+    }
+
+    /// Follows the lock of the subject's own name, as a name that the subject was given since.
+    ///
+    /// What is in force there comes into force here, and what was lifted there is lifted here; but what an authority
+    /// said later of this name stands. A hold is lengthened and never shortened.
+    #[must_use]
+    pub fn follow(&self, own: &Self, now: Timestamp) -> Transition {
         let mut taken = Vec::new();
-        for (authority, hold) in other.holds.iter().filter(|(_, hold)| hold.in_force(now)) {
-            match self.holds.get(authority) {
-                Some(own) if own.state == HoldState::Released && own.as_of > hold.as_of => {}
-                Some(own) if own.in_force(now) => {
-                    let expires_at = own.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
-                    taken.push((authority.clone(), Hold { expires_at, ..own.clone() }));
+        for (authority, hold) in &own.holds {
+            let hold = Hold { names: Vec::new(), ..hold.clone() };
+            let next = match (self.holds.get(authority), hold.in_force(now)) {
+                (Some(mine), true) if mine.state == HoldState::Released && mine.as_of > hold.as_of => continue,
+                (Some(mine), true) if mine.in_force(now) => {
+                    let expires_at = mine.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
+                    let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
+                    Hold { expires_at, ..newest }
                 }
-                _ => taken.push((authority.clone(), hold.clone())),
-            }
+                (_, true) => hold,
+                (Some(mine), false) if mine.in_force(now) && mine.as_of <= hold.as_of => hold,
+                (_, false) => continue,
+            };
+            taken.push((authority.clone(), next));
         }
         self.with(taken)
     }
 
-    fn hold(&self, signal: &Signal, subject: &str, expires_at: Option<Timestamp>) -> Transition {
+    fn hold(&self, signal: &Signal, of: (&str, &[Name]), expires_at: Option<Timestamp>) -> Transition {
+        let (subject, further) = of;
         let fresh = Hold {
             state: HoldState::Locked,
             as_of: signal.as_of,
@@ -166,11 +205,12 @@ impl Lock {
             reason: signal.reason.clone(),
             signal_id: signal.id.clone(),
             subject: subject.to_owned(),
+            names: further.to_vec(),
         };
         let hold = match self.holds.get(&signal.authority) {
             None => fresh,
             // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
-            Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => return Transition::Unchanged,
+            Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => old.also(further),
             // On a tie the revocation wins: staying out by mistake is mended by a word, staying in is not.
             Some(old) if old.state == HoldState::Released && old.as_of <= signal.as_of => fresh,
             Some(old) if old.state == HoldState::Released => {
@@ -183,13 +223,14 @@ impl Lock {
                     _ => None,
                 };
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
-                Hold { expires_at, ..newest }
+                Hold { expires_at, ..newest.also(&old.names).also(further) }
             }
         };
         self.with([(signal.authority.clone(), hold)])
     }
 
-    fn release(&self, signal: &Signal, subject: &str, authorities: Option<&[Authority]>) -> Transition {
+    fn release(&self, signal: &Signal, of: (&str, &[Name]), authorities: Option<&[Authority]>) -> Transition {
+        let (subject, further) = of;
         let meant: Vec<&Authority> = match authorities {
             Some(authorities) => authorities.iter().collect(),
             None => self.holds.keys().chain([&signal.authority]).collect(),
@@ -202,17 +243,19 @@ impl Lock {
                     newer = Some((authority.clone(), old.as_of));
                 }
                 Some(old) if old.as_of >= signal.as_of => {}
-                _ => released.push((
-                    authority.clone(),
-                    Hold {
+                old => {
+                    let hold = Hold {
                         state: HoldState::Released,
                         as_of: signal.as_of,
                         expires_at: None,
                         reason: signal.reason.clone(),
                         signal_id: signal.id.clone(),
                         subject: subject.to_owned(),
-                    },
-                )),
+                        // Kept, so that a restore that was cut off half-way lifts the rest when it is tried again.
+                        names: old.map(|old| old.names.clone()).unwrap_or_default(),
+                    };
+                    released.push((authority.clone(), hold.also(further)));
+                }
             }
         }
         match (newer, released.iter().any(|(authority, _)| self.is_locked(authority))) {

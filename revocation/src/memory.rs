@@ -20,11 +20,16 @@ pub enum Mishap {
     AnswerLost,
     /// It is refused for want of permission.
     Denied,
+    /// It takes long: what runs beside it gets far.
+    Slow,
     /// It never returns.
     Hangs,
     /// The code behind it panics.
     Panics,
 }
+
+/// How many turns of others a slow call takes.
+const SLOW: usize = 500;
 
 /// Which calls go wrong, and which were made.
 #[derive(Debug, Default)]
@@ -47,6 +52,11 @@ impl Calls {
     /// The next `times` calls whose description begins with `call` meet `mishap`.
     pub fn plan(&self, call: &str, times: u32, mishap: Mishap) {
         lock(&self.0).planned.push((call.to_owned(), times, mishap));
+    }
+
+    /// No call goes wrong any more.
+    pub fn forget(&self) {
+        lock(&self.0).planned.clear();
     }
 
     /// All calls made so far.
@@ -77,6 +87,12 @@ impl Calls {
         // A call takes a moment, in which others get on.
         tokio::task::yield_now().await;
         match mishap {
+            Some(Mishap::Slow) => {
+                for _ in 0..SLOW {
+                    tokio::task::yield_now().await;
+                }
+                None
+            }
             Some(Mishap::Hangs) => std::future::pending().await,
             Some(Mishap::Panics) => std::panic::panic_any(format!("planned panic in {call}")),
             mishap => mishap,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::name::{Name, NameError, Subject};
-use crate::ports::{Clock, Directory, KnownPeople, Person};
+use crate::ports::{Clock, Directory, KnownPeople, NameKind, Person};
 use crate::time::Timestamp;
 
 /// The directory, and what is kept of its answers.
@@ -17,13 +17,15 @@ pub struct People {
     pub known: Arc<dyn KnownPeople>,
 }
 
-/// Who is behind an id, and whether the directory still has the person.
+/// Who is behind an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The person.
+    /// The person, with what the person was called before, as far as nobody else is called so now.
     pub person: Person,
     /// The directory does not know the id any more: the person was deleted.
     pub gone: bool,
+    /// Names that somebody else has now.
+    pub others: Vec<String>,
 }
 
 /// What came of copying a directory.
@@ -41,30 +43,56 @@ pub struct Synced {
 }
 
 impl People {
-    /// Who is behind an id. An answer is kept, so that the id still means somebody after the person was deleted.
+    /// Who is behind an id. An answer is kept, so that the id still means somebody after the person was deleted, and
+    /// so that a session under a name that the person had before is found.
     ///
-    /// Kept answers stand in only where the directory says that there is nobody: while it can't be asked, they may be
-    /// out of date.
+    /// Kept answers stand in for the directory only where it says that there is nobody: while it can't be asked, they
+    /// may be out of date. A name that the directory now gives to somebody else is left out.
     ///
     /// # Errors
     /// Why nobody could say.
     pub async fn find(&self, id: &str) -> Result<Found, String> {
-        match self.directory.find(id).await {
-            Ok(Some(person)) => {
-                if let Err(error) = self.known.keep(std::slice::from_ref(&person)).await {
-                    tracing::warn!(error_type = "NotKept", %error, "the directory's answer could not be kept for later");
-                }
-                Ok(Found { person, gone: false })
-            }
-            Ok(None) => match self.known.recall(id).await {
-                Ok(Some(person)) => Ok(Found { person, gone: true }),
-                Ok(None) => Err(format!(
-                    "the directory does not know `{id}`, and no earlier answer is kept; send a command with the name, and run `sync_directory` so that later deletions can be told"
-                )),
-                Err(error) => Err(error.to_string()),
-            },
-            Err(error) => Err(error.to_string()),
+        let (now, before) = tokio::join!(self.directory.find(id), self.known.recall(id));
+        let now = now.map_err(|error| error.to_string())?;
+        let before = before.map_err(|error| error.to_string())?;
+        let current = now.as_ref().map(|person| person.names.len()).unwrap_or_default();
+        let Some(person) = merged(now.clone(), before.as_ref()) else {
+            return Err(format!(
+                "the directory does not know `{id}`, and no earlier answer is kept; send a command with the name, and run `sync_directory` so that later deletions can be told"
+            ));
+        };
+        if before.as_ref() != Some(&person)
+            && let Err(error) = self.known.keep(std::slice::from_ref(&person)).await
+        {
+            tracing::warn!(error_type = "NotKept", %error, "the directory's answer could not be kept for later");
         }
+        let (names, others) = self.own_names(&person, current).await?;
+        if names.is_empty() {
+            return Err(format!(
+                "every name that `{id}` was known by is somebody else's now; send a command with the name"
+            ));
+        }
+        Ok(Found { person: Person { names, ..person }, gone: now.is_none(), others })
+    }
+
+    /// Parts a person's names from those that the directory gives to somebody else. The first `current` are the
+    /// person's now: the user name is nobody else's, and an e-mail address may still be another's user name.
+    async fn own_names(&self, person: &Person, current: usize) -> Result<(Vec<String>, Vec<String>), String> {
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for (number, name) in person.names.iter().enumerate() {
+            let kinds: &[NameKind] = match number {
+                0 if current > 0 => &[],
+                _ if number < current => &[NameKind::UserName],
+                _ => &[NameKind::UserName, NameKind::Email],
+            };
+            let mut anothers = false;
+            for kind in kinds {
+                let holder = self.directory.holder(name, *kind).await.map_err(|error| error.to_string())?;
+                anothers |= holder.is_some_and(|holder| holder != person.id);
+            }
+            if anothers { &mut others } else { &mut own }.push(name.clone());
+        }
+        Ok((own, others))
     }
 
     /// Copies the directory, page by page, so that everybody's id means somebody even after the person was deleted.
@@ -104,9 +132,30 @@ impl People {
         after: Option<&crate::ports::PageToken>,
     ) -> Result<(usize, Option<crate::ports::PageToken>), String> {
         let (people, next) = self.directory.people(after).await.map_err(|error| error.to_string())?;
-        self.known.keep(&people).await.map_err(|error| error.to_string())?;
+        let ids: Vec<&str> = people.iter().map(|person| person.id.as_str()).collect();
+        let known = self.known.recall_all(&ids).await.map_err(|error| error.to_string())?;
+        let with_earlier = people.iter().map(|person| merged(Some(person.clone()), known.get(&person.id)));
+        let people: Vec<Person> = with_earlier.flatten().collect();
+        let news: Vec<Person> =
+            people.iter().filter(|person| known.get(&person.id) != Some(*person)).cloned().collect();
+        self.known.keep(&news).await.map_err(|error| error.to_string())?;
         Ok((people.len(), next))
     }
+}
+
+/// The most names that are kept of a person; the latest are.
+const MAX_KEPT: usize = 20;
+
+/// A person as the directory has it, with the names from before after those of now.
+fn merged(now: Option<Person>, before: Option<&Person>) -> Option<Person> {
+    let Some(mut person) = now else { return before.cloned() };
+    let earlier = before.iter().flat_map(|before| &before.names);
+    for name in earlier {
+        if person.names.len() < MAX_KEPT && !person.names.contains(name) {
+            person.names.push(name.clone());
+        }
+    }
+    Some(person)
 }
 
 /// A person as a subject: the first name that can be one, and the others beside it.

@@ -139,9 +139,17 @@ pub enum Refusal {
     /// The endpoint of a `disconnect` is none that this function acts on.
     #[error("endpoint {0} is none of those this function acts on; check the id and VPN_REVOKER_ENDPOINTS")]
     EndpointOutOfScope(EndpointId),
+    /// A name that was to be given is another subject's.
+    #[error("`{name}` is another name of `{by}`, and two people can't share one; take it away there first (`unalias`)")]
+    AnothersName {
+        /// The name.
+        name: Name,
+        /// Whose it is.
+        by: String,
+    },
     /// More connections than the limit.
     #[error(
-        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}), so they were left alone while the lock stands; if all of them are meant, send the command with `force` and a reason"
+        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}), so they were left alone while the lock stands; if all of them are meant, send a `revoke` with `force` and a reason"
     )]
     TooManyConnections {
         /// How many match.
@@ -167,6 +175,7 @@ impl Refusal {
             Self::Protected(_) | Self::ProtectedConnections(_) => "protected",
             Self::NotByEvent(_) => "not-by-event",
             Self::EndpointOutOfScope(_) => "endpoint-out-of-scope",
+            Self::AnothersName { .. } => "anothers-name",
             Self::TooManyConnections { .. } => "too-many-connections",
             Self::SharedCertificate(_) => "shared-certificate",
         }

@@ -3,6 +3,7 @@
 //! Each says what is **durable** when a call returns, since recovery rests on it: a run may be cut off between any
 //! two calls, and the next one has to converge from what the calls before left behind.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -199,13 +200,32 @@ pub trait Locks: Send + Sync {
 /// What else subjects are called, by explicit decision.
 #[async_trait]
 pub trait AliasBook: Send + Sync {
-    /// The further names of each of `subjects`, in their order. The read is strongly consistent.
-    async fn names(&self, subjects: &[Name]) -> Result<Vec<Vec<Name>>, StoreError>;
+    /// The further names of each of `names`, in their order; each for itself, so that one item that can't be read
+    /// stands in nobody else's way. The read is strongly consistent.
+    async fn names(&self, names: &[Name]) -> Vec<Result<Vec<Name>, StoreError>>;
 
-    /// Adds names to a subject, or takes them away, and returns those it then has.
+    /// Gives a subject names.
     ///
-    /// When this returns, the change is durable. Doing it twice does no harm; two at once both take effect.
-    async fn change(&self, subject: &Name, names: &[Name], remove: bool) -> Result<Vec<Name>, StoreError>;
+    /// When this returns [`Given::Stored`], all of them are durable. Doing it twice does no harm; two at once both
+    /// take effect.
+    async fn give(&self, subject: &Name, names: &[Name]) -> Result<Given, StoreError>;
+
+    /// Takes names away from a subject. When this returns, that is durable.
+    async fn take(&self, subject: &Name, names: &[Name]) -> Result<(), StoreError>;
+}
+
+/// What came of giving a subject names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// They are the subject's.
+    Stored,
+    /// One of them is another subject's: two people can't share a name. Those before it may be stored.
+    Taken {
+        /// The name.
+        name: Name,
+        /// Whose it is.
+        by: String,
+    },
 }
 
 /// Somebody whom a directory knows.
@@ -225,8 +245,20 @@ pub trait Directory: Send + Sync {
     /// Who has this id now; `None` where nobody has, or nobody any more.
     async fn find(&self, id: &str) -> Result<Option<Person>, DirectoryError>;
 
+    /// The id of whoever has this name now.
+    async fn holder(&self, name: &str, kind: NameKind) -> Result<Option<String>, DirectoryError>;
+
     /// One page of everybody.
     async fn people(&self, after: Option<&PageToken>) -> Result<(Vec<Person>, Option<PageToken>), DirectoryError>;
+}
+
+/// What a directory calls a person by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameKind {
+    /// The user name.
+    UserName,
+    /// An e-mail address.
+    Email,
 }
 
 /// A directory could not be asked.
@@ -237,10 +269,15 @@ pub struct DirectoryError(pub String);
 /// A directory's answers, kept: once a person is deleted, the directory itself can't say any more who it was.
 #[async_trait]
 pub trait KnownPeople: Send + Sync {
-    /// Who had this id when it was last asked for.
-    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError>;
+    /// Who had these ids when they were last asked for, by id; those that nobody has asked for are missing.
+    async fn recall_all(&self, ids: &[&str]) -> Result<BTreeMap<String, Person>, StoreError>;
 
-    /// Keeps answers. When this returns, all of them are durable.
+    /// Who had this id when it was last asked for.
+    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError> {
+        Ok(self.recall_all(&[id]).await?.remove(id))
+    }
+
+    /// Keeps answers over earlier ones. When this returns, all of them are durable.
     async fn keep(&self, people: &[Person]) -> Result<(), StoreError>;
 }
 

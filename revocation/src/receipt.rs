@@ -16,6 +16,8 @@ pub enum Outcome {
     Planned,
     /// Shadow mode: decided and audited, nothing changed.
     Shadowed,
+    /// What else the subject is called was changed, and nothing was to be ended for it.
+    Aliased,
     /// Nothing of the subject is alive; shown by a full listing.
     Completed,
     /// Holds were lifted.
@@ -45,6 +47,7 @@ impl Outcome {
             Self::Shadowed => Some(Kind::Shadowed),
             Self::Completed => Some(Kind::Completed),
             Self::Restored => Some(Kind::Restored),
+            Self::Aliased => Some(Kind::Aliased),
             Self::Superseded => Some(Kind::Superseded),
             Self::Refused => Some(Kind::Refused),
             Self::Unresolved => Some(Kind::Unresolved),
@@ -182,11 +185,13 @@ impl Receipt {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome::{Completed, Incomplete, Planned, Refused, Restored, Shadowed, Superseded, Unresolved};
+    use super::Outcome::{
+        Aliased, Completed, Incomplete, Planned, Refused, Restored, Shadowed, Superseded, Unresolved,
+    };
 
     #[test]
     fn the_worst_outcome_is_the_greatest() {
-        let rising = [Planned, Shadowed, Completed, Restored, Superseded, Refused, Unresolved, Incomplete];
+        let rising = [Planned, Shadowed, Aliased, Completed, Restored, Superseded, Refused, Unresolved, Incomplete];
         assert!(rising.is_sorted());
         assert!(rising.iter().all(|outcome| outcome.is_retryable() == matches!(outcome, Unresolved | Incomplete)));
     }

@@ -33,14 +33,14 @@ use tracing::Instrument;
 use crate::connection::{Endpoint, EndpointId, Target};
 use crate::name::Name;
 use crate::people::People;
-use crate::policy::Policy;
+use crate::policy::{Policy, Refusal};
 use crate::ports::{AliasBook, AuditTrail, ClientVpn, Clock, Locks, VpnError};
 use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings};
 use crate::signal::{About, Action, Signal};
 use crate::time::Timestamp;
 
 use pursuit::Pursuit;
-use resolve::Resolved;
+use resolve::{Origin, Resolved};
 
 /// The controller: the ports, and the policy that says what may be done with them.
 #[derive(Clone)]
@@ -81,6 +81,10 @@ struct Case {
     about: About,
     /// The names by which the subject is known on the VPN.
     names: Vec<Name>,
+    /// Those of them that somebody let in again by themselves: they are left alone.
+    let_in: Vec<Name>,
+    /// What the directory said, where the event gave an id.
+    origin: Option<Origin>,
     /// Decided ahead of admission: nobody knows who is meant, or by which names.
     stuck: Option<Verdict>,
 }
@@ -88,6 +92,24 @@ struct Case {
 impl Case {
     fn chain(&self) -> String {
         self.about.chain()
+    }
+
+    /// The names that count.
+    fn named(&self) -> Vec<Name> {
+        self.names.iter().filter(|name| !self.let_in.contains(name)).cloned().collect()
+    }
+
+    /// Takes note of names that were let in while their connections were being ended.
+    fn note_let_in(&mut self, pursuit: &Pursuit) {
+        if let (Action::Revoke { .. }, [_, ..]) = (&self.signal.action, pursuit.goal.names()) {
+            let lifted = self.named().into_iter().filter(|name| !pursuit.goal.names().contains(name));
+            self.let_in.extend(lifted);
+        }
+    }
+
+    /// The names beside the subject's own.
+    fn further(&self) -> Vec<Name> {
+        self.names.iter().skip(1).cloned().collect()
     }
 
     fn span(&self) -> tracing::Span {
@@ -116,6 +138,12 @@ impl Verdict {
     }
 }
 
+fn refused(refusal: &Refusal) -> Verdict {
+    let mut verdict = Verdict::because(Outcome::Refused, refusal);
+    verdict.detail.insert("refusal".to_owned(), Value::from(refusal.word()));
+    verdict
+}
+
 /// What admission leads to.
 enum Admission {
     /// It is decided.
@@ -139,15 +167,18 @@ impl Revoker {
     ///
     /// Every receipt that is not retryable is durable in the audit trail, dry runs excepted.
     pub async fn handle(&self, signals: Vec<Signal>, run: &Run) -> Vec<Receipt> {
-        let Resolved { signals, unresolved } = self.resolve_all(signals, run).await;
-        let signals: Vec<Arc<Signal>> = signals.into_iter().map(Arc::new).collect();
-        let mut cases = cases_of(&signals, &unresolved);
+        let mut resolved = self.resolve_all(signals, run).await;
+        let signals: Vec<Arc<Signal>> = std::mem::take(&mut resolved.signals).into_iter().map(Arc::new).collect();
+        let mut cases = cases_of(&signals, &resolved);
         self.name_all(&mut cases, run).await;
         let scope = Arc::new(OnceCell::new());
 
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
         let mut pursuits: Vec<Pursuit> = Vec::new();
-        for (number, admission) in self.admit_all(&cases, &scope, run).await {
+        for (case, number, admission) in self.admit_all(&cases, &scope, run).await {
+            if let Some(known) = cases.get_mut(number) {
+                *known = case;
+            }
             match admission {
                 Admission::Settled(verdict) => {
                     verdicts.insert(number, verdict);
@@ -159,6 +190,10 @@ impl Revoker {
             }
         }
         let (pursuits, endpoints) = self.pursue_all(pursuits, scope, run).await;
+        for pursuit in &pursuits {
+            let of_it = cases.iter_mut().enumerate().filter(|(number, _)| pursuit.cases.contains(number));
+            of_it.for_each(|(_, case)| case.note_let_in(pursuit));
+        }
         self.record_all(&cases, &mut verdicts, &pursuits, &endpoints, run).await;
         self.receipts(&signals, &cases, &verdicts, &pursuits, &endpoints)
     }
@@ -237,7 +272,7 @@ impl Revoker {
                 verified.push(pursuit.and_then(Pursuit::verified_at));
                 subjects.push(SubjectReceipt {
                     subject: case.about.label(),
-                    names: case.names.clone(),
+                    names: case.named(),
                     outcome: verdict.map_or(Outcome::Incomplete, |verdict| verdict.outcome),
                     connections: pursuit.map(Pursuit::connections).unwrap_or_default(),
                     reconnected: pursuit.map_or(0, |pursuit| pursuit.reconnected),
@@ -261,19 +296,22 @@ impl Revoker {
 }
 
 /// The signals taken apart by subject, in the order in which they apply: within a subject by `as_of`.
-fn cases_of(signals: &[Arc<Signal>], unresolved: &BTreeMap<String, String>) -> Vec<Case> {
+fn cases_of(signals: &[Arc<Signal>], resolved: &Resolved) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for (index, signal) in signals.iter().enumerate() {
         // The same subject twice in one signal is one subject.
         let mut chains = BTreeSet::new();
         let distinct = signal.about.iter().filter(|about| chains.insert(about.chain()));
         cases.extend(distinct.map(|about| {
-            let why = unresolved.get(&about.chain());
+            let key = (index, about.chain());
+            let why = resolved.unresolved.get(&key);
             Case {
                 signal: Arc::clone(signal),
                 index,
                 about: about.clone(),
                 names: Vec::new(),
+                let_in: Vec::new(),
+                origin: resolved.origins.get(&key).cloned(),
                 stuck: why.map(|why| Verdict::because(Outcome::Unresolved, why)),
             }
         }));

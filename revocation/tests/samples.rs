@@ -291,10 +291,10 @@ fn texts(document: &Value) -> Vec<(String, String)> {
         match value {
             Value::String(text) => found.push((at.to_owned(), text.clone())),
             Value::Array(items) => {
-                items.iter().enumerate().for_each(|(i, item)| walk(item, &format!("{at}/{i}"), found))
+                items.iter().enumerate().for_each(|(i, item)| walk(item, &format!("{at}/{i}"), found));
             }
             Value::Object(fields) => fields.iter().for_each(|(key, item)| {
-                walk(item, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found)
+                walk(item, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
             }),
             _ => {}
         }

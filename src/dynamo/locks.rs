@@ -166,6 +166,10 @@ fn hold_item(hold: &Hold) -> Item {
     if let Some(reason) = &hold.reason {
         item.insert("reason".to_owned(), AttributeValue::S(reason.clone()));
     }
+    if !hold.names.is_empty() {
+        let names = hold.names.iter().map(|name| AttributeValue::S(name.to_string())).collect();
+        item.insert("names".to_owned(), AttributeValue::L(names));
+    }
     item
 }
 
@@ -181,6 +185,13 @@ fn hold(item: &Item) -> Option<Hold> {
         reason: text(item, "reason"),
         signal_id: SignalId::new(&text(item, "signal_id")?),
         subject: text(item, KEY)?,
+        names: match item.get("names") {
+            // A name that can't be read must not be passed over: it would stay locked after a restore.
+            Some(names) => {
+                names.as_l().ok()?.iter().map(|name| Name::new(name.as_s().ok()?).ok()).collect::<Option<_>>()?
+            }
+            None => Vec::new(),
+        },
     })
 }
 

@@ -1,5 +1,6 @@
 //! A directory's answers, kept: items `#directory/<store>/<id>` in the locks table.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -55,17 +56,11 @@ impl DynamoPeople {
 
 #[async_trait]
 impl KnownPeople for DynamoPeople {
-    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError> {
-        let key = self.key(id);
-        let items = read_items(&self.table.client, &self.table.table, std::slice::from_ref(&key)).await?;
-        let Some(item) = items.get(&key) else { return Ok(None) };
-        let names = item.get("names").and_then(|names| names.as_l().ok());
-        let names = names.and_then(|names| names.iter().map(|name| name.as_s().ok().cloned()).collect());
-        let names: Vec<String> = names.ok_or_else(|| {
-            StoreError::unusable(&format!("the item {key}"), &"attribute names is no list of texts; mend or remove it")
-        })?;
-        let enabled = text(item, "status").map(|status| status == "enabled");
-        Ok(Some(Person { id: id.to_owned(), names, enabled }))
+    async fn recall_all(&self, ids: &[&str]) -> Result<BTreeMap<String, Person>, StoreError> {
+        let keys: Vec<String> = ids.iter().map(|id| self.key(id)).collect();
+        let items = read_items(&self.table.client, &self.table.table, &keys).await?;
+        let person = |(id, key): (&&str, &String)| Some(kept(id, key, items.get(key)?));
+        ids.iter().zip(&keys).filter_map(person).collect()
     }
 
     async fn keep(&self, people: &[Person]) -> Result<(), StoreError> {
@@ -97,4 +92,15 @@ impl KnownPeople for DynamoPeople {
         }
         Ok(())
     }
+}
+
+/// A kept answer, with its id.
+fn kept(id: &str, key: &str, item: &Item) -> Result<(String, Person), StoreError> {
+    let names = item.get("names").and_then(|names| names.as_l().ok());
+    let names = names.and_then(|names| names.iter().map(|name| name.as_s().ok().cloned()).collect());
+    let names: Vec<String> = names.ok_or_else(|| {
+        StoreError::unusable(&format!("the item {key}"), &"attribute names is no list of texts; mend or remove it")
+    })?;
+    let enabled = text(item, "status").map(|status| status == "enabled");
+    Ok((id.to_owned(), Person { id: id.to_owned(), names, enabled }))
 }

@@ -95,7 +95,7 @@ async fn each_name_by_rule_or_decision_has_a_lock_of_its_own() {
     world.user("alice@other.example");
     let alias =
         json!({"action": "alias", "username": "alice@corp.example", "names": ["Laptop-7"], "reason": "her machine"});
-    assert_eq!(world.invoke(&app, &alias).await.unwrap()["outcome"], "planned");
+    assert_eq!(world.invoke(&app, &alias).await.unwrap()["outcome"], "aliased");
     let revoke = json!({"action": "revoke", "username": "alice@corp.example", "reason": "INC-1", "id": "c-1"});
     let receipt = world.invoke(&app, &revoke).await.unwrap();
     assert_eq!(receipt["outcome"], "completed");
@@ -108,6 +108,53 @@ async fn each_name_by_rule_or_decision_has_a_lock_of_its_own() {
     let more = json!({"action": "alias", "username": "alice@corp.example", "names": ["laptop-8"], "id": "c-2"});
     assert_eq!(world.invoke(&app, &more).await.unwrap()["outcome"], "completed");
     assert!(world.lock("laptop-8").await.is_some(), "adding a name to a locked subject extends the lock");
+
+    let other = json!({"action": "alias", "username": "bob@corp.example", "names": ["laptop-8"], "id": "c-3"});
+    let receipt = world.invoke(&app, &other).await.unwrap();
+    assert_eq!(receipt["outcome"], "refused");
+    assert!(receipt["subjects"][0]["error"].as_str().unwrap().contains("alice@corp.example"), "{receipt}");
+
+    world.clock.advance(std::time::Duration::from_secs(1));
+    let unalias = json!({"action": "unalias", "username": "alice@corp.example", "names": ["laptop-8"], "id": "c-4"});
+    assert_eq!(world.invoke(&app, &unalias).await.unwrap()["outcome"], "aliased");
+    let restore = json!({"action": "restore", "username": "alice@corp.example", "reason": "she is back", "id": "c-5"});
+    assert_eq!(world.invoke(&app, &restore).await.unwrap()["outcome"], "restored");
+    for name in ["alice@corp.example", "laptop-7", "laptop-8"] {
+        assert_eq!(world.lock(name).await.unwrap()["state"], "released", "{name}");
+    }
+    let other = json!({"action": "alias", "username": "bob@corp.example", "names": ["laptop-8"], "id": "c-6"});
+    assert_eq!(world.invoke(&app, &other).await.unwrap()["outcome"], "aliased");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_found_makes_nobody_a_deleted_user() {
+    let world = World::new().await;
+    let app = world.app(&[("VPN_REVOKER_IDENTITY_STORE_ID", STORE)]);
+    world.directory.put(ALICE, "alice", "alice@example.com", "ENABLED");
+    world.invoke(&app, &json!({"action": "sync_directory"})).await.unwrap();
+    world.user("alice");
+    world.directory.lose_store();
+    let put = call("PutUser", "e-1")["detail"].clone();
+    let mut put = put;
+    put["eventSource"] = json!("identitystore-scim.amazonaws.com");
+    put["requestParameters"] = json!({"id": ALICE});
+    let receipt = world.invoke(&app, &put).await.unwrap()["receipts"][0].clone();
+    assert_eq!((&receipt["outcome"], world.alive().len()), (&json!("unresolved"), 1), "{receipt}");
+    assert!(receipt["subjects"][0]["error"].as_str().unwrap().contains("VPN_REVOKER_IDENTITY_STORE_REGION"));
+}
+
+#[tokio::test]
+async fn an_address_that_is_anothers_user_name_is_left_alone() {
+    let world = World::new().await;
+    let app = world.app(&[("VPN_REVOKER_IDENTITY_STORE_ID", STORE)]);
+    world.directory.put(ALICE, "alice", "Bob@example.com", "DISABLED");
+    world.directory.put("1", "bob@example.com", "robert@example.com", "ENABLED");
+    world.user("alice");
+    let bob = world.user("bob@example.com");
+    let answer = world.invoke(&app, &call("DisableUser", "e-1")).await.unwrap();
+    assert_eq!(answer["receipts"][0]["subjects"][0]["names"], json!(["alice"]));
+    assert_eq!(world.alive(), [bob]);
+    assert!(world.lock("bob@example.com").await.is_none());
 }
 
 #[tokio::test]

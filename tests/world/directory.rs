@@ -1,4 +1,4 @@
-//! IAM Identity Center's identity store on loopback: DescribeUser and ListUsers, as the SDK asks for them.
+//! IAM Identity Center's identity store on loopback: DescribeUser, GetUserId and ListUsers, as the SDK asks for them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,22 +12,29 @@ use serde_json::{Value, json};
 
 pub const STORE: &str = "d-1234567890";
 
-type Users = Arc<Mutex<BTreeMap<String, Value>>>;
+#[derive(Default)]
+struct Store {
+    users: BTreeMap<String, Value>,
+    /// The store itself can't be found.
+    lost: bool,
+}
+
+type Shared = Arc<Mutex<Store>>;
 
 /// An identity store.
 pub struct Directory {
     pub url: String,
-    users: Users,
+    store: Shared,
 }
 
 impl Directory {
     pub async fn start() -> Self {
-        let users = Users::default();
+        let store = Shared::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&users));
+        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&store));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, users }
+        Self { url, store }
     }
 
     pub fn put(&self, id: &str, name: &str, email: &str, status: &str) {
@@ -35,29 +42,58 @@ impl Directory {
             "IdentityStoreId": STORE, "UserId": id, "UserName": name, "UserStatus": status,
             "Emails": [{"Value": email, "Type": "work", "Primary": true}],
         });
-        self.users.lock().unwrap().insert(id.to_owned(), user);
+        self.store.lock().unwrap().users.insert(id.to_owned(), user);
     }
 
     pub fn delete(&self, id: &str) {
-        self.users.lock().unwrap().remove(id);
+        self.store.lock().unwrap().users.remove(id);
     }
+}
+
+impl Directory {
+    /// From now on the store itself can't be found.
+    pub fn lose_store(&self) {
+        self.store.lock().unwrap().lost = true;
+    }
+}
+
+fn not_found(what: &str) -> Response {
+    let error =
+        json!({"__type": "ResourceNotFoundException", "Message": format!("{what} not found."), "ResourceType": what});
+    (StatusCode::BAD_REQUEST, error.to_string()).into_response()
 }
 
 /// Two users to a page.
 const PAGE: usize = 2;
 
-async fn answer(State(users): State<Users>, headers: HeaderMap, body: String) -> Response {
+async fn answer(State(store): State<Shared>, headers: HeaderMap, body: String) -> Response {
     let request: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(request["IdentityStoreId"], STORE);
-    let users = users.lock().unwrap();
+    let store = store.lock().unwrap();
+    if store.lost {
+        return not_found("IDENTITY_STORE");
+    }
+    let users = &store.users;
     let answer = match headers["x-amz-target"].to_str().unwrap() {
         "AWSIdentityStore.DescribeUser" => match users.get(request["UserId"].as_str().unwrap()) {
             Some(user) => user.clone(),
-            None => {
-                let error = json!({"__type": "ResourceNotFoundException", "Message": "USER not found.", "ResourceType": "USER"});
-                return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
-            }
+            None => return not_found("USER"),
         },
+        "AWSIdentityStore.GetUserId" => {
+            let attribute = &request["AlternateIdentifier"]["UniqueAttribute"];
+            let is = |value: &Value| {
+                value.as_str().unwrap().eq_ignore_ascii_case(attribute["AttributeValue"].as_str().unwrap())
+            };
+            let has = |user: &&Value| match attribute["AttributePath"].as_str().unwrap() {
+                "userName" => is(&user["UserName"]),
+                "emails.value" => is(&user["Emails"][0]["Value"]),
+                other => panic!("{other} is no unique attribute"),
+            };
+            match users.values().find(has) {
+                Some(user) => json!({"IdentityStoreId": STORE, "UserId": user["UserId"]}),
+                None => return not_found("USER"),
+            }
+        }
         "AWSIdentityStore.ListUsers" => {
             let from: usize = request["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
             let page: Vec<&Value> = users.values().skip(from).take(PAGE).collect();

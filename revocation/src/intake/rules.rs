@@ -118,7 +118,7 @@ enum Row {
     Rule(usize),
 }
 
-/// The compiled table of producers.
+/// The compiled table of producers; the default has none.
 pub struct Intake {
     patterns: Quamina<Row>,
     envelopes: Vec<Envelope>,
@@ -134,6 +134,12 @@ pub(super) struct Visited {
     pub(super) unfolded: bool,
     /// The envelopes it was in, outermost first.
     pub(super) through: Vec<String>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { patterns: Quamina::new(), envelopes: Vec::new(), rules: Vec::new(), replays: Replays::default() }
+    }
 }
 
 impl fmt::Debug for Intake {
@@ -169,7 +175,7 @@ impl Intake {
             table.rules.retain(|rule| !replaced.contains(&rule.name.as_str()));
         }
         let RulesFile { on, off, replays, tables: own_tables, .. } = &own;
-        let mut intake = Self { patterns: Quamina::new(), envelopes: Vec::new(), rules: Vec::new(), replays: *replays };
+        let mut intake = Self { replays: *replays, ..Self::default() };
         for table in &tables {
             intake.add(table, checked != Checked::OwnRules, &mut mistakes);
         }

@@ -48,7 +48,7 @@ fn none() -> Lock {
 }
 
 fn after(signals: &[Signal]) -> Lock {
-    signals.iter().fold(none(), |lock, signal| match lock.apply(signal, "alice") {
+    signals.iter().fold(none(), |lock, signal| match lock.apply(signal, "alice", &[]) {
         Transition::Changed(next) => next,
         Transition::Unchanged | Transition::Superseded { .. } => lock,
     })
@@ -93,17 +93,19 @@ fn a_command_lifts_every_hold_unless_it_names_some() {
 fn a_restore_without_a_hold_is_remembered_against_an_older_revocation() {
     let lock = after(&[restore("okta:acme", 5)]);
     assert_eq!(
-        lock.apply(&revoke("okta:acme", 4), "alice"),
+        lock.apply(&revoke("okta:acme", 4), "alice", &[]),
         Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(5) }
     );
-    assert!(matches!(lock.apply(&revoke("okta:acme", 6), "alice"), Transition::Changed(next) if next.in_force(at(7))));
+    assert!(
+        matches!(lock.apply(&revoke("okta:acme", 6), "alice", &[]), Transition::Changed(next) if next.in_force(at(7)))
+    );
 }
 
 #[test]
 fn an_older_restore_is_superseded_by_a_newer_hold() {
     let lock = after(&[revoke("okta:acme", 5)]);
     assert_eq!(
-        lock.apply(&restore("okta:acme", 4), "alice"),
+        lock.apply(&restore("okta:acme", 4), "alice", &[]),
         Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(5) }
     );
 }
@@ -128,9 +130,9 @@ fn a_hold_lapses_at_its_expiry_and_not_before() {
 #[test]
 fn the_same_statement_twice_changes_nothing() {
     let lock = after(&[revoke("okta:acme", 1)]);
-    assert_eq!(lock.apply(&revoke("okta:acme", 1), "alice"), Transition::Unchanged);
+    assert_eq!(lock.apply(&revoke("okta:acme", 1), "alice", &[]), Transition::Unchanged);
     let lock = after(&[restore("okta:acme", 1)]);
-    assert_eq!(lock.apply(&restore("okta:acme", 1), "alice"), Transition::Unchanged);
+    assert_eq!(lock.apply(&restore("okta:acme", 1), "alice", &[]), Transition::Unchanged);
 }
 
 fn any_signal() -> impl Strategy<Value = Signal> {
@@ -168,7 +170,7 @@ proptest! {
     fn a_repeat_right_away_changes_nothing(signals in proptest::collection::vec(any_signal(), 1..8)) {
         let lock = after(&signals);
         let last = signals.last().unwrap();
-        if let Transition::Changed(next) = lock.apply(last, "alice") {
+        if let Transition::Changed(next) = lock.apply(last, "alice", &[]) {
             prop_assert!(false, "{last:?} changed {lock:?} to {next:?}");
         }
     }
@@ -177,9 +179,52 @@ proptest! {
     #[test]
     fn each_change_raises_the_version_by_one(signals in proptest::collection::vec(any_signal(), 1..8), next in any_signal()) {
         let lock = after(&signals);
-        if let Transition::Changed(changed) = lock.apply(&next, "alice") {
+        if let Transition::Changed(changed) = lock.apply(&next, "alice", &[]) {
             prop_assert_eq!(changed.version, lock.version + 1);
             prop_assert_ne!(changed.holds, lock.holds);
         }
     }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn changed(transition: Transition) -> Lock {
+    match transition {
+        Transition::Changed(next) => next,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_hold_remembers_the_further_names_that_it_was_said_of() {
+    let okta = Authority::named("okta:acme");
+    let meant = |lock: &Lock| lock.further_names(|authority, _| *authority == okta);
+    let locked = changed(none().apply(&revoke("okta:acme", 1), "alice", &[name("laptop-7")]));
+    let tried_again = changed(locked.apply(&revoke("okta:acme", 1), "alice", &[name("laptop-8")]));
+    assert_eq!(meant(&tried_again), [name("laptop-7"), name("laptop-8")], "under another name by then");
+    assert_eq!(tried_again.apply(&revoke("okta:acme", 1), "alice", &[name("laptop-7")]), Transition::Unchanged);
+    let lifted = changed(tried_again.apply(&restore("okta:acme", 2), "alice", &[]));
+    assert_eq!(meant(&lifted), [name("laptop-7"), name("laptop-8")], "a restore that was cut off lifts the rest");
+    let anew = changed(lifted.apply(&revoke("okta:acme", 3), "alice", &[name("laptop-9")]));
+    assert_eq!(meant(&anew), [name("laptop-9")], "what was lifted before is of no account");
+    let extended = changed(anew.extend(&[name("laptop-7")], at(4)));
+    assert_eq!(meant(&extended), [name("laptop-9"), name("laptop-7")].into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(lifted.extend(&[name("laptop-1")], at(4)), Transition::Unchanged, "nothing is in force");
+}
+
+#[test]
+fn a_name_given_later_follows_the_subjects_own() {
+    let laptop = Lock::none(name("laptop-7"));
+    let own = after(&[revoke_until("okta:acme", 1, 100), revoke("siem", 2), restore("siem", 3)]);
+    let followed = changed(laptop.follow(&own, at(4)));
+    assert_eq!(followed.held_by(at(4)), [Authority::named("okta:acme")]);
+    assert_eq!(followed.follow(&own, at(4)), Transition::Unchanged);
+    let longer = changed(own.apply(&revoke("okta:acme", 5), "alice", &[]));
+    assert_eq!(changed(followed.follow(&longer, at(6))).expires_at(), None, "lengthened");
+    let lifted = changed(longer.apply(&restore("okta:acme", 7), "alice", &[]));
+    assert!(!changed(followed.follow(&lifted, at(8))).in_force(at(8)), "lifted there, lifted here");
+    let let_in = changed(followed.apply(&restore("okta:acme", 4), "laptop-7", &[]));
+    assert_eq!(let_in.follow(&own, at(5)), Transition::Unchanged, "what was said later of this name stands");
 }

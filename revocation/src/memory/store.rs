@@ -10,14 +10,16 @@ use crate::audit::{Entry, Head, Marker};
 use crate::lock::Lock;
 use crate::name::Name;
 use crate::ports::{
-    AliasBook, AuditTrail, Commit, Directory, DirectoryError, KnownPeople, Locks, PageToken, Person, StoreError, Write,
+    AliasBook, AuditTrail, Commit, Directory, DirectoryError, Given, KnownPeople, Locks, NameKind, PageToken, Person,
+    StoreError, Write,
 };
 
 /// Locks in memory.
 #[derive(Debug, Clone)]
 pub struct MemoryLocks {
     locks: Arc<Mutex<BTreeMap<Name, Lock>>>,
-    aliases: Arc<Mutex<BTreeMap<Name, BTreeSet<Name>>>>,
+    /// Whose each name is.
+    aliases: Arc<Mutex<BTreeMap<Name, Name>>>,
     people: Arc<Mutex<BTreeMap<String, Person>>>,
     calls: Calls,
 }
@@ -70,36 +72,50 @@ impl Locks for MemoryLocks {
 
 #[async_trait]
 impl AliasBook for MemoryLocks {
-    async fn names(&self, subjects: &[Name]) -> Result<Vec<Vec<Name>>, StoreError> {
-        if self.calls.make(format!("aliases.names {subjects:?}")).await.is_some() {
-            return Err(StoreError::away("aliases", "planned to fail"));
+    async fn names(&self, names: &[Name]) -> Vec<Result<Vec<Name>, StoreError>> {
+        if self.calls.make(format!("aliases.names {names:?}")).await.is_some() {
+            return names.iter().map(|_| Err(StoreError::away("aliases", "planned to fail"))).collect();
         }
         let aliases = lock(&self.aliases);
-        Ok(subjects.iter().map(|subject| aliases.get(subject).into_iter().flatten().cloned().collect()).collect())
+        let given = |name: &Name| {
+            let given = aliases.iter().filter(|(_, subject)| *subject == name);
+            given.map(|(name, _)| name.clone()).collect()
+        };
+        names.iter().map(|name| Ok(given(name))).collect()
     }
 
-    async fn change(&self, subject: &Name, names: &[Name], remove: bool) -> Result<Vec<Name>, StoreError> {
-        if self.calls.make(format!("aliases.change {subject}")).await.is_some() {
+    async fn give(&self, subject: &Name, names: &[Name]) -> Result<Given, StoreError> {
+        if self.calls.make(format!("aliases.give {subject}")).await.is_some() {
             return Err(StoreError::away("aliases", "planned to fail"));
         }
         let mut aliases = lock(&self.aliases);
-        let stored = aliases.entry(subject.clone()).or_default();
         for name in names {
-            if remove {
-                stored.remove(name);
-            } else {
-                stored.insert(name.clone());
+            let by = aliases.entry(name.clone()).or_insert_with(|| subject.clone());
+            if by != subject {
+                return Ok(Given::Taken { name: name.clone(), by: by.to_string() });
             }
         }
-        Ok(stored.iter().cloned().collect())
+        Ok(Given::Stored)
+    }
+
+    async fn take(&self, subject: &Name, names: &[Name]) -> Result<(), StoreError> {
+        if self.calls.make(format!("aliases.take {subject}")).await.is_some() {
+            return Err(StoreError::away("aliases", "planned to fail"));
+        }
+        lock(&self.aliases).retain(|name, by| by != subject || !names.contains(name));
+        Ok(())
     }
 }
 
 #[async_trait]
 impl KnownPeople for MemoryLocks {
-    async fn recall(&self, id: &str) -> Result<Option<Person>, StoreError> {
-        match self.calls.make(format!("people.recall {id}")).await {
-            None => Ok(lock(&self.people).get(id).cloned()),
+    async fn recall_all(&self, ids: &[&str]) -> Result<BTreeMap<String, Person>, StoreError> {
+        match self.calls.make(format!("people.recall {ids:?}")).await {
+            None => {
+                let people = lock(&self.people);
+                let known = ids.iter().filter_map(|id| Some(((*id).to_owned(), people.get(*id)?.clone())));
+                Ok(known.collect())
+            }
             Some(_) => Err(StoreError::away("people", "planned to fail")),
         }
     }
@@ -146,6 +162,18 @@ impl Directory for MemoryDirectory {
             None => Ok(lock(&self.people).get(id).cloned()),
             Some(_) => Err(DirectoryError("the directory is away, as planned".to_owned())),
         }
+    }
+
+    async fn holder(&self, name: &str, kind: NameKind) -> Result<Option<String>, DirectoryError> {
+        if self.calls.make(format!("directory.holder {name}")).await.is_some() {
+            return Err(DirectoryError("the directory is away, as planned".to_owned()));
+        }
+        let people = lock(&self.people);
+        let has = |person: &&Person| match kind {
+            NameKind::UserName => person.names.first().is_some_and(|own| own.eq_ignore_ascii_case(name)),
+            NameKind::Email => person.names.iter().skip(1).any(|own| own.eq_ignore_ascii_case(name)),
+        };
+        Ok(people.values().find(has).map(|person| person.id.clone()))
     }
 
     async fn people(&self, after: Option<&PageToken>) -> Result<(Vec<Person>, Option<PageToken>), DirectoryError> {

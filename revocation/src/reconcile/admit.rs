@@ -1,6 +1,6 @@
 //! Admission: policy first, then the lock, then the `requested` entry. Only after that may a connection be ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
+use super::alias::add;
 use super::pursuit::{Goal, Pursuit};
-use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task};
+use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
 use crate::audit::{Draft, Kind, Marker, append};
 use crate::lock::{Lock, Transition};
 use crate::name::Name;
@@ -55,7 +56,7 @@ impl Revoker {
         cases: &[Case],
         scope: &Arc<OnceCell<Scope>>,
         run: &Run,
-    ) -> Vec<(usize, Admission)> {
+    ) -> Vec<(Case, usize, Admission)> {
         let mut by_subject: BTreeMap<String, Vec<(usize, Case)>> = BTreeMap::new();
         for (number, case) in cases.iter().enumerate() {
             by_subject.entry(case.chain()).or_default().push((number, case.clone()));
@@ -70,7 +71,8 @@ impl Revoker {
                 let stop_at = stop_at.min(revoker.clock.now().plus(ADMISSION));
                 let mut admitted = Vec::new();
                 for (number, case) in queue {
-                    admitted.push((number, revoker.admit_in_time(number, case, &scope, stop_at).await));
+                    let (case, admission) = revoker.admit_in_time(number, case, &scope, stop_at).await;
+                    admitted.push((case, number, admission));
                 }
                 admitted
             });
@@ -79,7 +81,7 @@ impl Revoker {
         while let Some(result) = subjects.join_next().await {
             admitted.extend(result.unwrap_or_default());
         }
-        admitted.sort_by_key(|(number, _)| *number);
+        admitted.sort_by_key(|(_, number, _)| *number);
         admitted
     }
 
@@ -89,45 +91,46 @@ impl Revoker {
         case: Case,
         scope: &Arc<OnceCell<Scope>>,
         stop_at: Timestamp,
-    ) -> Admission {
-        let (revoker, scope, span) = (self.clone(), Arc::clone(scope), case.span());
-        let work = in_own_task(span, async move { revoker.admit(number, &case, &scope).await });
+    ) -> (Case, Admission) {
+        let (revoker, scope, span, mut named) = (self.clone(), Arc::clone(scope), case.span(), case.clone());
+        let work = in_own_task(span, async move {
+            let admission = revoker.admit(number, &mut named, &scope).await;
+            (named, admission)
+        });
+        let stuck = |why: &str| Admission::Settled(Verdict::because(Outcome::Incomplete, why));
         tokio::select! {
             biased;
             admitted = work => match admitted {
-                Some(Ok(admission)) => admission,
-                Some(Err(error)) => Admission::Settled(Verdict::because(Outcome::Incomplete, &error)),
-                None => Admission::Settled(Verdict::because(Outcome::Incomplete, "a fault of ours; it is tried again")),
+                Some((named, Ok(admission))) => (named, admission),
+                Some((named, Err(error))) => (named, stuck(&error.to_string())),
+                None => (case, stuck("a fault of ours; it is tried again")),
             },
-            () = self.clock.reached(stop_at) => Admission::Settled(Verdict::because(
-                Outcome::Incomplete,
-                "it could not be locked and recorded in time; it is tried again",
-            )),
+            () = self.clock.reached(stop_at) => {
+                (case, stuck("it could not be locked and recorded in time; it is tried again"))
+            }
         }
     }
 
-    async fn admit(&self, number: usize, case: &Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
-        let names = case.names.clone();
+    async fn admit(&self, number: usize, case: &mut Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
         let before = self.recorded_before(case).await?;
         if let Before::Settled(outcome) = before {
-            return self.repeated(case, &names, outcome).await;
+            return self.repeated(case, outcome).await;
         }
         if let Some(verdict) = &case.stuck {
             return Ok(Admission::Settled(verdict.clone()));
         }
-        if let Err(refusal) = self.policy.admit(&case.signal, &names) {
+        if let Err(refusal) = self.policy.admit(&case.signal, &case.named()) {
             return Ok(Admission::Settled(refused(&refusal)));
         }
-        match (&case.about, &case.signal.action) {
+        let signal = Arc::clone(&case.signal);
+        match (case.about.clone(), &signal.action) {
             (About::Unresolved { .. }, _) => {
                 Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "nobody could say who is meant")))
             }
-            (_, Action::Restore { .. }) => self.restore(case, &names).await,
-            (_, Action::Revoke { .. }) => self.revoke(number, case, names, scope, before).await,
-            (_, Action::Disconnect) => self.disconnect(number, case, names, scope).await,
-            (About::Subject(subject), Action::Alias { names: given, remove }) => {
-                self.alias(number, case, subject, (given, *remove), scope).await
-            }
+            (_, Action::Restore { .. }) => self.restore(case).await,
+            (_, Action::Revoke { .. }) => self.revoke(number, case, scope, before).await,
+            (_, Action::Disconnect) => self.disconnect(number, case, scope).await,
+            (About::Subject(subject), Action::Alias { .. }) => self.alias(number, case, &subject, scope).await,
             (About::Connection(..), Action::Alias { .. }) => {
                 Ok(Admission::Settled(Verdict::because(Outcome::Refused, "a connection has no names")))
             }
@@ -148,6 +151,7 @@ impl Revoker {
         let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
             (Mode::Shadow, _) => &[Outcome::Shadowed],
             (Mode::Enforce, Action::Restore { .. }) => &[Outcome::Restored, Outcome::Superseded],
+            (Mode::Enforce, Action::Alias { .. }) => &[Outcome::Aliased, Outcome::Completed],
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
         };
         let chain = case.chain();
@@ -164,9 +168,9 @@ impl Revoker {
 
     /// The answer to a repeated delivery. It changes nothing, and says nothing that is not so any more: where the lock
     /// was lifted since, or the id of an old command is used for a new one, the subject is not out.
-    async fn repeated(&self, case: &Case, names: &[Name], outcome: Outcome) -> Result<Admission, StoreError> {
+    async fn repeated(&self, case: &Case, outcome: Outcome) -> Result<Admission, StoreError> {
         let revocation = matches!(case.signal.action, Action::Revoke { .. });
-        let verdict = if outcome == Outcome::Completed && revocation && !self.all_in_force(names).await? {
+        let verdict = if outcome == Outcome::Completed && revocation && !self.is_locked(case).await? {
             Verdict::because(
                 Outcome::Superseded,
                 "this id was completed before and its lock does not stand; nothing was done now. Send a command with an id of its own",
@@ -177,37 +181,34 @@ impl Revoker {
         Ok(Admission::Settled(Verdict { repeated: true, ..verdict }))
     }
 
-    async fn all_in_force(&self, names: &[Name]) -> Result<bool, StoreError> {
+    /// Whether the subject is locked: by the lock of its own name.
+    async fn is_locked(&self, case: &Case) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        Ok(self.locks.read(names).await?.iter().all(|lock| lock.in_force(now)))
+        match case.names.first() {
+            Some(own) => Ok(self.lock_of(own).await?.in_force(now)),
+            None => Ok(false),
+        }
     }
 
     async fn revoke(
         &self,
         number: usize,
-        case: &Case,
-        names: Vec<Name>,
+        case: &mut Case,
         scope: &OnceCell<Scope>,
         before: Before,
     ) -> Result<Admission, StoreError> {
         // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2.
-        let (locked, scope) = tokio::join!(self.lock_once(case, &names, before), self.scope_once(scope));
+        let (locked, scope) = tokio::join!(self.lock_once(case, before), self.scope_once(scope));
         let locked = locked?;
         if let Some(why) = locked.superseded {
             return Ok(Admission::Settled(Verdict::because(Outcome::Superseded, &why)));
         }
-        self.request(case, &names, scope).await?;
-        let goal = Goal::Locked { names };
+        self.request(case, scope).await?;
+        let goal = Goal::Locked { names: case.named() };
         Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), locked.at))))
     }
 
-    async fn disconnect(
-        &self,
-        number: usize,
-        case: &Case,
-        names: Vec<Name>,
-        scope: &OnceCell<Scope>,
-    ) -> Result<Admission, StoreError> {
+    async fn disconnect(&self, number: usize, case: &Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
         let scope = self.scope_once(scope).await;
         let goal = match &case.about {
             About::Connection(endpoint, connection) => {
@@ -225,24 +226,25 @@ impl Revoker {
                     }
                 }
             }
-            _ => Goal::Existing { names: names.clone(), cutoff: case.signal.as_of },
+            _ => Goal::Existing { names: case.names.clone(), cutoff: case.signal.as_of },
         };
-        self.request(case, &names, scope).await?;
+        self.request(case, scope).await?;
         Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now()))))
     }
 
-    async fn restore(&self, case: &Case, names: &[Name]) -> Result<Admission, StoreError> {
-        let locked = self.lock_all(case, names).await?;
+    async fn restore(&self, case: &mut Case) -> Result<Admission, StoreError> {
+        let locked = self.lock_all(case).await?;
         let mut verdict = match locked.superseded {
             Some(why) => Verdict::because(Outcome::Superseded, &why),
             None => Verdict::new(Outcome::Restored),
         };
-        let still: Vec<String> = locked
+        let still: BTreeSet<String> = locked
             .locks
             .iter()
             .flat_map(|lock| lock.held_by(locked.at))
             .map(|authority| authority.to_string())
             .collect();
+        let still: Vec<String> = still.into_iter().collect();
         if verdict.outcome == Outcome::Restored && !still.is_empty() {
             verdict.why = Some(format!("still locked by {}", still.join(", ")));
         }
@@ -265,37 +267,95 @@ impl Revoker {
     }
 
     /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again.
-    async fn lock_once(&self, case: &Case, names: &[Name], before: Before) -> Result<Locked, StoreError> {
+    async fn lock_once(&self, case: &mut Case, before: Before) -> Result<Locked, StoreError> {
         if before != Before::Requested {
-            return self.lock_all(case, names).await;
+            return self.lock_all(case).await;
         }
-        let lifted = !self.all_in_force(names).await?;
-        Ok(Locked {
-            locks: Vec::new(),
-            superseded: lifted.then(|| "the lock was lifted since this was requested".to_owned()),
-            at: self.clock.now(),
-        })
-    }
-
-    /// Brings the lock of every name to where the signal wants it.
-    async fn lock_all(&self, case: &Case, names: &[Name]) -> Result<Locked, StoreError> {
         let mut locked = Locked { locks: Vec::new(), superseded: None, at: self.clock.now() };
-        for name in names {
-            let (lock, transition) = self.lock(case, name).await?;
-            if let Transition::Superseded { by, as_of } = transition {
-                locked.superseded = Some(format!("{by} said otherwise about `{name}` as of {as_of}, which is newer"));
+        let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+        let lock = self.lock_of(&own).await?;
+        if !lock.in_force(self.clock.now()) {
+            locked.superseded = Some("the lock was lifted since this was requested".to_owned());
+            return Ok(locked);
+        }
+        // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
+        // locked where this authority's word still stands.
+        let authority = case.signal.authority.clone();
+        let stands = lock.held_by(self.clock.now()).contains(&authority);
+        add(&mut case.names, lock.further_names(|other, _| *other == authority));
+        if stands {
+            self.lock(case, &own, &case.further()).await?;
+        }
+        for name in case.further() {
+            let lock = self.lock_of(&name).await?;
+            let unheard = stands && lock.hold_of(&authority).is_none();
+            if unheard {
+                self.lock(case, &name, &[]).await?;
+            } else if !lock.in_force(self.clock.now()) {
+                case.let_in.push(name);
             }
-            locked.locks.push(lock);
         }
         locked.at = self.clock.now();
         Ok(locked)
     }
 
-    async fn lock(&self, case: &Case, name: &Name) -> Result<(Lock, Transition), StoreError> {
+    /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
+    ///
+    /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
+    /// against which one stands is left as it is.
+    async fn lock_all(&self, case: &mut Case) -> Result<Locked, StoreError> {
+        let mut locked = Locked { locks: Vec::new(), superseded: None, at: self.clock.now() };
+        let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+        let mut done: Vec<Name> = Vec::new();
         for _ in 0..MAX_RACES {
-            let read = self.locks.read(std::slice::from_ref(name)).await?;
-            let lock = read.into_iter().next().unwrap_or_else(|| Lock::none(name.clone()));
-            let transition = lock.apply(&case.signal, &case.about.label());
+            self.add_names_of_before(case, &own).await?;
+            let (lock, transition) = self.lock(case, &own, &case.further()).await?;
+            if let Transition::Superseded { by, as_of } = transition {
+                locked.superseded = Some(format!("{by} said otherwise about `{own}` as of {as_of}, which is newer"));
+                locked.locks = vec![lock];
+                return Ok(locked);
+            }
+            locked.locks.push(lock);
+            let rest = case.further().into_iter().filter(|name| !done.contains(name));
+            for name in rest.collect::<Vec<_>>() {
+                let (lock, transition) = self.lock(case, &name, &[]).await?;
+                if matches!(transition, Transition::Superseded { .. }) {
+                    case.let_in.push(name.clone());
+                }
+                locked.locks.push(lock);
+                done.push(name);
+            }
+            // A name that was given while this was under way was looked for in vain by whoever gave it.
+            if !self.name_again(case).await? {
+                locked.at = self.clock.now();
+                return Ok(locked);
+            }
+        }
+        Err(StoreError::busy(own.as_str()))
+    }
+
+    /// Adds the names that a hold which this signal is about was said of when it was set, whatever the subject is
+    /// called by now.
+    async fn add_names_of_before(&self, case: &mut Case, own: &Name) -> Result<(), StoreError> {
+        let lock = self.lock_of(own).await?;
+        let now = self.clock.now();
+        let of_before = match &case.signal.action {
+            Action::Restore { authorities: None } => lock.further_names(|_, _| true),
+            Action::Restore { authorities: Some(meant) } => lock.further_names(|other, _| meant.contains(other)),
+            _ => {
+                let authority = &case.signal.authority;
+                let in_force = lock.held_by(now).contains(authority);
+                lock.further_names(|other, _| in_force && other == authority)
+            }
+        };
+        add(&mut case.names, of_before);
+        Ok(())
+    }
+
+    async fn lock(&self, case: &Case, name: &Name, further: &[Name]) -> Result<(Lock, Transition), StoreError> {
+        for _ in 0..MAX_RACES {
+            let lock = self.lock_of(name).await?;
+            let transition = lock.apply(&case.signal, &case.about.label(), further);
             match &transition {
                 Transition::Changed(next) if self.is_rehearsal(case) => return Ok((next.clone(), transition)),
                 Transition::Changed(next) => {
@@ -311,11 +371,11 @@ impl Revoker {
     }
 
     /// Records, before anything is ended, what is about to be done. A rehearsal does nothing and records its end only.
-    pub(super) async fn request(&self, case: &Case, names: &[Name], scope: &Scope) -> Result<(), StoreError> {
+    pub(super) async fn request(&self, case: &Case, scope: &Scope) -> Result<(), StoreError> {
         if self.is_rehearsal(case) {
             return Ok(());
         }
-        let mut detail = self.circumstances(case, names);
+        let mut detail = self.circumstances(case);
         let endpoints: Vec<&str> = scope.endpoints.iter().map(|(_, endpoint)| endpoint.id.as_str()).collect();
         detail.insert("endpoints".to_owned(), json!(endpoints));
         let draft = Draft::new(&case.signal, &case.chain(), Kind::Requested, self.clock.now(), detail);
@@ -323,7 +383,7 @@ impl Revoker {
     }
 
     /// What every entry about a case says.
-    pub(super) fn circumstances(&self, case: &Case, names: &[Name]) -> Map<String, Value> {
+    pub(super) fn circumstances(&self, case: &Case) -> Map<String, Value> {
         let signal = &case.signal;
         let mut detail = Map::new();
         detail.insert("action".to_owned(), json!(signal.action));
@@ -331,7 +391,20 @@ impl Revoker {
         if let Some(replay) = &signal.replay {
             detail.insert("replay".to_owned(), json!(replay));
         }
-        detail.insert("names".to_owned(), json!(names));
+        detail.insert("names".to_owned(), json!(case.named()));
+        if !case.let_in.is_empty() {
+            detail.insert("let_in".to_owned(), json!(case.let_in));
+        }
+        if let Some(origin) = &case.origin {
+            detail.insert("directory_id".to_owned(), json!(origin.id));
+            if origin.kept {
+                detail.insert("directory_kept".to_owned(), json!(true));
+            }
+            if !origin.others.is_empty() {
+                detail.insert("others_names".to_owned(), json!(origin.others));
+            }
+        }
+        case.note_alias(&mut detail);
         detail.insert("as_of".to_owned(), json!(signal.as_of));
         detail.insert("received_at".to_owned(), json!(signal.received_at));
         if let Some(occurred_at) = signal.occurred_at {
@@ -348,10 +421,4 @@ impl Revoker {
         }
         detail
     }
-}
-
-fn refused(refusal: &Refusal) -> Verdict {
-    let mut verdict = Verdict::because(Outcome::Refused, refusal);
-    verdict.detail.insert("refusal".to_owned(), json!(refusal.word()));
-    verdict
 }

@@ -1,108 +1,161 @@
 //! By which names a subject is known: by rule of its domain, by explicit decision, and by the directory's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::admit::{ADMISSION, MAX_RACES};
 use super::pursuit::{Goal, Pursuit};
-use super::{Admission, Case, Revoker, Run, Scope, Verdict};
+use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
 use crate::lock::{Lock, Transition};
 use crate::name::{Name, Subject};
-use crate::ports::{StoreError, Write};
+use crate::policy::Refusal;
+use crate::ports::{Given, StoreError, Write};
 use crate::receipt::Outcome;
 use crate::signal::{About, Action};
+
+/// The explicit aliases of names, each with its own failure.
+type Explicit = BTreeMap<Name, Result<Vec<Name>, StoreError>>;
 
 impl Revoker {
     /// Finds every subject's names. One whose names can't all be known is not half locked: it is tried again.
     pub(super) async fn name_all(&self, cases: &mut [Case], run: &Run) {
-        let mut subjects: Vec<Name> = cases.iter().filter_map(|case| Some(case.subject()?.name().clone())).collect();
-        subjects.sort();
-        subjects.dedup();
-        if subjects.is_empty() {
-            return;
+        for case in cases.iter_mut() {
+            case.names = self.names_by_rule(case);
         }
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
-        let read = tokio::select! {
-            biased;
-            read = self.aliases.names(&subjects) => read,
-            () = self.clock.reached(stop_at) => Err(StoreError::away("the aliases", "no answer came in time")),
-        };
-        let given: BTreeMap<Name, Vec<Name>> = match read {
-            Ok(given) => subjects.into_iter().zip(given).collect(),
-            Err(error) => {
-                let unnamed = cases.iter_mut().filter(|case| case.subject().is_some());
-                unnamed.for_each(|case| case.stuck = Some(Verdict::because(Outcome::Incomplete, &error)));
-                return;
+        let wanted: BTreeSet<Name> = cases.iter().flat_map(|case| case.names.iter().cloned()).collect();
+        let explicit = self.explicit_in_time(wanted.into_iter().collect(), run).await;
+        for case in cases.iter_mut() {
+            if let Err(error) = case.add_explicit(&explicit) {
+                case.stuck = Some(Verdict::because(Outcome::Incomplete, &error));
             }
-        };
-        for case in cases {
-            let Some(subject) = case.subject() else { continue };
-            let mut names = self.policy.aliases.names(subject);
-            let explicit = given.get(subject.name()).into_iter().flatten();
-            let asked = match &case.signal.action {
-                Action::Alias { names, .. } => names.as_slice(),
-                _ => &[],
-            };
-            for name in subject.also().iter().chain(explicit).chain(asked) {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
-            }
-            case.names = names;
         }
     }
 
-    /// Gives a subject further names. Where the subject is locked, so are they, and what is connected under them ends.
+    /// A subject's own name, those that the directory gave, and those that follow from any of them by rule.
+    ///
+    /// A protected name that only the directory gave is left alone and does not protect the person.
+    fn names_by_rule(&self, case: &Case) -> Vec<Name> {
+        let Some(subject) = case.subject() else { return Vec::new() };
+        let own = subject.name();
+        let given = subject.also().iter().filter(|name| !self.policy.protected.covers(name));
+        let mut names = vec![own.clone()];
+        for name in [own].into_iter().chain(given) {
+            add(&mut names, self.policy.aliases.names(name));
+        }
+        names
+    }
+
+    async fn explicit_in_time(&self, wanted: Vec<Name>, run: &Run) -> Explicit {
+        if wanted.is_empty() {
+            return Explicit::new();
+        }
+        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let (aliases, names) = (self.aliases.clone(), wanted.clone());
+        let work = in_own_task(tracing::Span::current(), async move { aliases.names(&names).await });
+        let read = tokio::select! {
+            biased;
+            read = work => read.ok_or_else(|| StoreError::away("the aliases", "a fault of ours")),
+            () = self.clock.reached(stop_at) => Err(StoreError::away("the aliases", "no answer came in time")),
+        };
+        match read {
+            Ok(given) => wanted.into_iter().zip(given).collect(),
+            Err(error) => wanted.into_iter().map(|name| (name, Err(error.clone()))).collect(),
+        }
+    }
+
+    /// Adds the names that were given since, and says whether there were any.
+    pub(super) async fn name_again(&self, case: &mut Case) -> Result<bool, StoreError> {
+        let before = case.names.len();
+        let given = self.aliases.names(&case.names).await;
+        let explicit = case.names.iter().cloned().zip(given).collect();
+        case.add_explicit(&explicit)?;
+        Ok(case.names.len() > before)
+    }
+
+    /// Changes what else a subject is called. Where names are given to one who is locked, they are locked as well, and
+    /// what is connected under them ends.
     pub(super) async fn alias(
         &self,
         number: usize,
-        case: &Case,
+        case: &mut Case,
         subject: &Subject,
-        (given, remove): (&[Name], bool),
         scope: &OnceCell<Scope>,
     ) -> Result<Admission, StoreError> {
-        let rehearsed = self.is_rehearsal(case);
-        if !rehearsed {
-            self.aliases.change(subject.name(), given, remove).await?;
-        }
-        let settled = |why: &str| Ok(Admission::Settled(Verdict::because(Outcome::Planned, why)));
-        if remove {
-            self.note(case, scope).await?;
-            return settled("these are the subject's names no more; a lock on them stands until it is restored");
-        }
-        let now = self.clock.now();
-        let read = self.locks.read(std::slice::from_ref(subject.name())).await?;
-        let Some(lock) = read.into_iter().next().filter(|lock| lock.in_force(now)) else {
-            self.note(case, scope).await?;
-            return settled("the subject is not locked; the names count from its next revocation on");
+        let signal = std::sync::Arc::clone(&case.signal);
+        let Action::Alias { names, remove } = &signal.action else {
+            return Ok(Admission::Settled(Verdict::new(Outcome::Refused)));
         };
-        if !rehearsed {
-            for name in given {
-                self.extend(&lock, name).await?;
+        let scope = self.scope_once(scope).await;
+        self.request(case, scope).await?;
+        let settled = |why: &str| Ok(Admission::Settled(Verdict::because(Outcome::Aliased, why)));
+        let rehearsed = self.is_rehearsal(case);
+        if *remove {
+            if !rehearsed {
+                self.aliases.take(subject.name(), names).await?;
+            }
+            let by_rule = self.names_by_rule(case);
+            let still: Vec<&str> = names.iter().filter(|name| by_rule.contains(name)).map(Name::as_str).collect();
+            return match still.as_slice() {
+                [] => {
+                    settled("the names are no more the subject's; a lock on them stands until the subject is restored")
+                }
+                still => {
+                    settled(&format!("{} follow from VPN_REVOKER_ALIASES and stay the subject's", still.join(", ")))
+                }
+            };
+        }
+        if !rehearsed && let Given::Taken { name, by } = self.aliases.give(subject.name(), names).await? {
+            return Ok(Admission::Settled(refused(&Refusal::AnothersName { name, by })));
+        }
+        add(&mut case.names, names.clone());
+        match self.extend_lock(subject.name(), names, rehearsed).await? {
+            false => settled("the subject is not locked; the names count from its next revocation on"),
+            true => {
+                let goal = Goal::Locked { names: names.clone() };
+                let pursuit = Pursuit::new(number, goal, case, rehearsed, self.clock.now());
+                Ok(Admission::Pursue(Box::new(pursuit)))
             }
         }
-        let scope = self.scope_once(scope).await;
-        self.request(case, &case.names, scope).await?;
-        let goal = Goal::Locked { names: given.to_vec() };
-        Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, rehearsed, self.clock.now()))))
     }
 
-    /// Records that names were given or taken, where nothing follows from it now.
-    async fn note(&self, case: &Case, scope: &OnceCell<Scope>) -> Result<(), StoreError> {
-        let scope = self.scope_once(scope).await;
-        self.request(case, &case.names, scope).await
-    }
-
-    /// Brings what is in force on a subject's own name to another of its names.
-    async fn extend(&self, from: &Lock, name: &Name) -> Result<(), StoreError> {
+    /// Brings what is in force on a subject's own name to further names; says whether anything is.
+    ///
+    /// The own name's lock is told of them first, so that whoever lifts it lifts them too, and looked at again at the
+    /// end, since it may have been lifted meanwhile.
+    async fn extend_lock(&self, own: &Name, further: &[Name], rehearsed: bool) -> Result<bool, StoreError> {
         for _ in 0..MAX_RACES {
-            let read = self.locks.read(std::slice::from_ref(name)).await?;
-            let lock = read.into_iter().next().unwrap_or_else(|| Lock::none(name.clone()));
-            match lock.take_over(from, self.clock.now()) {
+            let now = self.clock.now();
+            let lock = self.lock_of(own).await?;
+            if rehearsed || !lock.in_force(now) {
+                return Ok(lock.in_force(now));
+            }
+            let told = match lock.extend(further, now) {
+                Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => continue,
+                Transition::Changed(next) => next,
+                Transition::Unchanged | Transition::Superseded { .. } => lock,
+            };
+            for name in further {
+                self.follow(&told, name).await?;
+            }
+            let after = self.lock_of(own).await?;
+            if after.version == told.version {
+                return Ok(true);
+            }
+            for name in further {
+                self.follow(&after, name).await?;
+            }
+        }
+        Err(StoreError::busy(own.as_str()))
+    }
+
+    async fn follow(&self, own: &Lock, name: &Name) -> Result<(), StoreError> {
+        for _ in 0..MAX_RACES {
+            match self.lock_of(name).await?.follow(own, self.clock.now()) {
                 Transition::Changed(next) => {
                     if self.locks.write(&next).await? == Write::Stored {
-                        tracing::info!(subject = %name, version = next.version, "lock extended");
+                        tracing::info!(subject = %name, version = next.version, "lock follows another name's");
                         return Ok(());
                     }
                 }
@@ -111,6 +164,20 @@ impl Revoker {
         }
         Err(StoreError::busy(name.as_str()))
     }
+
+    pub(super) async fn lock_of(&self, name: &Name) -> Result<Lock, StoreError> {
+        let read = self.locks.read(std::slice::from_ref(name)).await?;
+        Ok(read.into_iter().next().unwrap_or_else(|| Lock::none(name.clone())))
+    }
+}
+
+/// Adds names that are not there yet.
+pub(super) fn add(names: &mut Vec<Name>, more: impl IntoIterator<Item = Name>) {
+    for name in more {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
 }
 
 impl Case {
@@ -118,6 +185,27 @@ impl Case {
         match &self.about {
             About::Subject(subject) => Some(subject),
             About::Connection(..) | About::Unresolved { .. } => None,
+        }
+    }
+
+    /// Adds the explicit aliases of the names there are; not those of these in turn.
+    fn add_explicit(&mut self, explicit: &Explicit) -> Result<(), StoreError> {
+        let mut given = Vec::new();
+        for name in &self.names {
+            match explicit.get(name) {
+                Some(Ok(names)) => given.extend(names.iter().cloned()),
+                Some(Err(error)) => return Err(error.clone()),
+                None => {}
+            }
+        }
+        add(&mut self.names, given);
+        Ok(())
+    }
+
+    /// What was given or taken, for the entries about it.
+    pub(super) fn note_alias(&self, detail: &mut serde_json::Map<String, serde_json::Value>) {
+        if let Action::Alias { names, remove } = &self.signal.action {
+            detail.insert(if *remove { "taken" } else { "given" }.to_owned(), json!(names));
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::admit::SUBJECTS_AT_ONCE;
 use super::pursuit::{Goal, Pursuit, State};
-use super::{Case, Revoker, Run, Verdict, in_own_task};
+use super::{Case, Revoker, Run, Verdict, in_own_task, refused};
 use crate::audit::{Draft, append};
 use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
@@ -92,7 +92,7 @@ impl Revoker {
         let Some(kind) = verdict.outcome.kind().filter(|_| !verdict.repeated && !case.signal.dry_run) else {
             return Ok(());
         };
-        let mut detail = self.circumstances(case, &case.names);
+        let mut detail = self.circumstances(case);
         detail.extend(verdict.detail.clone());
         if let Some(why) = &verdict.why {
             detail.insert("why".to_owned(), json!(shortened(why)));
@@ -118,11 +118,7 @@ fn report(verdict: &Verdict) {
 fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
     let mut verdict = match &pursuit.state {
         State::Verified(_) | State::Rehearsed => Verdict::new(Outcome::Completed),
-        State::Refused(refusal) => {
-            let mut verdict = Verdict::because(Outcome::Refused, refusal);
-            verdict.detail.insert("refusal".to_owned(), json!(refusal.word()));
-            verdict
-        }
+        State::Refused(refusal) => refused(refusal),
         State::Superseded(why) => Verdict::because(Outcome::Superseded, why),
         State::Incomplete(why) => Verdict::because(Outcome::Incomplete, why),
         State::Open => Verdict::because(Outcome::Incomplete, "it was not finished; it is tried again"),

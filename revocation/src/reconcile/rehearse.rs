@@ -23,7 +23,7 @@ impl Revoker {
             return verdict;
         }
         if case.signal.dry_run {
-            if matches!(verdict.outcome, Outcome::Completed | Outcome::Restored) {
+            if matches!(verdict.outcome, Outcome::Completed | Outcome::Restored | Outcome::Aliased) {
                 verdict.outcome = Outcome::Planned;
             }
         } else if self.mode(case) == Mode::Shadow {

@@ -1,78 +1,116 @@
 //! Who is meant, where an event gives an id and no name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::admit::ADMISSION;
 use super::{Revoker, Run};
+use crate::audit::{Kind, Marker};
 use crate::people::{Found, subject};
 use crate::signal::{About, Action, Signal};
+
+/// How many ids are looked up at the same time, so that a large batch does not make the directory refuse all of them.
+const LOOK_UPS_AT_ONCE: usize = 16;
+
+/// What the directory said about one of a signal's people, for the entries about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) id: String,
+    /// The directory does not know the person any more, and kept answers say who it was.
+    pub(super) kept: bool,
+    /// Names of the person's that are left out: somebody else has them now.
+    pub(super) others: Vec<String>,
+}
+
+/// Which signal, and which audit chain of it.
+type Key = (usize, String);
 
 /// Signals, with names in the place of ids as far as anybody could say.
 pub(super) struct Resolved {
     pub(super) signals: Vec<Signal>,
-    /// Why the others are not resolved, by their audit chain.
-    pub(super) unresolved: BTreeMap<String, String>,
+    /// Why the others are not resolved.
+    pub(super) unresolved: BTreeMap<Key, String>,
+    /// Where names come from.
+    pub(super) origins: BTreeMap<Key, Origin>,
+}
+
+/// What the directory says of the people of one signal.
+#[derive(Default)]
+struct Word {
+    /// Whether each of those who were found is enabled.
+    enabled: Vec<Option<bool>>,
+    unresolved: Vec<(String, String)>,
 }
 
 impl Revoker {
     /// Asks the directory about every id, side by side, each once.
-    pub(super) async fn resolve_all(&self, mut signals: Vec<Signal>, run: &Run) -> Resolved {
-        let mut answers = self.ask(&signals, run).await;
-        let mut unresolved = BTreeMap::new();
-        for signal in &mut signals {
-            let mut enabled = Vec::new();
+    pub(super) async fn resolve_all(&self, signals: Vec<Signal>, run: &Run) -> Resolved {
+        let answers = self.ask(&signals, run).await;
+        let mut resolved = Resolved { signals, unresolved: BTreeMap::new(), origins: BTreeMap::new() };
+        for (number, signal) in resolved.signals.iter_mut().enumerate() {
+            let mut word = Word::default();
             for about in &mut signal.about {
-                let About::Unresolved { producer, id, in_directory } = &*about else { continue };
-                let answer = match (in_directory, &self.people) {
-                    (false, _) => Err(format!(
-                        "nothing here can say whom {producer} means by `{id}`; send a command with the name"
-                    )),
-                    (true, None) => Err(format!(
-                        "`{id}` is an id of an identity store, and none is configured; set VPN_REVOKER_IDENTITY_STORE_ID or send a command with the name"
-                    )),
-                    (true, Some(_)) => answers
-                        .entry(id.clone())
-                        .or_insert_with(|| Err(format!("`{id}` could not be looked up in time; it is tried again")))
-                        .clone(),
-                };
-                let found = answer.and_then(|found| {
-                    let subject = subject(&found.person)
-                        .map_err(|error| format!("the directory's name for `{id}` can't be used: {error}"))?;
-                    Ok((found, subject))
-                });
-                match found {
-                    Ok((found, subject)) => {
-                        enabled.push(if found.gone { Some(false) } else { found.person.enabled });
-                        *about = About::Subject(subject);
+                match self.answer(about, &answers) {
+                    None => {}
+                    Some(Ok((found, named))) => {
+                        word.enabled.push(if found.gone { Some(false) } else { found.person.enabled });
+                        *about = named;
+                        let origin = Origin { id: found.person.id, kept: found.gone, others: found.others };
+                        resolved.origins.insert((number, about.chain()), origin);
                     }
-                    Err(why) => {
-                        unresolved.insert(about.chain(), why);
-                    }
+                    Some(Err(why)) => word.unresolved.push((about.chain(), why)),
                 }
             }
             if signal.action == Action::Ask {
-                match answered(signal, &enabled) {
-                    Some(action) => signal.action = action,
-                    None => {
-                        let why = "the event hides whether it was a disable or an enable, and the directory does not say it either; send a command";
-                        let chains: Vec<String> = signal.about.iter().map(About::chain).collect();
-                        for chain in chains {
-                            unresolved.entry(chain).or_insert_with(|| why.to_owned());
-                        }
+                match self.answered(signal, &word.enabled).await {
+                    Ok(action) => signal.action = action,
+                    Err(why) => {
+                        let known = |chain: &String| word.unresolved.iter().any(|(other, _)| other == chain);
+                        let chains = signal.about.iter().map(About::chain).filter(|chain| !known(chain));
+                        let rest: Vec<_> = chains.map(|chain| (chain, why.clone())).collect();
+                        word.unresolved.extend(rest);
                     }
                 }
             }
+            let unresolved = word.unresolved.into_iter();
+            resolved.unresolved.extend(unresolved.map(|(chain, why)| ((number, chain), why)));
         }
-        Resolved { signals, unresolved }
+        resolved
+    }
+
+    /// Who is meant by an id; nothing where a name was given.
+    fn answer(
+        &self,
+        about: &About,
+        answers: &BTreeMap<String, Result<Found, String>>,
+    ) -> Option<Result<(Found, About), String>> {
+        let About::Unresolved { producer, id, in_directory } = about else { return None };
+        let answer = match (in_directory, &self.people) {
+            (false, _) => {
+                Err(format!("nothing here can say whom {producer} means by `{id}`; send a command with the name"))
+            }
+            (true, None) => Err(format!(
+                "`{id}` is an id of an identity store, and none is configured; set VPN_REVOKER_IDENTITY_STORE_ID or send a command with the name"
+            )),
+            (true, Some(_)) => answers
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| Err(format!("`{id}` could not be looked up in time; it is tried again"))),
+        };
+        Some(answer.and_then(|found| {
+            let named = subject(&found.person)
+                .map_err(|error| format!("the directory's name for `{id}` can't be used: {error}"))?;
+            Ok((found, About::Subject(named)))
+        }))
     }
 
     /// What the directory says of each id in the signals; nothing of those for which the time was too short.
     async fn ask(&self, signals: &[Signal], run: &Run) -> BTreeMap<String, Result<Found, String>> {
         let mut answers = BTreeMap::new();
         let Some(people) = &self.people else { return answers };
-        let mut asked = JoinSet::new();
         let abouts = signals.iter().flat_map(|signal| &signal.about);
         let mut ids: Vec<&String> = abouts
             .filter_map(|about| match about {
@@ -82,9 +120,12 @@ impl Revoker {
             .collect();
         ids.sort();
         ids.dedup();
+        let mut asked = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE));
         for id in ids {
-            let (people, id) = (people.clone(), id.clone());
+            let (people, id, gate) = (people.clone(), id.clone(), Arc::clone(&gate));
             asked.spawn(async move {
+                let _turn = gate.acquire().await;
                 let answer = people.find(&id).await;
                 (id, answer)
             });
@@ -107,16 +148,29 @@ impl Revoker {
         }
         answers
     }
-}
 
-/// What an event that hides its meaning comes to: everybody in it has to be in the same state.
-fn answered(signal: &Signal, enabled: &[Option<bool>]) -> Option<Action> {
-    let first = (*enabled.first()?)?;
-    if enabled.len() != signal.about.len() || enabled.iter().any(|other| *other != Some(first)) {
-        return None;
+    /// What an event that hides its meaning comes to: everybody in it has to be in the same state.
+    async fn answered(&self, signal: &Signal, enabled: &[Option<bool>]) -> Result<Action, String> {
+        let first = enabled.first().copied().flatten();
+        let agreed = first.filter(|_| enabled.len() == signal.about.len() && enabled.iter().all(|one| *one == first));
+        let revoke = Action::Revoke { expires_at: None };
+        match agreed {
+            None => Err("the event hides whether it was a disable or an enable, and the directory does not say it either; send a command".to_owned()),
+            Some(false) => Ok(revoke),
+            // An earlier attempt was told that the person is disabled, and got as far as saying so: it is finished.
+            Some(true) if self.was_requested(signal).await? => Ok(revoke),
+            // The directory may not have heard yet what the event is about.
+            Some(true) if self.clock.now().since(signal.as_of) < self.policy.settle => {
+                Err("the directory was asked too soon after the event to be believed about an enable; it is tried again".to_owned())
+            }
+            Some(true) => Ok(Action::Restore { authorities: Some(vec![signal.authority.clone()]) }),
+        }
     }
-    Some(match first {
-        true => Action::Restore { authorities: Some(vec![signal.authority.clone()]) },
-        false => Action::Revoke { expires_at: None },
-    })
+
+    async fn was_requested(&self, signal: &Signal) -> Result<bool, String> {
+        let markers: Vec<Marker> =
+            signal.about.iter().map(|about| Marker::new(&signal.id, &about.chain(), Kind::Requested)).collect();
+        let standing = self.trail.standing(&markers).await.map_err(|error| error.to_string())?;
+        Ok(standing.contains(&true))
+    }
 }

@@ -117,7 +117,11 @@ async fn where_the_event_hides_it_the_directory_says_whether_to_revoke_or_restor
 
     world.clock.advance(Duration::from_secs(60));
     world.directory.put(ID, &["alice"], Some(true));
-    let receipt = world.one(ask("e-2")).await;
+    let second = ask("e-2");
+    assert_eq!(world.one(second.clone()).await.outcome, Outcome::Unresolved, "too soon to be believed");
+    assert!(world.is_locked("alice"));
+    world.clock.advance(world.policy.settle);
+    let receipt = world.one(second).await;
     assert_eq!((receipt.action.word(), receipt.outcome), ("restore", Outcome::Restored));
     assert!(!world.is_locked("alice"));
 
@@ -183,16 +187,201 @@ async fn a_name_that_was_let_in_again_by_itself_is_spared() {
         as_of: world.now().minus(Duration::from_secs(100)),
         ..world.revoke("alice@corp.example")
     };
-    assert_eq!(world.one(again).await.outcome, Outcome::Superseded, "an older word about one of the names");
+    world.user("alice@corp.example");
+    let receipt = world.one(again).await;
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    assert_eq!(receipt.subjects[0].names, [Name::new("alice@corp.example").unwrap()]);
+    assert_eq!(world.vpn.alive(Some("alice")).len(), 1, "a newer word about one of the names spares that name only");
     assert_eq!(world.alive(), 1);
+    let entries = world.audit.chains().remove("alice@corp.example").unwrap();
+    assert_eq!(entries.last().unwrap().attributes()["detail"]["let_in"], serde_json::json!(["alice"]));
+}
+
+#[tokio::test]
+async fn what_was_locked_under_former_names_is_pursued_and_lifted_under_them_too() {
+    let world = World::new();
+    world.directory.put(ID, &["alice", "old@example.com"], Some(false));
+    let mut there = vec![world.user("alice"), world.user("old@example.com")];
+    world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    world.directory.put(ID, &["alice", "new@example.com"], Some(false));
+    there.push(world.user("new@example.com"));
+    let receipt = world.one(world.by_id(REVOKE)).await;
+    assert_eq!((receipt.outcome, world.alive()), (Outcome::Completed, 0), "{receipt:?}");
+    assert_eq!(receipt.subjects[0].connections.len(), there.len());
+
+    world.clock.advance(Duration::from_secs(60));
+    world.directory.put(ID, &["alice"], Some(true));
+    let restore = Action::Restore { authorities: Some(vec![Authority::producer("okta", Some("acme"))]) };
+    let back = Signal { id: SignalId::new("identity-center:e-9"), ..world.by_id(restore) };
+    assert_eq!(world.one(back).await.outcome, Outcome::Restored);
+    for name in ["alice", "old@example.com", "new@example.com"] {
+        assert!(!world.is_locked(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_under_a_name_from_before_is_found_unless_the_name_is_anothers_now() {
+    let world = World::new();
+    world.directory.put(ID, &["asmith", "asmith@example.com"], Some(true));
+    world.people().sync(&*world.clock, world.run().stop_at).await;
+    world.directory.put(ID, &["ajones", "ajones@example.com"], Some(false));
+    world.directory.put("2", &["other", "asmith@example.com"], Some(true));
+    world.user("asmith");
+    let bystander = world.user("asmith@example.com");
+    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [bystander]);
+    let entries = world.audit.chains().remove("ajones").unwrap();
+    let detail = &entries.last().unwrap().attributes()["detail"];
+    assert_eq!(
+        (&detail["directory_id"], &detail["others_names"]),
+        (&ID.into(), &serde_json::json!(["asmith@example.com"]))
+    );
+}
+
+#[tokio::test]
+async fn nobody_is_meant_by_kept_names_that_are_all_anothers_now() {
+    let world = World::new();
+    world.directory.put(ID, &["asmith"], Some(true));
+    world.people().sync(&*world.clock, world.run().stop_at).await;
+    world.directory.delete(ID);
+    world.directory.put("2", &["asmith"], Some(true));
+    world.user("asmith");
+    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Unresolved);
+    assert_eq!(world.alive(), 1);
+}
+
+#[tokio::test]
+async fn one_signal_that_is_unresolved_stands_in_no_others_way() {
+    let world = World::new();
+    world.directory.put(ID, &["alice"], None);
+    world.user("alice");
+    let ask = Signal { id: SignalId::new("e-1"), ..world.by_id(Action::Ask) };
+    let receipts = world.handle(vec![ask, world.revoke("alice")]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Unresolved, Outcome::Completed]);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn an_ask_that_began_as_a_revocation_is_finished_as_one() {
+    let world = World::new();
+    world.directory.put(ID, &["alice"], Some(false));
+    world.user("alice");
+    world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+    let ask = Signal { id: SignalId::new("e-1"), ..world.by_id(Action::Ask) };
+    assert_eq!(world.one(ask.clone()).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    world.directory.put(ID, &["alice"], Some(true));
+    world.clock.advance(Duration::from_secs(60));
+    let receipt = world.one(ask).await;
+    assert_eq!((receipt.action.word(), receipt.outcome, world.alive()), ("revoke", Outcome::Completed, 0));
+}
+
+#[tokio::test]
+async fn names_follow_from_every_name_that_the_directory_gives() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse(r"corp.example: {subject} CORP\{local}").unwrap();
+    world.policy.protected = Protected::parse("svc-*").unwrap();
+    world.one(world.alias("alice@corp.example", &["laptop-7"], false)).await;
+    world.directory.put(ID, &["alice", "alice@corp.example", "svc-mail"], Some(false));
+    for name in ["alice", r"corp\alice", "laptop-7"] {
+        world.user(name);
+    }
+    let spared = world.user("svc-mail");
+    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [spared], "a protected address does not protect the person");
+}
+
+impl World {
+    /// Takes both signals at once, one of them some steps ahead of the other.
+    async fn race(&self, signals: [Signal; 2], steps: i32) {
+        let late = |steps: i32| async move {
+            for _ in 0..steps {
+                tokio::task::yield_now().await;
+            }
+        };
+        let [one, other] = signals.map(|signal| (self.revoker(), self.run(), signal));
+        let first = tokio::spawn(async move {
+            late(-steps).await;
+            one.0.handle(vec![one.2], &one.1).await
+        });
+        late(steps).await;
+        other.0.handle(vec![other.2], &other.1).await;
+        first.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_name_given_at_any_moment_of_a_revocation_is_locked_with_it() {
+    for steps in -80..80 {
+        let world = World::new();
+        world.race([world.revoke("alice"), world.alias("alice", &["laptop-7"], false)], steps).await;
+        assert!(world.is_locked("laptop-7"), "{steps} steps ahead");
+    }
+}
+
+#[tokio::test]
+async fn a_name_given_at_any_moment_of_a_restore_is_not_left_locked() {
+    for steps in -80..80 {
+        let world = World::new();
+        world.one(world.revoke("alice")).await;
+        world.clock.advance(Duration::from_secs(1));
+        let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-back");
+        world.race([restore, world.alias("alice", &["laptop-7"], false)], steps).await;
+        assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"), "{steps} steps ahead");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_between_two_steps_of_giving_a_name_lifts_it_too() {
+    let world = World::new();
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(1));
+    let reading = r#"locks.read ["laptop-7"]"#;
+    world.calls.plan(reading, 1, crate::memory::Mishap::Slow);
+    let (revoker, run, giving) = (world.revoker(), world.run(), world.alias("alice", &["laptop-7"], false));
+    let given = tokio::spawn(async move { revoker.handle(vec![giving], &run).await });
+    while world.calls.count(reading) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-back");
+    let restore = Signal { authority: Authority::command(), via: Via::Direct, ..restore };
+    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
+    given.await.unwrap();
+    assert!(!world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_repeated_alias_command_undoes_no_later_one() {
+    let world = World::new();
+    let give = || world.alias("alice", &["laptop-7"], false);
+    assert_eq!(world.one(give()).await.outcome, Outcome::Aliased);
+    assert_eq!(world.one(world.alias("alice", &["laptop-7"], true)).await.outcome, Outcome::Aliased);
+    world.one(give()).await;
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert!(!world.is_locked("laptop-7"));
+    let entries = world.audit.chains().remove("alice").unwrap();
+    let said = |entry: &Entry, key: &str| entry.attributes()["detail"].get(key).cloned();
+    assert_eq!(said(&entries[0], "given"), Some(serde_json::json!(["laptop-7"])), "said before it is done");
+    assert!(entries.iter().any(|entry| said(entry, "taken").is_some()));
+}
+
+#[tokio::test]
+async fn two_subjects_never_share_a_name() {
+    let world = World::new();
+    assert_eq!(world.one(world.alias("alice", &["laptop-7"], false)).await.outcome, Outcome::Aliased);
+    let receipt = world.one(world.alias("bob", &["laptop-7"], false)).await;
+    assert_eq!(receipt.outcome, Outcome::Refused);
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("another name of `alice`"));
 }
 
 #[tokio::test]
 async fn an_alias_counts_from_the_next_revocation_on_and_extends_a_lock_that_stands() {
     let world = World::new();
-    let planned = world.one(world.alias("alice", &["laptop-7"], false)).await;
-    assert_eq!(planned.outcome, Outcome::Planned);
-    assert_eq!(world.kinds("alice"), ["requested"]);
+    let given = world.one(world.alias("alice", &["laptop-7"], false)).await;
+    assert_eq!(given.outcome, Outcome::Aliased);
+    assert_eq!(world.kinds("alice"), ["requested", "aliased"]);
     assert!(!world.is_locked("laptop-7"));
 
     world.on(0, None, Some("laptop-7"));
@@ -209,7 +398,7 @@ async fn an_alias_counts_from_the_next_revocation_on_and_extends_a_lock_that_sta
     assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
     assert!(!world.is_locked("laptop-7") && !world.is_locked("laptop-8"), "what an authority locks it can lift");
 
-    assert_eq!(world.one(world.alias("alice", &["laptop-7", "laptop-8"], true)).await.outcome, Outcome::Planned);
+    assert_eq!(world.one(world.alias("alice", &["laptop-7", "laptop-8"], true)).await.outcome, Outcome::Aliased);
     world.clock.advance(Duration::from_secs(1));
     let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
     assert_eq!(world.one(again).await.outcome, Outcome::Completed);

@@ -143,7 +143,7 @@ async fn a_lock_lifted_meanwhile_stops_the_next_round() {
     let lock = world.locks.stored(&name).unwrap();
     let mut restore = world.restore("alice");
     restore.as_of = restore.as_of.plus(Duration::from_secs(1));
-    let crate::lock::Transition::Changed(lifted) = lock.apply(&restore, "alice") else { panic!("not lifted") };
+    let crate::lock::Transition::Changed(lifted) = lock.apply(&restore, "alice", &[]) else { panic!("not lifted") };
     world.locks.put(lifted);
     let receipts = working.await.unwrap();
     assert_eq!(outcomes(&receipts), [Outcome::Superseded]);
