@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use revocation::breaker::Brake;
 use revocation::connection::Target;
 use revocation::intake::{Delivery, Reading, Rejected};
 use revocation::people::{People, Synced};
 use revocation::ports::{ClientVpn, Clock, Locks};
 use revocation::receipt::{Outcome, Receipt};
-use revocation::reconcile::{Revoker, Run};
+use revocation::reconcile::{Revoker, Run, Sweep};
 use revocation::signal::{Signal, Via};
 use revocation::time::Timestamp;
 use serde_json::{Value, json};
@@ -59,12 +60,14 @@ struct Handled {
     retried: bool,
     /// It was a command to copy the directory.
     sync: bool,
+    /// Orders to sweep.
+    sweeps: Vec<Sweep>,
 }
 
 impl Handled {
     /// A message fails only if trying again can help.
     fn is_worth_a_retry(&self) -> bool {
-        self.broke || self.receipts.iter().any(|receipt| receipt.outcome.is_retryable())
+        self.broke || self.receipts.iter().any(|receipt| receipt.is_retryable())
     }
 }
 
@@ -180,14 +183,30 @@ impl App {
             stop_at: deadline.stop_at,
             answer_by: deadline.answer_by,
         };
-        let receipts = self.revoker(call).handle(signals, &run).await;
+        let revoker = self.revoker(call);
+        let receipts = match signals.is_empty() {
+            true => Vec::new(),
+            false => revoker.handle(signals, &run).await,
+        };
         for (owner, receipt) in owners.into_iter().zip(receipts) {
             self.metrics.settled(&receipt, self.clock.now());
             if let Some(handled) = handled.get_mut(owner) {
                 handled.receipts.push(receipt);
             }
         }
+        self.sweep(&mut handled, &revoker, &run).await;
         handled
+    }
+
+    /// Sweeps where that was ordered, after the signals of the same delivery.
+    async fn sweep(&self, handled: &mut [Handled], revoker: &Revoker, run: &Run) {
+        for handled in handled {
+            for order in std::mem::take(&mut handled.sweeps) {
+                let receipt = revoker.sweep(&order, run).await;
+                self.metrics.swept(&receipt, self.clock.now());
+                handled.receipts.push(receipt);
+            }
+        }
     }
 
     /// Reads every message in a task of its own; returns the signals with the message each belongs to.
@@ -242,7 +261,9 @@ impl App {
             match reading {
                 Ok(reading) => {
                     handled.command = matches!(reading, Reading::Command(_));
+                    handled.command |= matches!(reading, Reading::Sweep(_));
                     handled.sync = matches!(reading, Reading::SyncDirectory);
+                    handled.sweeps = reading.sweeps().to_vec();
                     if let Reading::Events { retried, put_aside, .. } = &reading {
                         handled.retried = *retried;
                         put_aside.iter().for_each(|rejected| self.put_aside(rejected, &message_id, now));
@@ -284,10 +305,12 @@ impl App {
             vpn: vec![Arc::new(self.vpn(call.account()))],
             locks: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
             aliases: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
+            brake: Brake::new(Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table))),
             people: self.people(),
             trail: Arc::new(DynamoAudit::new(self.clients.tables.clone(), audit_table, locks_table)),
             clock: Arc::clone(&self.clock),
             policy: Arc::new(policy.clone()),
+            only: None,
         }
     }
 }
@@ -300,10 +323,11 @@ fn answer(handled: Vec<Handled>, retried: bool) -> Result<Value, Failure> {
         let worst = receipts().map(|receipt| receipt.outcome).max();
         let error_type = match worst {
             Some(Outcome::Unresolved) => "Unresolved",
+            Some(Outcome::Refused) => "BreakerOpen",
             Some(_) => "Incomplete",
             None => "Interrupted",
         };
-        let unfinished = receipts().filter(|receipt| receipt.outcome.is_retryable());
+        let unfinished = receipts().filter(|receipt| receipt.is_retryable());
         let what: Vec<String> =
             unfinished.map(|receipt| format!("{} is {}", receipt.signal_id, receipt.outcome.word())).collect();
         let what = if what.is_empty() { "the work could not be finished".to_owned() } else { what.join(", ") };

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod audit;
+mod breaker;
 mod convert;
 mod locks;
 mod people;

@@ -53,6 +53,22 @@ impl Metrics {
         if receipt.outcome.is_retryable() {
             self.failed(receipt.outcome.word(), now);
         }
+        for refusal in receipt.subjects.iter().filter_map(|subject| subject.refusal) {
+            self.count(now, &[("Refusal", refusal)], "Refused", "Count", 1);
+        }
+    }
+
+    /// What came of a sweep: that it was, which an alarm on silence waits for, and what it ended.
+    pub(crate) fn swept(&self, receipt: &Receipt, now: Timestamp) {
+        self.count(now, &[("Outcome", receipt.outcome.word())], "Sweeps", "Count", 1);
+        let terminated = receipt.terminated();
+        if terminated > 0 {
+            self.count(now, &[], "ConnectionsTerminated", "Count", terminated);
+            self.count(now, &[], "SweptConnections", "Count", terminated);
+        }
+        if receipt.outcome.is_retryable() {
+            self.failed("SweepIncomplete", now);
+        }
     }
 
     /// A failure, by its kind.

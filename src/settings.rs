@@ -13,16 +13,18 @@ use revocation::policy::{Mode, Policy, Protected};
 const PREFIX: &str = "VPN_REVOKER_";
 
 /// Read by this program.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 15] = [
     "LOCKS_TABLE",
     "AUDIT_TABLE",
     "MODE",
     "ENDPOINTS",
     "PROTECTED",
     "MAX_CONNECTIONS",
+    "MAX_SUBJECTS",
     "SETTLE_SECONDS",
     "VERIFY_SECONDS",
     "EVENT_COMMANDS",
+    "SWEEP_DIRECTORY",
     "ALIASES",
     "RULES",
     "IDENTITY_STORE_ID",
@@ -101,9 +103,11 @@ impl Settings {
                 protected: reader.protected(),
                 endpoints: reader.endpoints(),
                 max_connections: reader.number("MAX_CONNECTIONS", 25, 1..=100_000) as usize,
+                max_subjects: reader.number("MAX_SUBJECTS", 50, 1..=10_000) as usize,
                 settle: Duration::from_secs(reader.number("SETTLE_SECONDS", 10, 0..=600)),
                 verify: Duration::from_secs(reader.number("VERIFY_SECONDS", 60, 0..=840)),
                 event_commands: reader.event_commands(),
+                sweep_directory: reader.number("SWEEP_DIRECTORY", 0, 0..=1000) as usize,
                 aliases: reader.aliases(),
             },
             intake: reader.intake(),
@@ -335,6 +339,8 @@ mod tests {
             ("VPN_REVOKER_PROTECTED", "ceo,*"),
             ("VPN_REVOKER_ENDPOINTS", "vpn-1"),
             ("VPN_REVOKER_MAX_CONNECTIONS", "many"),
+            ("VPN_REVOKER_MAX_SUBJECTS", "0"),
+            ("VPN_REVOKER_SWEEP_DIRECTORY", "all"),
             ("VPN_REVOKER_SETTLE_SECONDS", "-1"),
             ("VPN_REVOKER_VERIFY_SECONDS", "86400"),
             ("VPN_REVOKER_EVENT_COMMANDS", "revoke,explode"),

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::reconcile::Sweep;
 use crate::signal::{Signal, SignalId, Via};
 use crate::time::Timestamp;
 
@@ -32,6 +33,12 @@ pub use table::Evidence;
 const COMMAND_SOURCE: &str = "vpn-revoker";
 /// And their detail-type.
 const COMMAND_DETAIL_TYPE: &str = "VPN Revoker Command";
+
+/// EventBridge's name for what its schedules send
+/// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html>).
+const SCHEDULE_SOURCE: &str = "aws.events";
+/// And their detail-type.
+const SCHEDULE_DETAIL_TYPE: &str = "Scheduled Event";
 
 /// What is known of a delivery apart from its content.
 #[derive(Debug, Clone)]
@@ -51,10 +58,14 @@ pub enum Reading {
     Command(Box<Signal>),
     /// A command, of a direct invoke, to copy the directory. It is about nobody.
     SyncDirectory,
+    /// A command, of a direct invoke, to sweep. It gets its receipt as the answer.
+    Sweep(Sweep),
     /// The signals of one or more events.
     Events {
         /// The signals.
         signals: Vec<Signal>,
+        /// Orders to sweep: the schedule's, and commands.
+        sweeps: Vec<Sweep>,
         /// Whether whoever invokes with such a delivery tries a failed invoke again: EventBridge, CloudWatch Logs, a pipe.
         retried: bool,
         /// Why other events of the same delivery say nothing to us.
@@ -63,12 +74,22 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// The orders to sweep.
+    #[must_use]
+    pub fn sweeps(&self) -> &[Sweep] {
+        match self {
+            Self::Sweep(order) => std::slice::from_ref(order),
+            Self::Events { sweeps, .. } => sweeps,
+            Self::Command(_) | Self::SyncDirectory => &[],
+        }
+    }
+
     /// The signals.
     #[must_use]
     pub fn into_signals(self) -> Vec<Signal> {
         match self {
             Self::Command(signal) => vec![*signal],
-            Self::SyncDirectory => Vec::new(),
+            Self::SyncDirectory | Self::Sweep(_) => Vec::new(),
             Self::Events { signals, .. } => signals,
         }
     }
@@ -246,6 +267,7 @@ impl Intake {
     /// Where all of it says nothing to us; trying again does not help, unless the fault is ours.
     pub fn read(&self, payload: &[u8], delivery: &Delivery) -> Result<Reading, Rejected> {
         let mut signals = Vec::new();
+        let mut sweeps = Vec::new();
         let mut put_aside = Vec::new();
         let mut retried = false;
         let mut unpacked = unpack::unpack(parse(payload)?, delivery.via);
@@ -256,6 +278,9 @@ impl Intake {
             if command::is_sync(&only.payload)? {
                 return Ok(Reading::SyncDirectory);
             }
+            if let Some(sweep) = command::sweep(&only.payload, delivery)? {
+                return Ok(Reading::Sweep(sweep));
+            }
             return command::read(&only.payload, delivery, None).map(|signal| Reading::Command(Box::new(signal)));
         }
         let alone = unpacked.len() == 1;
@@ -263,10 +288,13 @@ impl Intake {
             retried |= item.as_ref().is_ok_and(|item| !item.through.is_empty());
             match item.and_then(|item| self.read_one(item, delivery)) {
                 Ok(Reading::Command(signal)) if alone => return Ok(Reading::Command(signal)),
-                Ok(Reading::Command(_) | Reading::SyncDirectory) => put_aside.push(Rejected::BareCommand),
-                Ok(Reading::Events { signals: more, retried: wrapped, put_aside: aside }) => {
+                Ok(Reading::Command(_) | Reading::SyncDirectory | Reading::Sweep(_)) => {
+                    put_aside.push(Rejected::BareCommand);
+                }
+                Ok(Reading::Events { signals: more, sweeps: further, retried: wrapped, put_aside: aside }) => {
                     retried |= wrapped;
                     signals.extend(more);
+                    sweeps.extend(further);
                     put_aside.extend(aside);
                 }
                 Err(rejected) => put_aside.push(rejected),
@@ -275,12 +303,12 @@ impl Intake {
         if let Some(at) = put_aside.iter().position(|rejected| matches!(rejected, Rejected::Fault(_))) {
             return Err(put_aside.swap_remove(at));
         }
-        match (signals.is_empty(), put_aside.len()) {
+        match (signals.is_empty() && sweeps.is_empty(), put_aside.len()) {
             (true, 0) => Err(Rejected::Unknown("nothing was in it".to_owned())),
             (true, 1) => Err(put_aside.swap_remove(0)),
             _ => {
                 number(&mut signals, delivery);
-                Ok(Reading::Events { signals, retried, put_aside })
+                Ok(Reading::Events { signals, sweeps, retried, put_aside })
             }
         }
     }
@@ -291,10 +319,15 @@ impl Intake {
         let Unpacked { payload, outer, via, .. } = item;
         let event = Event::of(payload, outer);
         let (retried, replay) = (event.is_wrapped(), self.replay(&event));
+        if let Some(sweep) = ordered_sweep(&event, delivery)? {
+            // A schedule's past orders have nothing to say any more.
+            let sweeps = if event.text("replay-name").is_some() { Vec::new() } else { vec![sweep] };
+            return Ok(Reading::Events { signals: Vec::new(), sweeps, retried, put_aside: Vec::new() });
+        }
         if event.is_command() {
             let mut signal = wrapped_command(&event, delivery)?;
             signal.replay = replay;
-            return Ok(Reading::Events { signals: vec![signal], retried, put_aside: Vec::new() });
+            return Ok(Reading::Events { signals: vec![signal], sweeps: Vec::new(), retried, put_aside: Vec::new() });
         }
         let description = event.description();
         let detail = event.detail().cloned().unwrap_or_default();
@@ -315,7 +348,7 @@ impl Intake {
             }
         }
         if !signals.is_empty() || packed {
-            return Ok(Reading::Events { signals, retried, put_aside });
+            return Ok(Reading::Events { signals, sweeps: Vec::new(), retried, put_aside });
         }
         // A switch that somebody may have forgotten is of more use to a reader than what never counts.
         put_aside.sort_by_key(|rejected| matches!(rejected, Rejected::Ignored { .. }));
@@ -335,6 +368,27 @@ impl Intake {
     /// The name of the replay that an event comes from, where replays are only audited.
     fn replay(&self, event: &Event) -> Option<String> {
         event.text("replay-name").filter(|_| self.replays == Replays::Audit).map(str::to_owned)
+    }
+}
+
+/// The sweep that an event orders: EventBridge's schedule, or a command.
+fn ordered_sweep(event: &Event, delivery: &Delivery) -> Result<Option<Sweep>, Rejected> {
+    let id = event.id.clone().unwrap_or_else(|| delivery.id.clone());
+    let delivery = Delivery { via: Via::Event, id, ..delivery.clone() };
+    if event.text("source") == Some(SCHEDULE_SOURCE) && event.text("detail-type") == Some(SCHEDULE_DETAIL_TYPE) {
+        return Ok(Some(Sweep {
+            id: SignalId::new(&delivery.id),
+            received_at: delivery.received_at,
+            via: Via::Event,
+            commanded: false,
+            endpoints: Vec::new(),
+            targets: Vec::new(),
+            dry_run: false,
+        }));
+    }
+    match event.detail().filter(|_| event.is_command()) {
+        Some(detail) => command::sweep(detail, &delivery).map_err(Rejected::in_an_event),
+        None => Ok(None),
     }
 }
 

@@ -25,6 +25,8 @@ pub mod policy;
 
 pub mod lock;
 
+pub mod breaker;
+
 pub mod people;
 pub mod plan;
 pub mod reconcile;

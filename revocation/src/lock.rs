@@ -111,6 +111,12 @@ impl Lock {
         self.holds.values().any(|hold| hold.in_force(now))
     }
 
+    /// The first of the holds that keep the name out now.
+    #[must_use]
+    pub fn held(&self, now: Timestamp) -> Option<(&Authority, &Hold)> {
+        self.holds.iter().find(|(_, hold)| hold.in_force(now))
+    }
+
     /// The authorities that keep the name out now.
     #[must_use]
     pub fn held_by(&self, now: Timestamp) -> Vec<Authority> {
@@ -143,6 +149,13 @@ impl Lock {
         self.holds.get(authority)
     }
 
+    /// Whether this authority's hold is in force after `next` and is not now: it comes into force newly.
+    #[must_use]
+    pub fn newly_held(&self, next: &Self, authority: &Authority, now: Timestamp) -> bool {
+        let in_force = |lock: &Self| lock.hold_of(authority).is_some_and(|hold| hold.in_force(now));
+        in_force(next) && !in_force(self)
+    }
+
     /// The further names that the authorities meant by `wanted` spoke of; on the subject's own name.
     #[must_use]
     pub fn further_names(&self, wanted: impl Fn(&Authority, &Hold) -> bool) -> Vec<Name> {
@@ -160,7 +173,9 @@ impl Lock {
             Action::Revoke { expires_at } => self.hold(signal, (subject, further), *expires_at),
             Action::Restore { authorities } => self.release(signal, (subject, further), authorities.as_deref()),
             // None of these decides by itself whether a name is to be kept out.
-            Action::Disconnect | Action::Ask | Action::Alias { .. } => Transition::Unchanged,
+            Action::Disconnect | Action::Ask | Action::Alias { .. } | Action::CloseBreaker | Action::Sweep => {
+                Transition::Unchanged
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! Real ports that live in memory, can be told to fail at any call, and keep a log of their calls; and a [`Clock`] that
 //! is moved by hand. For tests.
 
+mod breaker;
 mod clock;
 mod store;
 mod vpn;
 
+pub use breaker::MemoryBreaker;
 pub use clock::ManualClock;
 pub use store::{MemoryAudit, MemoryDirectory, MemoryLocks};
 pub use vpn::MemoryVpn;

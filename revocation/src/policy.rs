@@ -9,7 +9,8 @@ use wildmatch::WildMatchPattern;
 use crate::alias::Aliases;
 use crate::connection::{Connection, EndpointId};
 use crate::name::{Name, normal_form};
-use crate::signal::{Action, Signal, Via};
+use crate::signal::{Action, Authority, Signal, Via};
+use crate::time::Timestamp;
 
 /// Whether to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,10 +100,14 @@ pub struct Policy {
     pub endpoints: Vec<EndpointId>,
     /// A subject matching more connections than this is refused unless the command forces it.
     pub max_connections: usize,
+    /// Circuit breaker: how many holds one authority may newly bring into force in any ten minutes.
+    pub max_subjects: usize,
     /// `completed` needs a listing begun at least this long after the lock was durable.
     pub settle: Duration,
     /// How long to wait for zero before saying `incomplete`.
     pub verify: Duration,
+    /// How many connected users a sweep asks the directory about; zero: none.
+    pub sweep_directory: usize,
     /// The words of the commands that may come as an event.
     pub event_commands: Vec<String>,
     /// What subjects are called by rule.
@@ -116,8 +121,10 @@ impl Default for Policy {
             protected: Protected::default(),
             endpoints: Vec::new(),
             max_connections: 25,
+            max_subjects: 50,
             settle: Duration::from_secs(10),
             verify: Duration::from_secs(60),
+            sweep_directory: 0,
             event_commands: vec!["revoke".to_owned(), "disconnect".to_owned()],
             aliases: Aliases::default(),
         }
@@ -139,6 +146,18 @@ pub enum Refusal {
     /// The endpoint of a `disconnect` is none that this function acts on.
     #[error("endpoint {0} is none of those this function acts on; check the id and VPN_REVOKER_ENDPOINTS")]
     EndpointOutOfScope(EndpointId),
+    /// The circuit breaker of the authority is open. The one refusal that trying again can help.
+    #[error(
+        "the circuit breaker of {authority} is open since {since}: it would have locked more than VPN_REVOKER_MAX_SUBJECTS ({limit}) in ten minutes; look whether it is right, then send `close_breaker` with the authority, and what was refused is tried again"
+    )]
+    BreakerOpen {
+        /// Whose.
+        authority: Authority,
+        /// Since when.
+        since: Timestamp,
+        /// How many are plausible.
+        limit: usize,
+    },
     /// A name that was to be given is another subject's.
     #[error("`{name}` is another name of `{by}`, and two people can't share one; take it away there first (`unalias`)")]
     AnothersName {
@@ -167,6 +186,9 @@ pub enum Refusal {
     SharedCertificate(usize),
 }
 
+/// The word for [`Refusal::BreakerOpen`].
+pub(crate) const BREAKER_OPEN: &str = "breaker-open";
+
 impl Refusal {
     /// A stable word for entries and metrics.
     #[must_use]
@@ -174,6 +196,7 @@ impl Refusal {
         match self {
             Self::Protected(_) | Self::ProtectedConnections(_) => "protected",
             Self::NotByEvent(_) => "not-by-event",
+            Self::BreakerOpen { .. } => BREAKER_OPEN,
             Self::EndpointOutOfScope(_) => "endpoint-out-of-scope",
             Self::AnothersName { .. } => "anothers-name",
             Self::TooManyConnections { .. } => "too-many-connections",
@@ -191,15 +214,25 @@ impl Policy {
     /// The refusal.
     pub fn admit(&self, signal: &Signal, names: &[Name]) -> Result<(), Refusal> {
         let word = signal.action.word();
-        let commanded = signal.authority == crate::signal::Authority::command();
-        if commanded && signal.via == Via::Event && !self.event_commands.iter().any(|allowed| allowed == word) {
-            return Err(Refusal::NotByEvent(word));
+        if signal.authority == Authority::command() {
+            self.admit_command(word, signal.via)?;
         }
         match names.iter().find(|name| self.protected.covers(name)) {
             Some(name) if !matches!(signal.action, Action::Restore { .. } | Action::Alias { remove: true, .. }) => {
                 Err(Refusal::Protected(name.clone()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a command may come that way.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn admit_command(&self, word: &'static str, via: Via) -> Result<(), Refusal> {
+        match via == Via::Event && !self.event_commands.iter().any(|allowed| allowed == word) {
+            true => Err(Refusal::NotByEvent(word)),
+            false => Ok(()),
         }
     }
 

@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::audit::{Entry, Head, Marker};
+use crate::breaker::{Counted, Minute, Standing};
 use crate::connection::{Connection, ConnectionId, EndpointId, Status, Target};
 use crate::lock::Lock;
 use crate::name::Name;
+use crate::signal::Authority;
 use crate::time::Timestamp;
 
 /// AWS Client VPN in one account and Region.
@@ -143,6 +145,13 @@ impl VpnError {
         )
     }
 
+    /// An order names endpoints or targets, and none of those in scope is among them.
+    #[must_use]
+    pub fn nothing_named() -> Self {
+        let message = "none of the endpoints in scope is among those that the command names; correct its `endpoints` or `targets`";
+        Self::ours(VpnErrorKind::NoEndpoint, message.to_owned())
+    }
+
     /// There is no endpoint at all to look at.
     #[must_use]
     pub fn no_endpoints(region: &str) -> Self {
@@ -188,6 +197,11 @@ pub trait Locks: Send + Sync {
     ///
     /// The read is strongly consistent: it shows every write that returned before it began.
     async fn read(&self, names: &[Name]) -> Result<Vec<Lock>, StoreError>;
+
+    /// One page of the locks that hold somebody out; holds that lapsed meanwhile may be among them.
+    ///
+    /// The read may lag behind: whoever acts on it reads the lock again.
+    async fn locked(&self, after: Option<&PageToken>) -> Result<(Vec<Lock>, Option<PageToken>), StoreError>;
 
     /// Stores `lock` if the stored version is one below its own.
     ///
@@ -277,8 +291,28 @@ pub trait KnownPeople: Send + Sync {
         Ok(self.recall_all(&[id]).await?.remove(id))
     }
 
+    /// The id of whoever was called so when last asked for, by normal form.
+    async fn by_name(&self, name: &Name) -> Result<Option<String>, StoreError>;
+
     /// Keeps answers over earlier ones. When this returns, all of them are durable.
     async fn keep(&self, people: &[Person]) -> Result<(), StoreError>;
+}
+
+/// The counts behind the circuit breaker ([`breaker`](crate::breaker)), shared by all running environments.
+#[async_trait]
+pub trait Breaker: Send + Sync {
+    /// How the breaker of an authority stands, with what was counted in these minutes. The read is strongly consistent.
+    async fn standing(&self, authority: &Authority, minutes: &[Minute]) -> Result<Standing, StoreError>;
+
+    /// Counts a hold in a round and minute. When this returns, that is durable; doing it twice counts once, and two at
+    /// once both take effect.
+    async fn count(&self, authority: &Authority, round: u64, minute: Minute, hold: &Counted) -> Result<(), StoreError>;
+
+    /// Opens the breaker, unless it was closed since `round`. When this returns, that is durable.
+    async fn open(&self, authority: &Authority, round: u64, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Closes it, and begins another round. When this returns, it is closed, durably.
+    async fn close(&self, authority: &Authority) -> Result<(), StoreError>;
 }
 
 /// What came of a guarded write.

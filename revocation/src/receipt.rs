@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::audit::Kind;
 use crate::connection::{ConnectionId, EndpointId, Status};
 use crate::name::Name;
-use crate::policy::Mode;
+use crate::policy::{BREAKER_OPEN, Mode, Refusal};
 use crate::signal::{Action, SignalId};
 use crate::time::Timestamp;
 
@@ -55,7 +55,7 @@ impl Outcome {
         }
     }
 
-    /// Whether trying again can help. Only then may a message fail.
+    /// Whether trying again can help.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Unresolved | Self::Incomplete)
@@ -108,6 +108,9 @@ pub struct SubjectReceipt {
     /// How many connections were made while it was being ended, and ended as well.
     #[serde(skip_serializing_if = "is_zero")]
     pub reconnected: usize,
+    /// Why policy forbids it, in a word that stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<&'static str>,
     /// Why the outcome is what it is, where that needs saying.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -169,7 +172,42 @@ pub struct Receipt {
     pub timings: Timings,
 }
 
+impl SubjectReceipt {
+    /// What came of a subject of whom nothing else is to be said.
+    #[must_use]
+    pub fn new(subject: &str, outcome: Outcome) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            names: Vec::new(),
+            outcome,
+            connections: Vec::new(),
+            reconnected: 0,
+            refusal: None,
+            error: None,
+        }
+    }
+
+    /// A refusal.
+    #[must_use]
+    pub fn refused(subject: &str, refusal: &Refusal) -> Self {
+        let error = Some(refusal.to_string());
+        Self { refusal: Some(refusal.word()), error, ..Self::new(subject, Outcome::Refused) }
+    }
+
+    /// Whether trying again can help: also where the circuit breaker is open, since somebody may close it.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.outcome.is_retryable() || self.refusal == Some(BREAKER_OPEN)
+    }
+}
+
 impl Receipt {
+    /// Whether trying again can help. Only then may a message fail.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.outcome.is_retryable() || self.subjects.iter().any(SubjectReceipt::is_retryable)
+    }
+
     /// How many connections ended because of this signal.
     #[must_use]
     pub fn terminated(&self) -> usize {

@@ -9,6 +9,8 @@
 //! 3. **record** what came of each (`record`);
 //! 4. answer with one [`Receipt`] per signal.
 //!
+//! A sweep (`sweep`) begins with what is connected instead of a signal, and goes on from step 2.
+//!
 //! Steps 1 and 3 run in a task for each signal and subject, so that a fault in one fails nobody else's.
 
 mod admit;
@@ -20,6 +22,7 @@ mod pursuit;
 mod record;
 mod rehearse;
 mod resolve;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -30,6 +33,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use crate::breaker::Brake;
 use crate::connection::{Endpoint, EndpointId, Target};
 use crate::name::Name;
 use crate::people::People;
@@ -42,6 +46,8 @@ use crate::time::Timestamp;
 use pursuit::Pursuit;
 use resolve::{Origin, Resolved};
 
+pub use sweep::Sweep;
+
 /// The controller: the ports, and the policy that says what may be done with them.
 #[derive(Clone)]
 pub struct Revoker {
@@ -51,6 +57,8 @@ pub struct Revoker {
     pub locks: Arc<dyn Locks>,
     /// What else subjects are called.
     pub aliases: Arc<dyn AliasBook>,
+    /// The circuit breaker.
+    pub brake: Brake,
     /// Who is behind an id; without it such signals stay unresolved.
     pub people: Option<People>,
     /// The audit trail.
@@ -59,6 +67,8 @@ pub struct Revoker {
     pub clock: Arc<dyn Clock>,
     /// What may be done.
     pub policy: Arc<Policy>,
+    /// Where alone it is to be done, where an order says so.
+    pub only: Option<Arc<Sweep>>,
 }
 
 /// One attempt at one delivery.
@@ -90,6 +100,10 @@ struct Case {
 }
 
 impl Case {
+    fn new(signal: Arc<Signal>, index: usize, about: About) -> Self {
+        Self { signal, index, about, names: Vec::new(), let_in: Vec::new(), origin: None, stuck: None }
+    }
+
     fn chain(&self) -> String {
         self.about.chain()
     }
@@ -101,7 +115,7 @@ impl Case {
 
     /// Takes note of names that were let in while their connections were being ended.
     fn note_let_in(&mut self, pursuit: &Pursuit) {
-        if let (Action::Revoke { .. }, [_, ..]) = (&self.signal.action, pursuit.goal.names()) {
+        if let (Action::Revoke { .. } | Action::Sweep, [_, ..]) = (&self.signal.action, pursuit.goal.names()) {
             let lifted = self.named().into_iter().filter(|name| !pursuit.goal.names().contains(name));
             self.let_in.extend(lifted);
         }
@@ -122,6 +136,7 @@ impl Case {
 struct Verdict {
     outcome: Outcome,
     why: Option<String>,
+    refusal: Option<&'static str>,
     detail: Map<String, Value>,
     /// An earlier delivery recorded it already.
     repeated: bool,
@@ -130,7 +145,7 @@ struct Verdict {
 
 impl Verdict {
     fn new(outcome: Outcome) -> Self {
-        Self { outcome, why: None, detail: Map::new(), repeated: false, locked_at: None }
+        Self { outcome, why: None, refusal: None, detail: Map::new(), repeated: false, locked_at: None }
     }
 
     fn because(outcome: Outcome, why: &(impl ToString + ?Sized)) -> Self {
@@ -141,7 +156,7 @@ impl Verdict {
 fn refused(refusal: &Refusal) -> Verdict {
     let mut verdict = Verdict::because(Outcome::Refused, refusal);
     verdict.detail.insert("refusal".to_owned(), Value::from(refusal.word()));
-    verdict
+    Verdict { refusal: Some(refusal.word()), ..verdict }
 }
 
 /// What admission leads to.
@@ -189,13 +204,26 @@ impl Revoker {
                 },
             }
         }
+        self.finish(&signals, cases, verdicts, pursuits, scope, run).await
+    }
+
+    /// Pursues what was admitted, records what came of every case, and answers.
+    async fn finish(
+        &self,
+        signals: &[Arc<Signal>],
+        mut cases: Vec<Case>,
+        mut verdicts: BTreeMap<usize, Verdict>,
+        pursuits: Vec<Pursuit>,
+        scope: Arc<OnceCell<Scope>>,
+        run: &Run,
+    ) -> Vec<Receipt> {
         let (pursuits, endpoints) = self.pursue_all(pursuits, scope, run).await;
         for pursuit in &pursuits {
             let of_it = cases.iter_mut().enumerate().filter(|(number, _)| pursuit.cases.contains(number));
             of_it.for_each(|(_, case)| case.note_let_in(pursuit));
         }
         self.record_all(&cases, &mut verdicts, &pursuits, &endpoints, run).await;
-        self.receipts(&signals, &cases, &verdicts, &pursuits, &endpoints)
+        self.receipts(signals, &cases, &verdicts, &pursuits, &endpoints)
     }
 
     /// The endpoints in scope, asked for once per listing.
@@ -224,7 +252,10 @@ impl Revoker {
             }
         }
         self.note_missing_endpoints(&mut scope);
-        scope
+        match &self.only {
+            Some(order) => order.narrow(scope),
+            None => scope,
+        }
     }
 
     /// Nothing is taken for "nobody is connected" that may be a mistake of the configuration: an endpoint that is named
@@ -276,6 +307,7 @@ impl Revoker {
                     outcome: verdict.map_or(Outcome::Incomplete, |verdict| verdict.outcome),
                     connections: pursuit.map(Pursuit::connections).unwrap_or_default(),
                     reconnected: pursuit.map_or(0, |pursuit| pursuit.reconnected),
+                    refusal: verdict.and_then(|verdict| verdict.refusal),
                     error: verdict.and_then(|verdict| verdict.why.clone()),
                 });
             }
@@ -306,13 +338,9 @@ fn cases_of(signals: &[Arc<Signal>], resolved: &Resolved) -> Vec<Case> {
             let key = (index, about.chain());
             let why = resolved.unresolved.get(&key);
             Case {
-                signal: Arc::clone(signal),
-                index,
-                about: about.clone(),
-                names: Vec::new(),
-                let_in: Vec::new(),
                 origin: resolved.origins.get(&key).cloned(),
                 stuck: why.map(|why| Verdict::because(Outcome::Unresolved, why)),
+                ..Case::new(Arc::clone(signal), index, about.clone())
             }
         }));
     }

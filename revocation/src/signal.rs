@@ -113,6 +113,10 @@ pub enum Action {
     },
     /// Revoke or restore, as the directory says of the person: the event hides which of the two it was.
     Ask,
+    /// End what is connected under names that are locked.
+    Sweep,
+    /// Close an authority's circuit breaker.
+    CloseBreaker,
     /// Lift holds.
     Restore {
         /// The authorities whose holds are meant; `None`: every hold there is.
@@ -131,6 +135,8 @@ impl Action {
             Self::Alias { remove: false, .. } => "alias",
             Self::Alias { remove: true, .. } => "unalias",
             Self::Ask => "ask",
+            Self::Sweep => "sweep",
+            Self::CloseBreaker => "close_breaker",
         }
     }
 }
@@ -148,6 +154,8 @@ pub enum About {
     Subject(Subject),
     /// One connection by its id.
     Connection(EndpointId, ConnectionId),
+    /// The circuit breaker of an authority.
+    Breaker(Authority),
     /// Somebody of whom the event gives only the producer's own id.
     Unresolved {
         /// The producer whose id it is.
@@ -172,6 +180,7 @@ impl About {
         match self {
             Self::Subject(subject) => subject.name().to_string(),
             Self::Connection(_, connection) => format!("#connection/{connection}"),
+            Self::Breaker(authority) => format!("#breaker/{authority}"),
             Self::Unresolved { producer, id, .. } => format!("#id/{producer}/{id}"),
         }
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use revocation::lock::{Hold, HoldState, Lock};
 use revocation::name::Name;
-use revocation::ports::{Locks, StoreError, Write};
+use revocation::ports::{Locks, PageToken, StoreError, Write};
 use revocation::signal::{Authority, SignalId};
 use revocation::time::Timestamp;
 
@@ -70,6 +70,27 @@ impl Locks for DynamoLocks {
             None => Ok(Lock::none(name.clone())),
         };
         names.iter().map(lock).collect()
+    }
+
+    async fn locked(&self, after: Option<&PageToken>) -> Result<(Vec<Lock>, Option<PageToken>), StoreError> {
+        let from = after.map(|token| Item::from([(KEY.to_owned(), AttributeValue::S(token.0.clone()))]));
+        // The table holds markers and heads as well; only locks have a state.
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .filter_expression("#state = :locked")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":locked", AttributeValue::S(HoldState::Locked.word().to_owned()))
+            .set_exclusive_start_key(from);
+        let page = scan.send().await.map_err(|error| store_error(&self.table, &error))?;
+        let mut locks = Vec::new();
+        for item in page.items() {
+            let Some(name) = text(item, KEY).and_then(|key| Name::new(&key).ok()) else { continue };
+            locks.push(self.lock(&name, item)?);
+        }
+        let next = page.last_evaluated_key().and_then(|key| text(key, KEY)).map(PageToken);
+        Ok((locks, next))
     }
 
     async fn write(&self, lock: &Lock) -> Result<Write, StoreError> {

@@ -1,10 +1,12 @@
-//! A directory's answers, kept: items `#directory/<store>/<id>` in the locks table.
+//! A directory's answers, kept: items `#directory/<store>/<id>` in the locks table, and for each name an item
+//! `#directory/<store>/name/<name>` with the id of whoever was called so last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use revocation::name::Name;
 use revocation::ports::{KnownPeople, Person, StoreError};
 
 use super::locks::{DynamoLocks, Item, read_items, text};
@@ -40,6 +42,22 @@ impl DynamoPeople {
         format!("#directory/{}/{id}", self.store)
     }
 
+    fn name_key(&self, name: &Name) -> String {
+        format!("#directory/{}/name/{name}", self.store)
+    }
+
+    /// All items of a person: the answer itself, and for each name whose it is.
+    fn items(&self, person: &Person) -> Vec<Item> {
+        let names: BTreeSet<Name> = person.names.iter().filter_map(|name| Name::new(name).ok()).collect();
+        let by_name = names.iter().map(|name| {
+            Item::from([
+                (KEY.to_owned(), AttributeValue::S(self.name_key(name))),
+                ("id".to_owned(), AttributeValue::S(person.id.clone())),
+            ])
+        });
+        by_name.chain([self.item(person)]).collect()
+    }
+
     fn item(&self, person: &Person) -> Item {
         let names = person.names.iter().map(|name| AttributeValue::S(name.clone())).collect();
         let mut item = Item::from([
@@ -63,15 +81,21 @@ impl KnownPeople for DynamoPeople {
         ids.iter().zip(&keys).filter_map(person).collect()
     }
 
+    async fn by_name(&self, name: &Name) -> Result<Option<String>, StoreError> {
+        let key = self.name_key(name);
+        let items = read_items(&self.table.client, &self.table.table, std::slice::from_ref(&key)).await?;
+        Ok(items.get(&key).and_then(|item| text(item, "id")))
+    }
+
     async fn keep(&self, people: &[Person]) -> Result<(), StoreError> {
         let DynamoLocks { client, table } = &self.table;
-        if let [person] = people {
-            let put = client.put_item().table_name(table).set_item(Some(self.item(person)));
-            return put.send().await.map(|_| ()).map_err(|error| store_error(table, &error));
-        }
-        for some in people.chunks(BATCH) {
-            let request = |person: &Person| {
-                let put = PutRequest::builder().set_item(Some(self.item(person))).build();
+        // One name may be two people's one after the other, and a batch takes each key once.
+        let items = people.iter().flat_map(|person| self.items(person));
+        let items: BTreeMap<String, Item> = items.filter_map(|item| Some((text(&item, KEY)?, item))).collect();
+        let items: Vec<Item> = items.into_values().collect();
+        for some in items.chunks(BATCH) {
+            let request = |item: &Item| {
+                let put = PutRequest::builder().set_item(Some(item.clone())).build();
                 put.map(|put| WriteRequest::builder().put_request(put).build())
             };
             let requests: Result<Vec<WriteRequest>, _> = some.iter().map(request).collect();

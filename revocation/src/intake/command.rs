@@ -5,18 +5,22 @@ use serde_json::{Map, Value};
 use super::{Delivery, Rejected};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::name::{Name, Subject};
+use crate::reconcile::Sweep;
 use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
 use crate::time::Timestamp;
 
 /// Every field a command may have.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 16] = [
     "action",
     "subjects",
     "username",
     "names",
     "endpoint_id",
+    "endpoints",
+    "targets",
     "connection_id",
     "authorities",
+    "authority",
     "reason",
     "requested_by",
     "id",
@@ -25,7 +29,17 @@ const FIELDS: [&str; 13] = [
     "force",
 ];
 
-const ACTIONS: [&str; 6] = ["revoke", "disconnect", "restore", "alias", "unalias", SYNC_DIRECTORY];
+const ACTIONS: [&str; 8] =
+    ["revoke", "disconnect", "restore", "alias", "unalias", SWEEP, CLOSE_BREAKER, SYNC_DIRECTORY];
+
+/// The command that holds everything connected against every lock.
+const SWEEP: &str = "sweep";
+
+/// The fields that it may have.
+const SWEEP_FIELDS: [&str; 7] = ["action", "endpoints", "targets", "reason", "requested_by", "id", "dry_run"];
+
+/// The command that lets an authority speak again.
+const CLOSE_BREAKER: &str = "close_breaker";
 
 /// The command that copies the directory: it is about nobody, and no signal.
 const SYNC_DIRECTORY: &str = "sync_directory";
@@ -69,16 +83,48 @@ fn has_only_our_fields(payload: &Value) -> bool {
 /// # Errors
 /// Where it has a field that does not belong there.
 pub(super) fn is_sync(payload: &Value) -> Result<bool, Rejected> {
-    if payload.get("action").and_then(Value::as_str) != Some(SYNC_DIRECTORY) {
+    is_of(payload, SYNC_DIRECTORY, &SYNC_FIELDS)
+}
+
+/// The sweep that a command asks for, if it does.
+///
+/// # Errors
+/// Where it has a mistake.
+pub(super) fn sweep(payload: &Value, delivery: &Delivery) -> Result<Option<Sweep>, Rejected> {
+    let Value::Object(fields) = payload else { return Ok(None) };
+    if !is_of(payload, SWEEP, &SWEEP_FIELDS)? {
+        return Ok(None);
+    }
+    let fields = Fields(fields);
+    let texts = |field| Ok(fields.texts(field)?.unwrap_or_default());
+    let mut endpoints = Vec::new();
+    for (number, id) in texts("endpoints")?.into_iter().enumerate() {
+        fields.id_shape(&format!("endpoints[{number}]"), id, "cvpn-endpoint-")?;
+        endpoints.push(EndpointId::new(id));
+    }
+    Ok(Some(Sweep {
+        id: SignalId::new(&fields.text("id")?.unwrap_or_else(|| delivery.id.clone())),
+        received_at: delivery.received_at,
+        via: delivery.via,
+        commanded: true,
+        endpoints,
+        targets: texts("targets")?.into_iter().map(str::to_owned).collect(),
+        dry_run: fields.flag("dry_run")?,
+    }))
+}
+
+/// Whether a command has this action, and only fields that go with it.
+fn is_of(payload: &Value, action: &str, its_fields: &[&str]) -> Result<bool, Rejected> {
+    if payload.get("action").and_then(Value::as_str) != Some(action) {
         return Ok(false);
     }
-    let unknown = payload.as_object().into_iter().flatten().find(|(key, _)| !SYNC_FIELDS.contains(&key.as_str()));
+    let unknown = payload.as_object().into_iter().flatten().find(|(key, _)| !its_fields.contains(&key.as_str()));
     match unknown {
         None => Ok(true),
-        Some((key, _)) => Err(Rejected::field(
-            &shown(key),
-            format!("does not go with `{SYNC_DIRECTORY}`; it has {}", SYNC_FIELDS.join(", ")),
-        )),
+        Some((key, _)) => {
+            let problem = format!("does not go with `{action}`; it has {}", its_fields.join(", "));
+            Err(Rejected::field(&shown(key), problem))
+        }
     }
 }
 
@@ -98,6 +144,9 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
     let action = fields.action(delivery.received_at)?;
     let about = fields.about(&action)?;
     let reason = fields.text("reason")?;
+    if action == Action::CloseBreaker && reason.is_none() {
+        return Err(Rejected::field("reason", "is missing; say why the authority is to be believed again"));
+    }
     let force = fields.flag("force")?;
     if force && reason.is_none() {
         return Err(Rejected::field("force", "needs a `reason` beside it"));
@@ -171,7 +220,7 @@ impl Fields<'_> {
         let word = self.text("action")?.ok_or_else(|| {
             Rejected::field(
                 "action",
-                "is missing; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sync_directory`",
+                "is missing; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sweep`, `close_breaker`, `sync_directory`",
             )
         })?;
         let expires_at = match self.text("expires_in")? {
@@ -188,6 +237,15 @@ impl Fields<'_> {
         if authorities.is_some() && word != "restore" {
             return Err(Rejected::field("authorities", "goes with the action `restore` only"));
         }
+        if let Some(field) = ["endpoints", "targets"].iter().find(|field| self.get(field).is_some()) {
+            return Err(Rejected::field(field, "goes with the action `sweep` only"));
+        }
+        if word == CLOSE_BREAKER {
+            return Ok(Action::CloseBreaker);
+        }
+        if self.get("authority").is_some() {
+            return Err(Rejected::field("authority", "goes with the action `close_breaker` only"));
+        }
         let names = self.names()?;
         if names.is_some() && !matches!(word.as_str(), "alias" | "unalias") {
             return Err(Rejected::field("names", "goes with the actions `alias` and `unalias` only"));
@@ -203,7 +261,7 @@ impl Fields<'_> {
             "restore" => Ok(Action::Restore { authorities }),
             _ => Err(Rejected::field(
                 "action",
-                "is none that is known; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sync_directory`",
+                "is none that is known; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sweep`, `close_breaker`, `sync_directory`",
             )),
         }
     }
@@ -221,6 +279,9 @@ impl Fields<'_> {
     }
 
     fn about(&self, action: &Action) -> Result<Vec<About>, Rejected> {
+        if *action == Action::CloseBreaker {
+            return self.breaker();
+        }
         let connection = (self.text("endpoint_id")?, self.text("connection_id")?);
         let named = self.subjects()?;
         if matches!(action, Action::Alias { .. }) && named.as_ref().is_some_and(|subjects| subjects.len() > 1) {
@@ -252,6 +313,17 @@ impl Fields<'_> {
                 self.id_shape("connection_id", &connection, "cvpn-connection-")?;
                 Ok(vec![About::Connection(EndpointId::new(&endpoint), ConnectionId::new(&connection))])
             }
+        }
+    }
+
+    fn breaker(&self) -> Result<Vec<About>, Rejected> {
+        let others = ["subjects", "username", "names", "endpoint_id", "connection_id"];
+        if let Some(other) = others.iter().find(|other| self.get(other).is_some()) {
+            return Err(Rejected::field(other, "does not go with `close_breaker`"));
+        }
+        match self.text("authority")? {
+            Some(authority) => Ok(vec![About::Breaker(Authority::named(&authority))]),
+            None => Err(Rejected::field("authority", "is missing; say whose circuit breaker, such as `okta:acme`")),
         }
     }
 

@@ -10,6 +10,9 @@ use super::unpack::{self, Unpacked};
 use super::{Delivery, Event, Intake, Rejected, command, parse};
 use crate::signal::{About, Signal, Via};
 
+/// What comes of an order to sweep.
+const SWEPT: &str = "everything that is connected is held against every lock";
+
 /// How many rules that nearly matched are told of.
 const NEAR_AT_MOST: usize = 3;
 
@@ -127,16 +130,22 @@ impl Intake {
         let through: Vec<String> = item.through.iter().map(|&layer| layer.to_owned()).collect();
         let delivery = Delivery { via: item.via, ..delivery.clone() };
         let event = Event::of(item.payload.clone(), item.outer.clone());
-        let is_command = event.is_command() || (item.via == Via::Direct && command::is_command(&item.payload));
+        let is_schedule = event.text("source") == Some(super::SCHEDULE_SOURCE);
+        let is_command =
+            is_schedule || event.is_command() || (item.via == Via::Direct && command::is_command(&item.payload));
         let description = if is_command { "a command".to_owned() } else { event.description() };
         if is_command || command::is_meant_as_command(&item.payload) && !event.is_wrapped() {
             if item.via == Via::Direct && command::is_sync(&item.payload) == Ok(true) {
                 let result = "the directory is copied, so that whoever is deleted later is still known by name";
                 return vec![problem(through, description, result.to_owned())];
             }
+            if let (Via::Direct, Ok(Some(_))) = (item.via, command::sweep(&item.payload, &delivery)) {
+                return vec![problem(through, description, SWEPT.to_owned())];
+            }
             let replay = self.replay(&event);
-            let result = match self.read_one(item, &delivery).map(super::Reading::into_signals) {
-                Ok(signals) => done(&signals, replay.as_ref()),
+            let result = match self.read_one(item, &delivery) {
+                Ok(super::Reading::Events { sweeps, .. }) if !sweeps.is_empty() => SWEPT.to_owned(),
+                Ok(reading) => done(&reading.into_signals(), replay.as_ref()),
                 Err(rejected) => rejected.to_string(),
             };
             return vec![Explained { replay, ..problem(through, description, result) }];

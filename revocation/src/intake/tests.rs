@@ -186,7 +186,11 @@ fn a_mistake_in_a_command_names_the_field() {
         (json!({"action": "revoke", "username": "a", "names": ["b"]}), "names"),
         (json!({"action": "sync_directory", "username": "a"}), "username"),
         (json!({"action": "kill", "username": "a"}), "action"),
-        (json!({"action": "sweep"}), "action"),
+        (json!({"action": "sweep", "username": "alice"}), "username"),
+        (json!({"action": "sweep", "endpoints": ["vpn-1"]}), "endpoints[0]"),
+        (json!({"action": "close_breaker", "reason": "r"}), "authority"),
+        (json!({"action": "close_breaker", "authority": "okta:acme"}), "reason"),
+        (json!({"action": "revoke", "username": "alice", "targets": ["eu-west-1"]}), "targets"),
         (json!({"action": 3, "username": "a"}), "action"),
         (json!({"username": "a", "reason": "forgot"}), "action"),
         (json!({"subjects": ["a"], "ticket": "7"}), "ticket"),
@@ -270,7 +274,7 @@ fn a_batch_of_log_lines_is_read_line_by_line() {
         ],
     });
     for payload in [gzipped(&batch), batch.clone()] {
-        let Reading::Events { signals, put_aside, retried } = read(Via::Direct, &payload).unwrap() else {
+        let Reading::Events { signals, put_aside, retried, .. } = read(Via::Direct, &payload).unwrap() else {
             panic!("no events")
         };
         let found: Vec<(&str, String)> =

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Calls, Mishap, lock};
 use crate::audit::{Entry, Head, Marker};
-use crate::lock::Lock;
+use crate::lock::{HoldState, Lock};
 use crate::name::Name;
 use crate::ports::{
     AliasBook, AuditTrail, Commit, Directory, DirectoryError, Given, KnownPeople, Locks, NameKind, PageToken, Person,
@@ -51,6 +51,20 @@ impl Locks for MemoryLocks {
         }
         let stored = lock(&self.locks);
         Ok(names.iter().map(|name| stored.get(name).cloned().unwrap_or_else(|| Lock::none(name.clone()))).collect())
+    }
+
+    async fn locked(&self, after: Option<&PageToken>) -> Result<(Vec<Lock>, Option<PageToken>), StoreError> {
+        if self.calls.make("locks.locked".to_owned()).await.is_some() {
+            return Err(StoreError::away("locks", "planned to fail"));
+        }
+        // Three to a page.
+        let stored = lock(&self.locks);
+        let held = stored.values().filter(|lock| lock.state() == HoldState::Locked);
+        let left: Vec<&Lock> =
+            held.filter(|lock| after.is_none_or(|after| lock.name.as_str() > after.0.as_str())).collect();
+        let page: Vec<Lock> = left.iter().take(3).map(|&lock| lock.clone()).collect();
+        let next = page.last().filter(|_| left.len() > 3).map(|last| PageToken(last.name.to_string()));
+        Ok((page, next))
     }
 
     async fn write(&self, next: &Lock) -> Result<Write, StoreError> {
@@ -115,6 +129,17 @@ impl KnownPeople for MemoryLocks {
                 let people = lock(&self.people);
                 let known = ids.iter().filter_map(|id| Some(((*id).to_owned(), people.get(*id)?.clone())));
                 Ok(known.collect())
+            }
+            Some(_) => Err(StoreError::away("people", "planned to fail")),
+        }
+    }
+
+    async fn by_name(&self, name: &Name) -> Result<Option<String>, StoreError> {
+        match self.calls.make(format!("people.by-name {name}")).await {
+            None => {
+                let people = lock(&self.people);
+                let called = |person: &&Person| person.names.iter().any(|own| Name::new(own).as_ref() == Ok(name));
+                Ok(people.values().find(called).map(|person| person.id.clone()))
             }
             Some(_) => Err(StoreError::away("people", "planned to fail")),
         }

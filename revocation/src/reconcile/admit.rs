@@ -12,12 +12,13 @@ use super::alias::add;
 use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
 use crate::audit::{Draft, Kind, Marker, append};
+use crate::breaker::{Counted, Pass};
 use crate::lock::{Lock, Transition};
 use crate::name::Name;
 use crate::policy::{Mode, Refusal};
 use crate::ports::{StoreError, Write};
 use crate::receipt::Outcome;
-use crate::signal::{About, Action};
+use crate::signal::{About, Action, Authority};
 use crate::time::Timestamp;
 
 /// How often a guarded write is tried while others write to the same lock.
@@ -33,10 +34,16 @@ pub(super) const SUBJECTS_AT_ONCE: usize = 64;
 struct Locked {
     /// The locks as they now stand.
     locks: Vec<Lock>,
-    /// Where a newer statement stands against this one.
-    superseded: Option<String>,
+    /// Where nothing was locked: a newer statement stands against this one, or the circuit breaker is open.
+    stopped: Option<Verdict>,
     /// When the last of them was known to be durable.
     at: Timestamp,
+}
+
+/// What became of the lock on a subject's own name.
+enum Own {
+    Locked(Lock, Transition),
+    Braked(Refusal),
 }
 
 /// What is on record of a signal and a subject from earlier deliveries.
@@ -131,8 +138,10 @@ impl Revoker {
             (_, Action::Revoke { .. }) => self.revoke(number, case, scope, before).await,
             (_, Action::Disconnect) => self.disconnect(number, case, scope).await,
             (About::Subject(subject), Action::Alias { .. }) => self.alias(number, case, &subject, scope).await,
-            (About::Connection(..), Action::Alias { .. }) => {
-                Ok(Admission::Settled(Verdict::because(Outcome::Refused, "a connection has no names")))
+            (About::Breaker(authority), Action::CloseBreaker) => self.close_breaker(case, &authority).await,
+            (About::Connection(..) | About::Breaker(_), Action::Alias { .. })
+            | (_, Action::CloseBreaker | Action::Sweep) => {
+                Ok(Admission::Settled(Verdict::because(Outcome::Refused, "this action does not go with this subject")))
             }
             // What the directory says takes its place before admission; where it said nothing, nobody is named.
             (_, Action::Ask) => {
@@ -150,7 +159,7 @@ impl Revoker {
         }
         let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
             (Mode::Shadow, _) => &[Outcome::Shadowed],
-            (Mode::Enforce, Action::Restore { .. }) => &[Outcome::Restored, Outcome::Superseded],
+            (Mode::Enforce, Action::Restore { .. } | Action::CloseBreaker) => &[Outcome::Restored, Outcome::Superseded],
             (Mode::Enforce, Action::Alias { .. }) => &[Outcome::Aliased, Outcome::Completed],
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
         };
@@ -200,8 +209,8 @@ impl Revoker {
         // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2.
         let (locked, scope) = tokio::join!(self.lock_once(case, before), self.scope_once(scope));
         let locked = locked?;
-        if let Some(why) = locked.superseded {
-            return Ok(Admission::Settled(Verdict::because(Outcome::Superseded, &why)));
+        if let Some(verdict) = locked.stopped {
+            return Ok(Admission::Settled(verdict));
         }
         self.request(case, scope).await?;
         let goal = Goal::Locked { names: case.named() };
@@ -234,10 +243,7 @@ impl Revoker {
 
     async fn restore(&self, case: &mut Case) -> Result<Admission, StoreError> {
         let locked = self.lock_all(case).await?;
-        let mut verdict = match locked.superseded {
-            Some(why) => Verdict::because(Outcome::Superseded, &why),
-            None => Verdict::new(Outcome::Restored),
-        };
+        let mut verdict = locked.stopped.unwrap_or_else(|| Verdict::new(Outcome::Restored));
         let still: BTreeSet<String> = locked
             .locks
             .iter()
@@ -271,11 +277,12 @@ impl Revoker {
         if before != Before::Requested {
             return self.lock_all(case).await;
         }
-        let mut locked = Locked { locks: Vec::new(), superseded: None, at: self.clock.now() };
+        let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let lock = self.lock_of(&own).await?;
         if !lock.in_force(self.clock.now()) {
-            locked.superseded = Some("the lock was lifted since this was requested".to_owned());
+            let why = "the lock was lifted since this was requested";
+            locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
@@ -304,14 +311,21 @@ impl Revoker {
     /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
     /// against which one stands is left as it is.
     async fn lock_all(&self, case: &mut Case) -> Result<Locked, StoreError> {
-        let mut locked = Locked { locks: Vec::new(), superseded: None, at: self.clock.now() };
+        let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let mut done: Vec<Name> = Vec::new();
         for _ in 0..MAX_RACES {
             self.add_names_of_before(case, &own).await?;
-            let (lock, transition) = self.lock(case, &own, &case.further()).await?;
+            let (lock, transition) = match self.lock_own(case, &own).await? {
+                Own::Locked(lock, transition) => (lock, transition),
+                Own::Braked(refusal) => {
+                    locked.stopped = Some(refused(&refusal));
+                    return Ok(locked);
+                }
+            };
             if let Transition::Superseded { by, as_of } = transition {
-                locked.superseded = Some(format!("{by} said otherwise about `{own}` as of {as_of}, which is newer"));
+                let why = format!("{by} said otherwise about `{own}` as of {as_of}, which is newer");
+                locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
                 locked.locks = vec![lock];
                 return Ok(locked);
             }
@@ -352,22 +366,75 @@ impl Revoker {
         Ok(())
     }
 
+    /// Locks the subject's own name, past the circuit breaker where a producer's hold comes into force newly.
+    async fn lock_own(&self, case: &Case, own: &Name) -> Result<Own, StoreError> {
+        let further = case.further();
+        for _ in 0..MAX_RACES {
+            let lock = self.lock_of(own).await?;
+            let transition = lock.apply(&case.signal, &case.about.label(), &further);
+            if let Transition::Changed(next) = &transition
+                && let Some(refusal) = self.braked(case, own, &lock, next).await?
+            {
+                return Ok(Own::Braked(refusal));
+            }
+            if let Some((lock, transition)) = self.store(case, lock, transition).await? {
+                return Ok(Own::Locked(lock, transition));
+            }
+        }
+        Err(StoreError::busy(own.as_str()))
+    }
+
     async fn lock(&self, case: &Case, name: &Name, further: &[Name]) -> Result<(Lock, Transition), StoreError> {
         for _ in 0..MAX_RACES {
             let lock = self.lock_of(name).await?;
             let transition = lock.apply(&case.signal, &case.about.label(), further);
-            match &transition {
-                Transition::Changed(next) if self.is_rehearsal(case) => return Ok((next.clone(), transition)),
-                Transition::Changed(next) => {
-                    if self.locks.write(next).await? == Write::Stored {
-                        tracing::info!(subject = %name, version = next.version, "lock written");
-                        return Ok((next.clone(), transition));
-                    }
-                }
-                Transition::Unchanged | Transition::Superseded { .. } => return Ok((lock, transition)),
+            if let Some(stored) = self.store(case, lock, transition).await? {
+                return Ok(stored);
             }
         }
         Err(StoreError::busy(name.as_str()))
+    }
+
+    /// Stores what a lock is to become; nothing where somebody else was faster.
+    async fn store(
+        &self,
+        case: &Case,
+        lock: Lock,
+        transition: Transition,
+    ) -> Result<Option<(Lock, Transition)>, StoreError> {
+        let Transition::Changed(next) = &transition else { return Ok(Some((lock, transition))) };
+        let next = next.clone();
+        if !self.is_rehearsal(case) {
+            if self.locks.write(&next).await? == Write::Conflict {
+                return Ok(None);
+            }
+            tracing::info!(subject = %next.name, version = next.version, "lock written");
+        }
+        Ok(Some((next, transition)))
+    }
+
+    /// Why a hold may not come into force now. A person's command is not counted: somebody stands behind it.
+    async fn braked(&self, case: &Case, own: &Name, lock: &Lock, next: &Lock) -> Result<Option<Refusal>, StoreError> {
+        let (authority, now) = (&case.signal.authority, self.clock.now());
+        if *authority == Authority::command() || self.is_rehearsal(case) || !lock.newly_held(next, authority, now) {
+            return Ok(None);
+        }
+        let (hold, limit) = (Counted::new(&case.signal.id, own), self.policy.max_subjects);
+        Ok(match self.brake.pass(authority, &hold, now, limit).await? {
+            Pass::Free => None,
+            Pass::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),
+        })
+    }
+
+    /// Lets an authority speak again.
+    async fn close_breaker(&self, case: &Case, authority: &Authority) -> Result<Admission, StoreError> {
+        if !self.is_rehearsal(case) {
+            self.brake.close(authority).await?;
+        }
+        Ok(Admission::Settled(Verdict::because(
+            Outcome::Restored,
+            "the breaker is closed, and counts from zero; what was refused is done when it is tried again",
+        )))
     }
 
     /// Records, before anything is ended, what is about to be done. A rehearsal does nothing and records its end only.

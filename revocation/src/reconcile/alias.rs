@@ -184,7 +184,7 @@ impl Case {
     fn subject(&self) -> Option<&Subject> {
         match &self.about {
             About::Subject(subject) => Some(subject),
-            About::Connection(..) | About::Unresolved { .. } => None,
+            About::Connection(..) | About::Unresolved { .. } | About::Breaker(_) => None,
         }
     }
 

@@ -31,10 +31,8 @@ impl Revoker {
         })
     }
 
-    pub(super) fn start_listing(&self, pursuits: &[Pursuit], scope: &Scope) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
-        let (report, listed) = mpsc::channel(SIDE_BY_SIDE);
-        let mut listings = JoinSet::new();
-        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+    /// Lists what the pursuits need.
+    pub(super) fn list_for(&self, pursuits: &[Pursuit], scope: &Scope) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
         let only: Vec<ConnectionId> = (pursuits.iter().filter(|pursuit| pursuit.is_open()))
             .map(|pursuit| match &pursuit.goal {
                 Goal::One { connection, .. } => Some(connection.clone()),
@@ -43,14 +41,31 @@ impl Revoker {
             .collect::<Option<Vec<_>>>()
             .filter(|ids| ids.len() <= MAX_FILTER_VALUES)
             .unwrap_or_default();
-        for (on, (target, endpoint)) in scope.endpoints.iter().enumerate() {
+        let wanted = |endpoint: &Endpoint| self.is_listed(pursuits, endpoint);
+        self.list_all(scope, 0, &only, wanted)
+    }
+
+    /// Lists the endpoints that are wanted, side by side, those from `first` on before the others; of each only some
+    /// connections, if any are named.
+    pub(super) fn list_all(
+        &self,
+        scope: &Scope,
+        first: usize,
+        only: &[ConnectionId],
+        wanted: impl Fn(&Endpoint) -> bool,
+    ) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
+        let (report, listed) = mpsc::channel(SIDE_BY_SIDE);
+        let mut listings = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+        let numbered = || scope.endpoints.iter().enumerate();
+        for (on, (target, endpoint)) in numbered().skip(first).chain(numbered().take(first)) {
             let Some(vpn) = self.vpn.get(*target).cloned() else {
                 continue;
             };
-            if !self.is_listed(pursuits, endpoint) {
+            if !wanted(endpoint) {
                 continue;
             }
-            let (report, endpoint, only, gate) = (report.clone(), endpoint.clone(), only.clone(), Arc::clone(&gate));
+            let (report, endpoint, only, gate) = (report.clone(), endpoint.clone(), only.to_vec(), Arc::clone(&gate));
             listings.spawn(async move {
                 let _turn = gate.acquire().await;
                 list(&*vpn, on, &endpoint, &only, &report).await;

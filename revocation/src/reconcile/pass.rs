@@ -97,7 +97,7 @@ impl Revoker {
             pursuit.begin_listing();
         }
         let mut troubles = scope.complaints();
-        let (_listings, mut listed) = self.start_listing(pursuits, scope);
+        let (_listings, mut listed) = self.list_for(pursuits, scope);
         // Read beside the listing, and known before the first call that follows from it.
         self.stop_where_lifted(pursuits).await;
 

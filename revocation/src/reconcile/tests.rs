@@ -1,8 +1,10 @@
 //! Whole runs over ports in memory, each named after what it holds.
 
+mod brakes;
 mod identity;
 mod invariants;
 mod mishaps;
+mod sweeps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use super::*;
 use crate::audit::{Entry, verify};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::lock::Lock;
-use crate::memory::{Calls, ManualClock, MemoryAudit, MemoryDirectory, MemoryLocks, MemoryVpn};
+use crate::memory::{Calls, ManualClock, MemoryAudit, MemoryBreaker, MemoryDirectory, MemoryLocks, MemoryVpn};
 use crate::name::Subject;
 use crate::policy::{Mode, Protected};
 use crate::signal::{Authority, SignalId, Via};
@@ -23,6 +25,7 @@ struct World {
     vpn: MemoryVpn,
     locks: MemoryLocks,
     audit: MemoryAudit,
+    breaker: MemoryBreaker,
     directory: MemoryDirectory,
     policy: Policy,
     endpoints: Vec<EndpointId>,
@@ -36,7 +39,8 @@ impl World {
         let endpoints = vec![vpn.endpoint("cvpn-endpoint-a"), vpn.endpoint("cvpn-endpoint-b")];
         let (locks, audit) = (MemoryLocks::new(&calls), MemoryAudit::new(&calls));
         let directory = MemoryDirectory::new(&calls);
-        Self { clock, calls, vpn, locks, audit, directory, policy: Policy::default(), endpoints }
+        let breaker = MemoryBreaker::new(&calls);
+        Self { clock, calls, vpn, locks, audit, breaker, directory, policy: Policy::default(), endpoints }
     }
 
     /// A user's connection on the first endpoint.
@@ -53,10 +57,12 @@ impl World {
             vpn: vec![Arc::new(self.vpn.clone())],
             locks: Arc::new(self.locks.clone()),
             aliases: Arc::new(self.locks.clone()),
+            brake: crate::breaker::Brake::new(Arc::new(self.breaker.clone())),
             people: Some(self.people()),
             trail: Arc::new(self.audit.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn crate::ports::Clock>,
             policy: Arc::new(self.policy.clone()),
+            only: None,
         }
     }
 

@@ -1,0 +1,147 @@
+//! The circuit breaker: an authority that brings more holds into force than is plausible is not believed any further.
+//!
+//! A directory that was emptied by mistake, or a filter that matches everybody, must not disconnect the company. Past
+//! the limit the breaker opens for that authority and stays open until a person closes it; what is refused meanwhile is
+//! left for retries and the dead-letter queue.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::audit::hex_digest;
+use crate::name::Name;
+use crate::ports::{Breaker, StoreError};
+use crate::signal::{Authority, SignalId};
+use crate::time::Timestamp;
+
+/// Holds are counted by the minute, over this many.
+const MINUTES: i64 = 10;
+
+/// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
+/// million times, and an item holds them all.
+const DIGITS: usize = 16;
+
+/// A minute since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Minute(pub i64);
+
+impl Minute {
+    fn of(at: Timestamp) -> Self {
+        Self(at.as_millis().div_euclid(60_000))
+    }
+
+    /// When it begins.
+    #[must_use]
+    pub fn begins_at(self) -> Timestamp {
+        Timestamp::from_millis(self.0.saturating_mul(60_000))
+    }
+}
+
+/// A hold as it is counted: the same signal about the same name is counted once, however often it is tried.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Counted(String);
+
+impl Counted {
+    /// The hold that a signal brings into force on a name.
+    #[must_use]
+    pub fn new(signal: &SignalId, name: &Name) -> Self {
+        let digest = hex_digest(format!("{signal}\n{name}").as_bytes());
+        Self(digest.chars().take(DIGITS).collect())
+    }
+
+    /// A hold as a table keeps it.
+    #[must_use]
+    pub fn kept(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// What a table keeps.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How the breaker of an authority stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Goes up whenever the breaker is closed; what was counted before is of no account then.
+    pub round: u64,
+    /// Since when it is open.
+    pub opened_at: Option<Timestamp>,
+    /// The holds that were counted in this round, in the minutes asked for.
+    pub counted: BTreeSet<Counted>,
+}
+
+/// Whether a hold may come into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// It may, and is counted.
+    Free,
+    /// The breaker is open.
+    Open {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// The breaker as one run uses it: its holds are counted one after another, so that a batch is braked within itself.
+#[derive(Clone)]
+pub struct Brake {
+    breaker: Arc<dyn Breaker>,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Brake {
+    /// A brake on these counts.
+    #[must_use]
+    pub fn new(breaker: Arc<dyn Breaker>) -> Self {
+        Self { breaker, turn: Arc::default() }
+    }
+
+    /// Counts a hold that is about to come into force newly, or says that the breaker is open.
+    ///
+    /// When this returns [`Pass::Free`], the hold is counted, and for good: trying again does not count it twice. Runs
+    /// side by side may overshoot the limit by no more than their number.
+    ///
+    /// # Errors
+    /// Where the table is away: without a count nothing may pass.
+    pub async fn pass(
+        &self,
+        authority: &Authority,
+        hold: &Counted,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Pass, StoreError> {
+        let _turn = self.turn.lock().await;
+        let minute = Minute::of(now);
+        let minutes: Vec<Minute> = (0..MINUTES).map(|ago| Minute(minute.0 - ago)).collect();
+        let standing = self.breaker.standing(authority, &minutes).await?;
+        if let Some(since) = standing.opened_at {
+            return Ok(Pass::Open { since });
+        }
+        if standing.counted.contains(hold) {
+            return Ok(Pass::Free);
+        }
+        if standing.counted.len() >= limit {
+            tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opened");
+            self.breaker.open(authority, standing.round, now).await?;
+            return Ok(Pass::Open { since: now });
+        }
+        self.breaker.count(authority, standing.round, minute, hold).await?;
+        Ok(Pass::Free)
+    }
+
+    /// Closes an authority's breaker; it counts from zero.
+    ///
+    /// # Errors
+    /// Where the table is away.
+    pub async fn close(&self, authority: &Authority) -> Result<(), StoreError> {
+        self.breaker.close(authority).await
+    }
+}
+
+/// How long a minute's count has to be kept.
+pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);

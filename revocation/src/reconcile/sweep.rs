@@ -1,0 +1,359 @@
+//! The sweep: everything that is connected, held against every lock there is.
+//!
+//! Two things slip past a signal: a client that comes back before a connect handler is wired, and an event that never
+//! came. The first is found here by its lock; the second, where a directory may be asked, by the directory's word.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+
+use super::listing::Listed;
+use super::pursuit::{Goal, Pursuit};
+use super::{Case, EVERY, Revoker, Run, Scope, Verdict, in_own_task};
+use crate::audit::hex_digest;
+use crate::connection::{ConnectionId, Endpoint, EndpointId, Target};
+use crate::lock::{Hold, Lock};
+use crate::name::{Name, Subject};
+use crate::ports::{StoreError, VpnError};
+use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings};
+use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
+use crate::time::Timestamp;
+
+mod directory;
+
+/// Of the time of a sweep, the listing may take this part; the rest is for ending what it finds.
+const LISTING_SHARE: u32 = 2;
+
+/// An order to sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// Its id over every transport.
+    pub id: SignalId,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// How it reached us.
+    pub via: Via,
+    /// Whether a person or a playbook asked for it; the schedule is nobody.
+    pub commanded: bool,
+    /// Only these endpoints; empty: all in scope.
+    pub endpoints: Vec<EndpointId>,
+    /// Only these targets, by Region or account; empty: all.
+    pub targets: Vec<String>,
+    /// Report, and change nothing.
+    pub dry_run: bool,
+}
+
+/// What a look at everything came to.
+#[derive(Default)]
+struct Seen {
+    /// The connections under names that are locked, by name.
+    hits: BTreeMap<Name, BTreeSet<ConnectionId>>,
+    /// Who else is connected, where the directory may be asked.
+    others: BTreeSet<Name>,
+    listed: BTreeSet<usize>,
+    failed: BTreeMap<usize, String>,
+}
+
+/// One subject's names with something connected under them.
+struct Hit {
+    names: Vec<Name>,
+    authority: Authority,
+    hold: Hold,
+    connections: BTreeSet<ConnectionId>,
+}
+
+impl Revoker {
+    /// Ends everything that is connected under a name that is locked.
+    ///
+    /// What it ends is recorded as any revocation is; a sweep that finds nothing to end writes nothing.
+    pub async fn sweep(&self, order: &Sweep, run: &Run) -> Receipt {
+        let begun_at = self.clock.now();
+        let mut receipt = Receipt {
+            signal_id: order.id.clone(),
+            action: Action::Sweep,
+            mode: self.policy.mode,
+            outcome: Outcome::Planned,
+            subjects: Vec::new(),
+            endpoints: Vec::new(),
+            timings: Timings { received_at: Some(order.received_at), ..Timings::default() },
+        };
+        if let Err(refusal) = self.admit_sweep(order) {
+            receipt.subjects.push(SubjectReceipt::refused("#sweep", &refusal));
+            receipt.outcome = Outcome::Refused;
+            return receipt;
+        }
+        let narrowed = Self { only: Some(Arc::new(order.clone())), ..self.clone() };
+        let (revoker, budget) = (narrowed.clone(), run.clone());
+        let look = in_own_task(tracing::Span::current(), async move { revoker.look(&budget).await });
+        let (locks, scope, seen) = match look.await {
+            Some(Ok(looked)) => looked,
+            Some(Err(error)) => return receipt.left_undone(&error.to_string()),
+            None => return receipt.left_undone("a fault of ours; the next sweep tries again"),
+        };
+        receipt.endpoints = endpoint_receipts(&scope, &seen);
+        let all_listed = receipt.endpoints.iter().all(|endpoint| endpoint.error.is_none());
+        let mut receipts = self.heed_directory(order, &locks, &seen, run).await;
+        receipts.extend(narrowed.end_hits(order, &locks, seen.hits, scope, run).await);
+        receipt.take_up(receipts);
+        if !all_listed {
+            receipt.outcome = Outcome::Incomplete;
+        } else if receipt.subjects.is_empty() && !order.dry_run {
+            receipt.outcome = Outcome::Completed;
+            receipt.timings.verified_at = Some(self.clock.now());
+        }
+        tracing::info!(
+            locks = locks.len(),
+            endpoints = receipt.endpoints.len(),
+            subjects = receipt.subjects.len(),
+            outcome = receipt.outcome.word(),
+            milliseconds = self.clock.now().since(begun_at).as_millis(),
+            "swept"
+        );
+        receipt
+    }
+
+    fn admit_sweep(&self, order: &Sweep) -> Result<(), crate::policy::Refusal> {
+        match order.commanded {
+            true => self.policy.admit_command(Action::Sweep.word(), order.via),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the locks, and lists everything in scope beside them.
+    async fn look(&self, run: &Run) -> Result<(HashMap<Name, Lock>, Scope, Seen), StoreError> {
+        let (locks, scope) = tokio::join!(self.all_locked(), self.scope());
+        let locks = locks?;
+        let now = self.clock.now();
+        let stop_at = now.plus(run.stop_at.since(now) / LISTING_SHARE);
+        let seen = self.list_and_match(&locks, &scope, stop_at).await;
+        Ok((locks, scope, seen))
+    }
+
+    /// Every lock that may be in force.
+    async fn all_locked(&self) -> Result<HashMap<Name, Lock>, StoreError> {
+        let now = self.clock.now();
+        let mut locks = HashMap::new();
+        let mut after = None;
+        loop {
+            let (page, next) = self.locks.locked(after.as_ref()).await?;
+            locks.extend(page.into_iter().filter(|lock| lock.in_force(now)).map(|lock| (lock.name.clone(), lock)));
+            match next {
+                None => return Ok(locks),
+                next => after = next,
+            }
+        }
+    }
+
+    /// Lists every endpoint, page by page, and keeps what is connected under a locked name, and nothing else.
+    ///
+    /// Each sweep begins with another endpoint, so that one which runs out of time does not starve the same ones.
+    async fn list_and_match(&self, locks: &HashMap<Name, Lock>, scope: &Scope, stop_at: Timestamp) -> Seen {
+        let asks = self.policy.sweep_directory > 0 && self.people.is_some();
+        let minute = self.clock.now().as_millis().div_euclid(60_000).unsigned_abs();
+        let first = usize::try_from(minute).unwrap_or_default() % scope.endpoints.len().max(1);
+        let mut seen = Seen::default();
+        let (_listings, mut listed) = self.list_all(scope, first, &[], |_| true);
+        loop {
+            let report = tokio::select! {
+                biased;
+                report = listed.recv() => report,
+                () = self.clock.reached(stop_at) => return seen,
+            };
+            match report {
+                None => return seen,
+                Some(Listed::Done { on }) => {
+                    seen.listed.insert(on);
+                }
+                Some(Listed::Failed { on, error }) => {
+                    seen.failed.insert(on, error.to_string());
+                }
+                Some(Listed::Page { rows, .. }) => {
+                    for row in rows.iter().filter(|row| row.status.is_alive()) {
+                        for name in [row.user(), row.certificate()].into_iter().flatten() {
+                            if locks.contains_key(&name) {
+                                seen.hits.entry(name).or_default().insert(row.id.clone());
+                            } else if asks {
+                                seen.others.insert(name);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends what was found, once the locks were read again.
+    async fn end_hits(
+        &self,
+        order: &Sweep,
+        locks: &HashMap<Name, Lock>,
+        found: BTreeMap<Name, BTreeSet<ConnectionId>>,
+        scope: Scope,
+        run: &Run,
+    ) -> Vec<Receipt> {
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<Name> = found.keys().cloned().collect();
+        let confirmed = match self.locks.read(&names).await {
+            Ok(confirmed) => confirmed,
+            Err(error) => {
+                tracing::warn!(error_type = "SweepUnconfirmed", %error, "nothing is ended under locks that can't be read again");
+                names.iter().filter_map(|name| locks.get(name).cloned()).collect()
+            }
+        };
+        let (mut signals, mut cases, mut verdicts, mut pursuits) =
+            (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        for hit in hits(&confirmed, found, self.clock.now()).into_values() {
+            let number = cases.len();
+            let signal = Arc::new(hit.signal(order));
+            let about = signal.about.first().cloned().unwrap_or_else(|| About::unresolved("sweep", "nobody", false));
+            let case = Case { names: hit.names, ..Case::new(Arc::clone(&signal), number, about) };
+            signals.push(signal);
+            cases.push(case);
+        }
+        let scope_cell = Arc::new(OnceCell::new_with(Some(scope.clone())));
+        for (number, requested) in self.request_all(&cases, &scope).await {
+            match (requested, cases.get(number)) {
+                (Ok(()), Some(case)) => {
+                    let goal = Goal::Locked { names: case.names.clone() };
+                    pursuits.push(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now()));
+                }
+                (Err(error), _) => {
+                    verdicts.insert(number, Verdict::because(Outcome::Incomplete, &error));
+                }
+                (Ok(()), None) => {}
+            }
+        }
+        self.finish(&signals, cases, verdicts, pursuits, scope_cell, run).await
+    }
+
+    /// Records of each, before anything is ended, what is about to be done.
+    async fn request_all(&self, cases: &[Case], scope: &Scope) -> Vec<(usize, Result<(), StoreError>)> {
+        let mut requests = JoinSet::new();
+        for (number, case) in cases.iter().cloned().enumerate() {
+            let (revoker, scope) = (self.clone(), scope.clone());
+            requests.spawn(async move { (number, revoker.request(&case, &scope).await) });
+        }
+        let mut done: Vec<(usize, Result<(), StoreError>)> = Vec::new();
+        while let Some(result) = requests.join_next().await {
+            done.extend(result.ok());
+        }
+        done.sort_by_key(|(number, _)| *number);
+        done
+    }
+}
+
+impl Sweep {
+    /// What of a scope this order is about.
+    pub(super) fn narrow(&self, scope: Scope) -> Scope {
+        let of_target = |endpoint: &Endpoint| {
+            let target = &endpoint.target;
+            let is_it = |wanted: &String| *wanted == target.region || target.account.as_ref() == Some(wanted);
+            self.targets.is_empty() || self.targets.iter().any(is_it)
+        };
+        let named = |endpoint: &Endpoint| self.endpoints.is_empty() || self.endpoints.contains(&endpoint.id);
+        let kept = scope.endpoints.into_iter().filter(|(_, endpoint)| of_target(endpoint) && named(endpoint));
+        let mut narrowed = Scope { endpoints: kept.collect(), troubles: scope.troubles };
+        if narrowed.endpoints.is_empty() && narrowed.troubles.is_empty() {
+            let nowhere = Target { region: EVERY.to_owned(), account: None };
+            narrowed.trouble(&nowhere, EndpointId::new(EVERY), &VpnError::nothing_named());
+        }
+        narrowed
+    }
+}
+
+/// What was found, by subject: a subject's names are ended together, and its own chain tells of it.
+fn hits(
+    confirmed: &[Lock],
+    mut found: BTreeMap<Name, BTreeSet<ConnectionId>>,
+    now: Timestamp,
+) -> BTreeMap<String, Hit> {
+    let mut hits: BTreeMap<String, Hit> = BTreeMap::new();
+    for lock in confirmed {
+        let Some((authority, hold)) = lock.held(now) else { continue };
+        let Some(connections) = found.remove(&lock.name) else { continue };
+        let own = Name::new(&hold.subject).unwrap_or_else(|_| lock.name.clone());
+        let hit = hits.entry(own.to_string()).or_insert_with(|| Hit {
+            names: Vec::new(),
+            authority: authority.clone(),
+            hold: hold.clone(),
+            connections: BTreeSet::new(),
+        });
+        hit.names.push(lock.name.clone());
+        hit.connections.extend(connections);
+    }
+    hits
+}
+
+impl Hit {
+    /// What is recorded of it: the lock's own word, under an id that another sweep at the same time arrives at too.
+    fn signal(&self, order: &Sweep) -> Signal {
+        let ids: Vec<&str> = self.connections.iter().map(ConnectionId::as_str).collect();
+        let names: Vec<&str> = self.names.iter().map(Name::as_str).collect();
+        let digest = hex_digest(format!("{}\n{}", names.join("\n"), ids.join("\n")).as_bytes());
+        let named = Subject::new(&self.hold.subject).or_else(|error| match self.names.first() {
+            Some(name) => Subject::new(name.as_str()),
+            None => Err(error),
+        });
+        Signal {
+            id: SignalId::new(&format!("sweep:{}", digest.get(..32).unwrap_or(&digest))),
+            action: Action::Sweep,
+            about: named.map(About::Subject).into_iter().collect(),
+            authority: self.authority.clone(),
+            as_of: self.hold.as_of,
+            occurred_at: None,
+            received_at: order.received_at,
+            source: format!("sweep {}", order.id),
+            actor: None,
+            reason: self.hold.reason.clone(),
+            dry_run: order.dry_run,
+            force: false,
+            replay: None,
+            via: order.via,
+        }
+    }
+}
+
+fn endpoint_receipts(scope: &Scope, seen: &Seen) -> Vec<EndpointReceipt> {
+    let receipt = |(on, (_, endpoint)): (usize, &(usize, Endpoint))| EndpointReceipt {
+        region: endpoint.target.region.clone(),
+        account: endpoint.target.account.clone(),
+        endpoint_id: endpoint.id.clone(),
+        permitted: None,
+        error: match (seen.listed.contains(&on), seen.failed.get(&on)) {
+            (true, _) => None,
+            (false, Some(error)) => Some(error.clone()),
+            (false, None) => {
+                Some("not listed to its end: the time ran out; the next sweep begins with another endpoint".to_owned())
+            }
+        },
+    };
+    let looked_at = scope.endpoints.iter().enumerate().map(receipt);
+    looked_at.chain(scope.troubles.iter().cloned()).collect()
+}
+
+impl Receipt {
+    /// A sweep that could not even look.
+    fn left_undone(mut self, why: &str) -> Self {
+        self.outcome = Outcome::Incomplete;
+        self.subjects
+            .push(SubjectReceipt { error: Some(why.to_owned()), ..SubjectReceipt::new("#sweep", self.outcome) });
+        self
+    }
+
+    /// Takes the receipts of what a sweep did into its own.
+    fn take_up(&mut self, receipts: Vec<Self>) {
+        for receipt in receipts {
+            let Timings { first_terminate_at, verified_at, locked_at, .. } = receipt.timings;
+            let timings = &mut self.timings;
+            timings.first_terminate_at = super::earliest(timings.first_terminate_at, first_terminate_at);
+            timings.locked_at = timings.locked_at.max(locked_at);
+            timings.verified_at = timings.verified_at.max(verified_at);
+            self.outcome = self.outcome.max(receipt.outcome);
+            self.subjects.extend(receipt.subjects);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The circuit breaker.
+
+use super::*;
+use crate::memory::Mishap;
+
+fn okta() -> Authority {
+    Authority::producer("okta", Some("acme"))
+}
+
+impl World {
+    /// A world whose authorities may lock three people in ten minutes.
+    fn braked() -> Self {
+        let mut world = Self::new();
+        world.policy.max_subjects = 3;
+        world
+    }
+
+    fn command(&self, action: Action, subject: &str) -> Signal {
+        let id = format!("c-{}-{subject}", action.word());
+        Signal { authority: Authority::command(), via: Via::Direct, ..self.signal(action, subject, &id) }
+    }
+
+    fn close(&self, id: &str) -> Signal {
+        let about = vec![About::Breaker(okta())];
+        Signal { about, id: SignalId::new(id), ..self.command(Action::CloseBreaker, "nobody-yet") }
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_locks_too_many_is_not_believed_until_somebody_closes_its_breaker() {
+    let world = World::braked();
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed);
+    }
+    let fourth = world.user("d");
+    for _ in 0..2 {
+        let receipt = world.one(world.revoke("d")).await;
+        assert_eq!((receipt.outcome, receipt.subjects[0].refusal), (Outcome::Refused, Some("breaker-open")));
+        assert!(receipt.is_retryable(), "it is left for retries and the dead-letter queue");
+        assert!(receipt.subjects[0].error.as_deref().unwrap().contains("close_breaker"));
+    }
+    assert_eq!((world.vpn.alive(None), world.is_locked("d")), (vec![fourth], false));
+    assert_eq!(world.kinds("d"), ["refused"], "audited once");
+
+    world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    assert_eq!(world.one(world.revoke("d")).await.outcome, Outcome::Refused, "it stays open");
+    assert_eq!(world.one(world.close("c-1")).await.outcome, Outcome::Restored);
+    assert_eq!(world.kinds("#breaker/okta:acme"), ["restored"]);
+    assert_eq!(world.one(world.revoke("d")).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("d"));
+}
+
+#[tokio::test]
+async fn after_closing_the_count_begins_at_zero() {
+    let world = World::braked();
+    for name in ["a", "b", "c", "d"] {
+        world.one(world.revoke(name)).await;
+    }
+    world.one(world.close("c-1")).await;
+    for name in ["d", "e", "f"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed, "{name}");
+    }
+    assert_eq!(world.one(world.revoke("g")).await.outcome, Outcome::Refused);
+}
+
+#[tokio::test]
+async fn what_was_counted_ten_minutes_ago_is_of_no_account() {
+    let world = World::braked();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed, "{name}");
+        world.clock.advance(Duration::from_secs(200));
+    }
+}
+
+#[tokio::test]
+async fn another_authority_and_a_persons_command_are_not_braked() {
+    let world = World::braked();
+    for name in ["a", "b", "c", "d"] {
+        world.one(world.revoke(name)).await;
+    }
+    let siem = Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("d") };
+    assert_eq!(world.one(siem).await.outcome, Outcome::Completed);
+    for name in ["e", "f", "g", "h"] {
+        let command = world.command(Action::Revoke { expires_at: None }, name);
+        assert_eq!(world.one(command).await.outcome, Outcome::Completed, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn one_hold_counts_once_however_often_it_is_tried() {
+    let world = World::braked();
+    for name in ["a", "b", "c"] {
+        for call in ["breaker.count", "locks.write", "audit.commit"] {
+            world.calls.plan(call, 1, Mishap::AnswerLost);
+            world.one(world.revoke(name)).await;
+        }
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed);
+        let another = Signal { id: SignalId::new(&format!("another-{name}")), ..world.revoke(name) };
+        assert_eq!(world.one(another).await.outcome, Outcome::Completed, "in force already: nothing new");
+    }
+    assert_eq!(world.breaker.opened_at(&okta()), None);
+}
+
+#[tokio::test]
+async fn without_a_count_nothing_passes() {
+    let world = World::braked();
+    world.user("a");
+    for call in ["breaker.standing", "breaker.count"] {
+        world.calls.plan(call, 1, Mishap::Fails);
+        assert_eq!(world.one(world.revoke("a")).await.outcome, Outcome::Incomplete, "{call}");
+        assert!(!world.is_locked("a"));
+    }
+    assert_eq!(world.one(world.revoke("a")).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn a_batch_is_braked_within_itself() {
+    let world = World::braked();
+    let batch: Vec<Signal> = (0..20).map(|n| world.revoke(&format!("user-{n:02}"))).collect();
+    let receipts = world.handle(batch).await;
+    let locked = (0..20).filter(|n| world.is_locked(&format!("user-{n:02}"))).count();
+    let refused = receipts.iter().filter(|receipt| receipt.outcome == Outcome::Refused).count();
+    assert_eq!((locked, refused), (3, 17));
+}
+
+#[tokio::test]
+async fn runs_side_by_side_overshoot_by_no_more_than_their_number() {
+    let world = World::braked();
+    let mut runs = Vec::new();
+    for environment in 0..4 {
+        let batch: Vec<Signal> = (0..5).map(|n| world.revoke(&format!("user-{environment}-{n}"))).collect();
+        let (revoker, run) = (world.revoker(), world.run());
+        runs.push(tokio::spawn(async move { revoker.handle(batch, &run).await }));
+    }
+    let mut done = 0;
+    for run in runs {
+        done += run.await.unwrap().iter().filter(|receipt| receipt.outcome == Outcome::Completed).count();
+    }
+    assert!((3..=3 + 4).contains(&done), "{done}");
+}
+
+#[tokio::test]
+async fn what_is_superseded_and_what_is_only_rehearsed_does_not_count() {
+    let mut world = World::braked();
+    world.policy.mode = Mode::Shadow;
+    for n in 0..9 {
+        assert_eq!(world.one(world.revoke(&format!("user-{n}"))).await.outcome, Outcome::Shadowed);
+    }
+    world.policy.mode = Mode::Enforce;
+    for n in 0..9 {
+        let subject = format!("former-{n}");
+        let old = world.revoke(&subject);
+        world.clock.advance(Duration::from_secs(1));
+        world.one(world.restore(&subject)).await;
+        assert_eq!(world.one(old).await.outcome, Outcome::Superseded);
+    }
+    assert_eq!(world.calls.count("breaker."), 0);
+}

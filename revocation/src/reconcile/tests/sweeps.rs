@@ -1,0 +1,341 @@
+//! The sweep.
+
+use super::*;
+use crate::memory::Mishap;
+
+impl World {
+    fn order(&self) -> Sweep {
+        Sweep {
+            id: SignalId::new(&format!("schedule-{}", self.now())),
+            received_at: self.now(),
+            via: Via::Event,
+            commanded: false,
+            endpoints: Vec::new(),
+            targets: Vec::new(),
+            dry_run: false,
+        }
+    }
+
+    async fn sweep(&self) -> Receipt {
+        let receipt = self.revoker().sweep(&self.order(), &self.run()).await;
+        self.the_trail_is_whole().await;
+        receipt
+    }
+
+    /// A world in which `alice` is locked, by a signal with a reason.
+    async fn with_alice_locked() -> Self {
+        let world = Self::new();
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+        world.clock.advance(Duration::from_secs(300));
+        world
+    }
+
+    fn entries(&self, chain: &str) -> Vec<Entry> {
+        self.audit.chains().remove(chain).unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_ends_who_came_back_and_the_trail_gives_the_locks_reason() {
+    let world = World::with_alice_locked().await;
+    world.user("alice");
+    world.on(1, None, Some("Alice"));
+    let bob = world.user("bob");
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.outcome, receipt.action.word(), receipt.terminated()), (Outcome::Completed, "sweep", 2));
+    assert_eq!(world.vpn.alive(None), [bob]);
+    assert_eq!(world.kinds("alice"), ["requested", "completed", "requested", "completed"]);
+    let entry = world.entries("alice").pop().unwrap();
+    assert_eq!(entry.text("reason"), Some("user.lifecycle.deactivate"));
+    assert_eq!(entry.text("authority"), Some("okta:acme"));
+    assert!(entry.text("source").unwrap().starts_with("sweep schedule-"));
+}
+
+#[tokio::test]
+async fn a_sweep_that_ends_nothing_writes_nothing() {
+    let world = World::with_alice_locked().await;
+    world.user("bob");
+    let written = world.calls.count("audit.commit");
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.outcome, receipt.subjects.len(), receipt.endpoints.len()), (Outcome::Completed, 0, 2));
+    assert!(receipt.timings.verified_at.is_some());
+    assert_eq!((world.calls.count("audit.commit"), world.calls.count("vpn.terminate")), (written, 0));
+}
+
+#[tokio::test]
+async fn an_alias_is_swept_into_the_story_of_its_subject() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.revoke("alice@corp.example")).await;
+    world.clock.advance(Duration::from_secs(300));
+    world.user("alice");
+    world.user("alice@corp.example");
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.outcome, receipt.subjects.len(), world.alive()), (Outcome::Completed, 1, 0));
+    assert_eq!(world.kinds("alice@corp.example").len(), 4);
+    assert!(world.kinds("alice").is_empty());
+}
+
+#[tokio::test]
+async fn two_sweeps_and_an_event_at_once_do_no_harm() {
+    for steps in -60..60 {
+        let world = World::with_alice_locked().await;
+        world.user("alice");
+        let bob = world.user("bob");
+        let [first, second] = [world.revoker(), world.revoker()];
+        let (one, other, run) = (world.order(), world.order(), world.run());
+        let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+        let third = (world.revoker(), world.run());
+        let beside = tokio::spawn(async move {
+            for _ in 0..steps {
+                tokio::task::yield_now().await;
+            }
+            tokio::join!(second.sweep(&other, &run), third.0.handle(vec![again], &third.1))
+        });
+        for _ in 0..-steps {
+            tokio::task::yield_now().await;
+        }
+        first.sweep(&one, &world.run()).await;
+        beside.await.unwrap();
+        world.the_trail_is_whole().await;
+        assert_eq!(world.vpn.alive(None), std::slice::from_ref(&bob));
+        let swept: Vec<Entry> =
+            world.entries("alice").into_iter().filter(|e| e.text("signal_id").unwrap().starts_with("sweep:")).collect();
+        for kind in ["requested", "completed"] {
+            let times = swept.iter().filter(|entry| entry.text("kind") == Some(kind)).count();
+            assert!(times <= 1, "{kind} {times} times, {steps} steps");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_was_lifted_since_it_was_read_ends_nobody() {
+    let world = World::with_alice_locked().await;
+    let back = world.user("alice");
+    world.calls.plan("vpn.list", 1, Mishap::Slow);
+    let before = world.calls.count("vpn.list");
+    let (revoker, run, order) = (world.revoker(), world.run(), world.order());
+    let sweeping = tokio::spawn(async move { revoker.sweep(&order, &run).await });
+    while world.calls.count("vpn.list") == before {
+        tokio::task::yield_now().await;
+    }
+    let written = world.kinds("alice").len();
+    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
+    assert_eq!(sweeping.await.unwrap().outcome, Outcome::Completed);
+    assert_eq!((world.vpn.alive(None), world.kinds("alice").len()), (vec![back], written + 1));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_listed_is_said_and_holds_nothing_up() {
+    let world = World::with_alice_locked().await;
+    world.user("alice");
+    world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Fails);
+    let receipt = world.sweep().await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert!(receipt.endpoints[1].error.is_some() && receipt.endpoints[0].error.is_none());
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_ends_what_it_found() {
+    let world = World::with_alice_locked().await;
+    world.user("alice");
+    world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Hangs);
+    let (revoker, run, order) = (world.revoker(), world.run(), world.order());
+    let (stop_at, before) = (run.stop_at, world.calls.count("vpn.list"));
+    let sweeping = tokio::spawn(async move { revoker.sweep(&order, &run).await });
+    while world.calls.count("vpn.list") < before + 2 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(stop_at.since(world.now()) / 2);
+    let receipt = sweeping.await.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert!(receipt.endpoints[1].error.as_ref().unwrap().contains("next sweep begins with another"));
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn every_endpoint_has_its_turn_to_be_the_first() {
+    let world = World::new();
+    let mut first = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let before = world.calls.made().len();
+        world.sweep().await;
+        first.extend(world.calls.made()[before..].iter().find(|call| call.starts_with("vpn.list")).cloned());
+        world.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(first.len(), 2, "{first:?}");
+}
+
+#[tokio::test]
+async fn locks_that_cannot_be_read_make_a_sweep_incomplete() {
+    let world = World::with_alice_locked().await;
+    let back = world.user("alice");
+    world.calls.plan("locks.locked", 1, Mishap::Fails);
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.outcome, world.vpn.alive(None)), (Outcome::Incomplete, vec![back]));
+    assert!(receipt.subjects[0].error.is_some());
+}
+
+#[tokio::test]
+async fn a_sweep_may_be_narrowed_to_endpoints_and_targets() {
+    let world = World::with_alice_locked().await;
+    world.user("alice");
+    let elsewhere = world.on(1, Some("alice"), None);
+    let narrow = Sweep { endpoints: vec![world.endpoints[0].clone()], ..world.order() };
+    assert_eq!(world.revoker().sweep(&narrow, &world.run()).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [elsewhere]);
+    let nowhere = Sweep { targets: vec!["us-east-1".to_owned()], ..world.order() };
+    let receipt = world.revoker().sweep(&nowhere, &world.run()).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert!(receipt.endpoints[0].error.as_ref().unwrap().contains("`targets`"));
+    let here = Sweep { targets: vec!["111122223333".to_owned()], ..world.order() };
+    world.revoker().sweep(&here, &world.run()).await;
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_sweep_as_a_command_by_event_has_to_be_allowed() {
+    let world = World::new();
+    let order = Sweep { commanded: true, ..world.order() };
+    let receipt = world.revoker().sweep(&order, &world.run()).await;
+    assert_eq!((receipt.outcome, receipt.subjects[0].refusal), (Outcome::Refused, Some("not-by-event")));
+    let direct = Sweep { via: Via::Direct, ..order };
+    assert_eq!(world.revoker().sweep(&direct, &world.run()).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn a_dry_sweep_and_shadow_mode_report_and_end_nobody() {
+    let mut world = World::with_alice_locked().await;
+    let back = world.user("alice");
+    let dry = Sweep { dry_run: true, ..world.order() };
+    let receipt = world.revoker().sweep(&dry, &world.run()).await;
+    assert_eq!((receipt.outcome, receipt.subjects[0].connections.len()), (Outcome::Planned, 1));
+    world.policy.mode = Mode::Shadow;
+    for _ in 0..2 {
+        assert_eq!(world.sweep().await.outcome, Outcome::Shadowed);
+        world.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(
+        (world.vpn.alive(None), world.kinds("alice")),
+        (vec![back], vec!["requested".to_owned(), "completed".to_owned(), "shadowed".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn who_is_protected_since_is_not_swept() {
+    let mut world = World::with_alice_locked().await;
+    let back = world.user("alice");
+    world.policy.protected = Protected::parse("alice").unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.sweep().await.outcome, Outcome::Refused);
+        world.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(world.vpn.alive(None), [back]);
+    assert_eq!(world.kinds("alice"), ["requested", "completed", "requested", "refused"], "said once, not every minute");
+}
+
+mod directory {
+    use super::*;
+
+    const ID: &str = "0a1b2c3d-0000-4000-8000-00000000a11c";
+
+    fn asking() -> World {
+        let mut world = World::new();
+        world.policy.sweep_directory = 10;
+        world
+    }
+
+    #[tokio::test]
+    async fn a_connected_user_whom_the_directory_reports_disabled_is_locked_and_ended() {
+        let world = asking();
+        world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
+        world.directory.put("2", &["bob"], Some(true));
+        world.directory.put("3", &["carol"], None);
+        world.user("Alice@example.com");
+        let others = [world.user("bob"), world.user("carol"), world.user("a-machine")];
+        let receipt = world.sweep().await;
+        assert_eq!((receipt.outcome, receipt.subjects.len()), (Outcome::Completed, 1));
+        assert_eq!(world.vpn.alive(None), others);
+        assert!(world.is_locked("alice") && world.is_locked("alice@example.com"));
+        assert_eq!(world.entries("alice")[0].text("authority"), Some("directory"));
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_from_the_directory_is_locked_and_whom_it_never_knew_is_not() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(true));
+        world.people().sync(&*world.clock, world.run().stop_at).await;
+        world.directory.delete(ID);
+        world.user("alice");
+        let stranger = world.user("somebody-of-another-directory");
+        assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+        assert_eq!(world.vpn.alive(None), [stranger]);
+    }
+
+    #[tokio::test]
+    async fn who_is_enabled_again_is_let_in_and_nobody_elses_hold_is_lifted() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        world.user("alice");
+        world.sweep().await;
+        world.directory.put(ID, &["alice"], Some(true));
+        world.clock.advance(Duration::from_secs(86_400));
+        world
+            .one(Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("alice") })
+            .await;
+        world.sweep().await;
+        let lock = world.locks.stored(&Name::new("alice").unwrap()).unwrap();
+        assert_eq!(lock.held_by(world.now()), [Authority::named("siem")]);
+    }
+
+    #[tokio::test]
+    async fn who_was_let_in_by_a_command_stays_in() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        world.user("alice");
+        world.sweep().await;
+        world.clock.advance(Duration::from_secs(60));
+        let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-1");
+        world.one(Signal { authority: Authority::command(), via: Via::Direct, ..restore }).await;
+        let back = world.user("alice");
+        world.clock.advance(Duration::from_secs(2 * 86_400));
+        world.sweep().await;
+        assert_eq!(world.vpn.alive(None), [back]);
+    }
+
+    #[tokio::test]
+    async fn it_is_asked_about_so_many_and_each_has_its_turn() {
+        let mut world = asking();
+        world.policy.sweep_directory = 2;
+        for n in 0..5 {
+            world.directory.put(&format!("id-{n}"), &[&format!("user-{n}")], Some(true));
+            world.user(&format!("user-{n}"));
+        }
+        let mut asked = std::collections::BTreeSet::new();
+        for _ in 0..5 {
+            let before = world.calls.made().len();
+            world.sweep().await;
+            let made = world.calls.made();
+            let now: Vec<&String> = made[before..].iter().filter(|call| call.starts_with("directory.holder")).collect();
+            assert!(now.len() <= 2, "{now:?}");
+            asked.extend(now.into_iter().cloned());
+            world.clock.advance(Duration::from_secs(60));
+        }
+        assert_eq!(asked.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn it_is_not_asked_unless_that_is_switched_on_and_its_absence_harms_nobody() {
+        let mut world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        let alice = world.user("alice");
+        world.policy.sweep_directory = 0;
+        world.sweep().await;
+        assert_eq!((world.calls.count("directory."), world.vpn.alive(None)), (0, vec![alice.clone()]));
+        world.policy.sweep_directory = 10;
+        world.calls.plan("directory.holder", 1, Mishap::Fails);
+        assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+        assert_eq!(world.vpn.alive(None), [alice]);
+    }
+}

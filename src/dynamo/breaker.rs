@@ -1,0 +1,107 @@
+//! The circuit breaker's counts, in the locks table: an item `#breaker/<authority>` with the round and, where it is
+//! open, since when; and for each minute an item `#breaker/<authority>/<round>/<minute>` with the set of holds counted.
+
+use std::collections::{BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use revocation::breaker::{Counted, KEPT, Minute, Standing};
+use revocation::ports::{Breaker, StoreError};
+use revocation::signal::Authority;
+use revocation::time::Timestamp;
+
+use super::locks::{DynamoLocks, Item, number, read_items, text};
+use super::{KEY, store_error};
+
+fn state_key(authority: &Authority) -> String {
+    format!("#breaker/{authority}")
+}
+
+fn minute_key(authority: &Authority, round: u64, minute: Minute) -> String {
+    // An authority is text from outside; a round and a minute at the end can't be taken for a part of it.
+    format!("#breaker/{authority}/{round}/{}", minute.begins_at())
+}
+
+fn key(text: String) -> Item {
+    HashMap::from([(KEY.to_owned(), AttributeValue::S(text))])
+}
+
+impl DynamoLocks {
+    async fn breaker_state(&self, authority: &Authority) -> Result<(u64, Option<Timestamp>), StoreError> {
+        let key = state_key(authority);
+        let mut items = read_items(&self.client, &self.table, std::slice::from_ref(&key)).await?;
+        let Some(item) = items.remove(&key) else { return Ok((0, None)) };
+        let unusable = |what: &str| {
+            let what = format!("attribute {what} is not what this program writes; mend or remove the item");
+            StoreError::unusable(&format!("the breaker of {authority} in table {}", self.table), &what)
+        };
+        let round = number(&item, "round").ok_or_else(|| unusable("round"))?;
+        let opened_at = match text(&item, "opened_at") {
+            // An instant that can't be read must not make an open breaker look closed.
+            Some(at) => Some(Timestamp::parse(&at).ok_or_else(|| unusable("opened_at"))?),
+            None => None,
+        };
+        Ok((round, opened_at))
+    }
+}
+
+#[async_trait]
+impl Breaker for DynamoLocks {
+    async fn standing(&self, authority: &Authority, minutes: &[Minute]) -> Result<Standing, StoreError> {
+        let (round, opened_at) = self.breaker_state(authority).await?;
+        if opened_at.is_some() {
+            return Ok(Standing { round, opened_at, counted: BTreeSet::new() });
+        }
+        let keys: Vec<String> = minutes.iter().map(|minute| minute_key(authority, round, *minute)).collect();
+        let items = read_items(&self.client, &self.table, &keys).await?;
+        let sets = items.values().filter_map(|item| item.get("holds")?.as_ss().ok());
+        let counted = sets.flatten().map(|text| Counted::kept(text)).collect();
+        Ok(Standing { round, opened_at, counted })
+    }
+
+    async fn count(&self, authority: &Authority, round: u64, minute: Minute, hold: &Counted) -> Result<(), StoreError> {
+        let until = minute.begins_at().plus(KEPT).as_seconds();
+        let add = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(minute_key(authority, round, minute))))
+            .update_expression("ADD #holds :hold SET #ttl = :ttl")
+            .expression_attribute_names("#holds", "holds")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":hold", AttributeValue::Ss(vec![hold.as_str().to_owned()]))
+            .expression_attribute_values(":ttl", AttributeValue::N(until.to_string()));
+        add.send().await.map(|_| ()).map_err(|error| store_error(&self.table, &error))
+    }
+
+    async fn open(&self, authority: &Authority, round: u64, at: Timestamp) -> Result<(), StoreError> {
+        let open = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(state_key(authority))))
+            .update_expression("SET #round = :round, opened_at = if_not_exists(opened_at, :at)")
+            .condition_expression("attribute_not_exists(#round) OR #round = :round")
+            .expression_attribute_names("#round", "round")
+            .expression_attribute_values(":round", AttributeValue::N(round.to_string()))
+            .expression_attribute_values(":at", AttributeValue::S(at.to_string()));
+        match open.send().await {
+            Ok(_) => Ok(()),
+            // Somebody closed it meanwhile.
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
+            Err(error) => Err(store_error(&self.table, &error)),
+        }
+    }
+
+    async fn close(&self, authority: &Authority) -> Result<(), StoreError> {
+        let close = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(state_key(authority))))
+            .update_expression("ADD #round :one REMOVE opened_at")
+            .expression_attribute_names("#round", "round")
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+        close.send().await.map(|_| ()).map_err(|error| store_error(&self.table, &error))
+    }
+}
