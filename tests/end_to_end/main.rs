@@ -22,3 +22,4 @@ mod identity;
 mod nothing_lost;
 mod runtime_loop;
 mod survivor;
+mod sweep;
