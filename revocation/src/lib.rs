@@ -11,6 +11,8 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)
 )]
 
+mod planted;
+
 pub mod time;
 
 pub mod name;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::Name;
+use crate::planted::{self, Fault};
 use crate::signal::{Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
@@ -226,8 +227,7 @@ impl Lock {
             None => fresh,
             // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
             Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => old.also(further),
-            // On a tie the revocation wins: staying out by mistake is mended by a word, staying in is not.
-            Some(old) if old.state == HoldState::Released && old.as_of <= signal.as_of => fresh,
+            Some(old) if old.state == HoldState::Released && is_newer(signal, old) => fresh,
             Some(old) if old.state == HoldState::Released => {
                 return Transition::Superseded { by: signal.authority.clone(), as_of: old.as_of };
             }
@@ -254,10 +254,10 @@ impl Lock {
         let mut newer = None;
         for authority in meant {
             match self.holds.get(authority) {
-                Some(old) if old.state == HoldState::Locked && old.as_of >= signal.as_of => {
+                Some(old) if old.state == HoldState::Locked && is_newer_lock(old, signal) => {
                     newer = Some((authority.clone(), old.as_of));
                 }
-                Some(old) if old.as_of >= signal.as_of => {}
+                Some(old) if old.state == HoldState::Released && old.as_of >= signal.as_of => {}
                 old => {
                     let hold = Hold {
                         state: HoldState::Released,
@@ -292,6 +292,23 @@ impl Lock {
         }
         next.version += 1;
         Transition::Changed(next)
+    }
+}
+
+/// Whether a revocation is newer than what was released. On a tie it wins: staying out by mistake is mended by a word,
+/// staying in is not.
+fn is_newer(revocation: &Signal, released: &Hold) -> bool {
+    match planted::is(Fault::UnlockOnTie) {
+        false => released.as_of <= revocation.as_of,
+        true => released.as_of < revocation.as_of,
+    }
+}
+
+/// Whether what is locked is newer than a restore; on a tie as well.
+fn is_newer_lock(locked: &Hold, restore: &Signal) -> bool {
+    match planted::is(Fault::UnlockOnTie) {
+        false => locked.as_of >= restore.as_of,
+        true => locked.as_of > restore.as_of,
     }
 }
 

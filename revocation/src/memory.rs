@@ -13,6 +13,8 @@ pub use vpn::MemoryVpn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::ports::Clock;
+
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
@@ -30,19 +32,36 @@ pub enum Mishap {
     Panics,
 }
 
+/// How long a slow call takes.
+const SLOW_PAUSE: std::time::Duration = std::time::Duration::from_millis(700);
+
 /// How many turns of others a slow call takes.
 const SLOW: usize = 500;
 
 /// Which calls go wrong, and which were made.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Script {
     planned: Vec<(String, u32, Mishap)>,
     calls: Vec<String>,
+    chaos: Option<Chaos>,
 }
 
+/// Decides for each call, by its description, what goes wrong with it.
+pub type Chaos = Box<dyn FnMut(&str) -> Option<Mishap> + Send>;
+
 /// A shared log of calls, in their order over all ports, with the mishaps that are to meet them.
-#[derive(Debug, Clone, Default)]
-pub struct Calls(Arc<Mutex<Script>>);
+#[derive(Clone, Default)]
+pub struct Calls {
+    script: Arc<Mutex<Script>>,
+    /// What a slow call waits on; without it, it gives others their turn.
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Calls")
+    }
+}
 
 impl Calls {
     /// An empty log.
@@ -51,44 +70,61 @@ impl Calls {
         Self::default()
     }
 
+    /// An empty log, whose slow calls take time by this clock.
+    #[must_use]
+    pub fn on(clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..Self::default() }
+    }
+
+    /// Lets this decide what goes wrong with each call that nothing is planned for.
+    pub fn chaos(&self, chaos: Option<Chaos>) {
+        lock(&self.script).chaos = chaos;
+    }
+
     /// The next `times` calls whose description begins with `call` meet `mishap`.
     pub fn plan(&self, call: &str, times: u32, mishap: Mishap) {
-        lock(&self.0).planned.push((call.to_owned(), times, mishap));
+        lock(&self.script).planned.push((call.to_owned(), times, mishap));
     }
 
     /// No call goes wrong any more.
     pub fn forget(&self) {
-        lock(&self.0).planned.clear();
+        lock(&self.script).planned.clear();
     }
 
     /// All calls made so far.
     #[must_use]
     pub fn made(&self) -> Vec<String> {
-        lock(&self.0).calls.clone()
+        lock(&self.script).calls.clone()
     }
 
     /// How many calls began with `call`.
     #[must_use]
     pub fn count(&self, call: &str) -> usize {
-        lock(&self.0).calls.iter().filter(|made| made.starts_with(call)).count()
+        lock(&self.script).calls.iter().filter(|made| made.starts_with(call)).count()
     }
 
     /// Logs a call and says what goes wrong with it.
     #[expect(clippy::panic, reason = "a planned panic is what a test asks for")]
     async fn make(&self, call: String) -> Option<Mishap> {
         let mishap = {
-            let mut script = lock(&self.0);
+            let mut script = lock(&self.script);
             let planned = script.planned.iter_mut().find(|(prefix, times, _)| *times > 0 && call.starts_with(prefix));
             let mishap = planned.map(|(_, times, mishap)| {
                 *times -= 1;
                 *mishap
             });
             script.calls.push(call.clone());
-            mishap
+            mishap.or_else(|| script.chaos.as_mut().and_then(|chaos| chaos(&call)))
         };
         // A call takes a moment, in which others get on.
         tokio::task::yield_now().await;
         match mishap {
+            Some(Mishap::Slow) if self.clock.is_some() => {
+                if let Some(clock) = &self.clock {
+                    clock.sleep(SLOW_PAUSE).await;
+                }
+                None
+            }
             Some(Mishap::Slow) => {
                 for _ in 0..SLOW {
                     tokio::task::yield_now().await;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connection::{Connection, ConnectionId, Status};
 use crate::name::Name;
+use crate::planted::{self, Fault};
 use crate::ports::Which;
 
 /// The most connections that a call by user name may end
@@ -24,6 +25,11 @@ pub enum Match {
 /// Whether, and why, a connection belongs to whoever has these names: equality of normal forms, nothing else.
 #[must_use]
 pub fn matches(connection: &Connection, names: &[Name]) -> Option<Match> {
+    if planted::is(Fault::MatchBySubstring) {
+        let part =
+            |found: Option<Name>| found.is_some_and(|f| names.iter().any(|name| f.as_str().contains(name.as_str())));
+        return part(connection.user()).then_some(Match::User);
+    }
     let user = connection.user();
     if user.as_ref().is_some_and(|user| names.contains(user)) {
         return Some(Match::User);

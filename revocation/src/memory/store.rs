@@ -9,14 +9,19 @@ use super::{Calls, Mishap, lock};
 use crate::audit::{Entry, Head, Marker};
 use crate::lock::{HoldState, Lock};
 use crate::name::Name;
+use crate::planted::{self, Fault};
 use crate::ports::{
     AliasBook, AuditTrail, Commit, Directory, DirectoryError, Given, KnownPeople, Locks, NameKind, PageToken, Person,
     StoreError, Write,
 };
 
+/// Sees every lock that is written: what stood before, and what stands now.
+type LockWatcher = Arc<dyn Fn(Option<&Lock>, &Lock) + Send + Sync>;
+
 /// Locks in memory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MemoryLocks {
+    watcher: Arc<Mutex<Option<LockWatcher>>>,
     locks: Arc<Mutex<BTreeMap<Name, Lock>>>,
     /// Whose each name is.
     aliases: Arc<Mutex<BTreeMap<Name, Name>>>,
@@ -28,7 +33,18 @@ impl MemoryLocks {
     /// No locks.
     #[must_use]
     pub fn new(calls: &Calls) -> Self {
-        Self { locks: Arc::default(), aliases: Arc::default(), people: Arc::default(), calls: calls.clone() }
+        Self {
+            watcher: Arc::default(),
+            locks: Arc::default(),
+            aliases: Arc::default(),
+            people: Arc::default(),
+            calls: calls.clone(),
+        }
+    }
+
+    /// Shows this every lock that is written.
+    pub fn watch(&self, watcher: impl Fn(Option<&Lock>, &Lock) + Send + Sync + 'static) {
+        *lock(&self.watcher) = Some(Arc::new(watcher));
     }
 
     /// The lock of a name, as stored.
@@ -40,6 +56,12 @@ impl MemoryLocks {
     /// Stores a lock, as another process would.
     pub fn put(&self, stored: Lock) {
         lock(&self.locks).insert(stored.name.clone(), stored);
+    }
+}
+
+impl std::fmt::Debug for MemoryLocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryLocks").field("locks", &self.locks).finish_non_exhaustive()
     }
 }
 
@@ -73,10 +95,14 @@ impl Locks for MemoryLocks {
             return Err(StoreError::away("locks", "planned to fail"));
         }
         let mut stored = lock(&self.locks);
-        if stored.get(&next.name).map_or(0, |lock| lock.version) + 1 != next.version {
+        let version = stored.get(&next.name).map_or(0, |lock| lock.version);
+        if version + 1 != next.version && !planted::is(Fault::LoseConditionalWrite) {
             return Ok(Write::Conflict);
         }
-        stored.insert(next.name.clone(), next.clone());
+        let before = stored.insert(next.name.clone(), next.clone());
+        if let Some(watcher) = lock(&self.watcher).as_ref() {
+            watcher(before.as_ref(), next);
+        }
         match mishap {
             None => Ok(Write::Stored),
             Some(_) => Err(StoreError::away("locks", "the answer was lost, as planned")),

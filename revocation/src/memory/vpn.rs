@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Calls, ManualClock, Mishap, lock};
+use super::{Calls, Mishap, lock};
 use crate::connection::{Connection, ConnectionId, EndpointId, Status, Target};
 use crate::name::Name;
 use crate::ports::{ClientVpn, Clock, Ended, Page, PageToken, VpnError, VpnErrorKind, Which};
@@ -22,18 +22,26 @@ struct Session {
     shown_active_until: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct World {
     endpoints: Vec<EndpointId>,
     sessions: Vec<Session>,
     stuck: Vec<ConnectionId>,
+    door: Option<Door>,
+    watcher: Option<Watcher>,
 }
 
+/// Decides whether a client that comes back is let in.
+type Door = Arc<dyn Fn(&Connection) -> bool + Send + Sync>;
+
+/// Sees every connection that is being ended, at the instant at which it is.
+type Watcher = Arc<dyn Fn(&Connection) + Send + Sync>;
+
 /// Client VPN in one account and Region, in memory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MemoryVpn {
     target: Target,
-    clock: Arc<ManualClock>,
+    clock: Arc<dyn Clock>,
     world: Arc<Mutex<World>>,
     calls: Calls,
     page: usize,
@@ -43,10 +51,16 @@ pub struct MemoryVpn {
 impl MemoryVpn {
     /// No endpoints yet; pages of `page` rows; a terminated connection takes `ends_after` to be over.
     #[must_use]
-    pub fn new(region: &str, clock: &Arc<ManualClock>, calls: &Calls, page: usize, ends_after: Duration) -> Self {
+    pub fn new(
+        region: &str,
+        clock: &Arc<impl Clock + 'static>,
+        calls: &Calls,
+        page: usize,
+        ends_after: Duration,
+    ) -> Self {
         Self {
             target: Target { region: region.to_owned(), account: Some("111122223333".to_owned()) },
-            clock: Arc::clone(clock),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
             world: Arc::default(),
             calls: calls.clone(),
             page,
@@ -97,6 +111,30 @@ impl MemoryVpn {
         }
     }
 
+    /// Asks this before a client that comes back is let in.
+    pub fn set_door(&self, door: impl Fn(&Connection) -> bool + Send + Sync + 'static) {
+        lock(&self.world).door = Some(Arc::new(door));
+    }
+
+    /// Shows this every connection that is being ended.
+    pub fn watch(&self, watcher: impl Fn(&Connection) + Send + Sync + 'static) {
+        lock(&self.world).watcher = Some(Arc::new(watcher));
+    }
+
+    /// Nobody comes back any more.
+    pub fn nobody_returns(&self) {
+        lock(&self.world).sessions.iter_mut().for_each(|session| session.returns = None);
+    }
+
+    /// Every session there was, as it really is, and when it was over.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<(Connection, Option<Timestamp>)> {
+        self.turn();
+        let world = lock(&self.world);
+        let over = |session: &Session| session.over_at.filter(|_| !session.connection.status.is_alive());
+        world.sessions.iter().map(|session| (session.connection.clone(), over(session))).collect()
+    }
+
     /// Makes every attempt to end this connection fail.
     pub fn stick(&self, id: &ConnectionId) {
         lock(&self.world).stuck.push(id.clone());
@@ -135,7 +173,9 @@ impl MemoryVpn {
                 back.push((session.endpoint.clone(), session.connection.clone(), pause));
             }
         }
+        let door = world.door.clone();
         drop(world);
+        back.retain(|(_, connection, _)| door.as_ref().is_none_or(|door| door(connection)));
         for (endpoint, connection, pause) in back {
             let names = (connection.username.as_deref(), connection.common_name.as_deref());
             self.connect(&endpoint, names, Duration::ZERO, Some(pause));
@@ -152,6 +192,12 @@ impl MemoryVpn {
             Some(Mishap::Denied) => Err(Self::error(VpnErrorKind::Denied)),
             Some(_) => Err(Self::error(VpnErrorKind::Unavailable)),
         }
+    }
+}
+
+impl std::fmt::Debug for MemoryVpn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryVpn").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -200,7 +246,7 @@ impl ClientVpn for MemoryVpn {
         let now = self.clock.now();
         let over_at = now.plus(self.ends_after);
         let mut world = lock(&self.world);
-        let stuck = world.stuck.clone();
+        let (stuck, watcher) = (world.stuck.clone(), world.watcher.clone());
         let meant = |session: &Session| match which {
             Which::Id(id) => session.connection.id == *id,
             Which::User(user) => {
@@ -213,6 +259,9 @@ impl ClientVpn for MemoryVpn {
             if stuck.contains(&session.connection.id) {
                 session.connection.status = Status::FailedToTerminate;
             } else if previous.is_alive() {
+                if let (Some(watcher), Status::Active) = (&watcher, &previous) {
+                    watcher(&session.connection);
+                }
                 session.connection.status = Status::Terminating;
                 session.over_at.get_or_insert(over_at);
                 if over_at <= now {

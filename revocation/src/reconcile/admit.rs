@@ -15,6 +15,7 @@ use crate::audit::{Draft, Kind, Marker, append};
 use crate::breaker::{Counted, Pass};
 use crate::lock::{Lock, Transition};
 use crate::name::Name;
+use crate::planted::{self, Fault};
 use crate::policy::{Mode, Refusal};
 use crate::ports::{StoreError, Write};
 use crate::receipt::Outcome;
@@ -404,7 +405,7 @@ impl Revoker {
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let Transition::Changed(next) = &transition else { return Ok(Some((lock, transition))) };
         let next = next.clone();
-        if !self.is_rehearsal(case) {
+        if !self.is_rehearsal(case) && !planted::is(Fault::DropLock) {
             if self.locks.write(&next).await? == Write::Conflict {
                 return Ok(None);
             }
@@ -419,7 +420,11 @@ impl Revoker {
         if *authority == Authority::command() || self.is_rehearsal(case) || !lock.newly_held(next, authority, now) {
             return Ok(None);
         }
-        let (hold, limit) = (Counted::new(&case.signal.id, own), self.policy.max_subjects);
+        let counted_as = match planted::is(Fault::CountTwice) {
+            false => case.signal.id.clone(),
+            true => crate::signal::SignalId::new(&format!("{} at {now}", case.signal.id)),
+        };
+        let (hold, limit) = (Counted::new(&counted_as, own), self.policy.max_subjects);
         Ok(match self.brake.pass(authority, &hold, now, limit).await? {
             Pass::Free => None,
             Pass::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),

@@ -9,6 +9,7 @@ use super::pass::SIDE_BY_SIDE;
 use super::pursuit::{Goal, Pursuit};
 use super::{Revoker, Scope};
 use crate::connection::{Connection, ConnectionId, Endpoint};
+use crate::planted::{self, Fault};
 use crate::ports::{ClientVpn, Page, PageToken, VpnError, VpnErrorKind};
 
 /// The most ids that one filter takes
@@ -93,6 +94,7 @@ async fn list(
                 }
                 match next {
                     None => break Listed::Done { on },
+                    Some(_) if planted::is(Fault::SkipLaterPages) => break Listed::Done { on },
                     Some(token) if tokens.contains(&token) => {
                         break Listed::Failed { on, error: VpnError::endless_listing(&endpoint.id) };
                     }

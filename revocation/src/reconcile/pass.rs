@@ -17,6 +17,7 @@ use crate::connection::{Connection, ConnectionId, Endpoint};
 use crate::lock::Lock;
 use crate::name::Name;
 use crate::plan::{Call, Certificates, Match, OnEndpoint, calls, matches, needs_a_call, one_by_one};
+use crate::planted::{self, Fault};
 use crate::policy::Refusal;
 use crate::ports::{ClientVpn, Ended, VpnError, Which};
 use crate::receipt::EndpointReceipt;
@@ -84,6 +85,9 @@ impl Index {
 
     fn candidates(&self, row: &Connection) -> BTreeSet<usize> {
         let names = [row.user(), row.certificate()];
+        if planted::is(Fault::MatchBySubstring) {
+            return self.by_name.values().flatten().copied().collect();
+        }
         let named = names.iter().flatten().filter_map(|name| self.by_name.get(name));
         named.chain(self.by_id.get(&row.id)).flatten().copied().collect()
     }
@@ -173,7 +177,7 @@ impl Revoker {
     /// Reads the locks again before anything is ended under them: lifted means stop.
     async fn stop_where_lifted(&self, pursuits: &mut [Pursuit]) {
         let names: Vec<Name> = pursuits.iter().flat_map(Pursuit::names_to_hold).cloned().collect();
-        if names.is_empty() {
+        if names.is_empty() || planted::is(Fault::IgnoreRestore) {
             return;
         }
         let locks = match self.locks.read(&names).await {

@@ -4,11 +4,13 @@
 //! came. The first is found here by its lock; the second, where a directory may be asked, by the directory's word.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
+use super::admit::ADMISSION;
 use super::listing::Listed;
 use super::pursuit::{Goal, Pursuit};
 use super::{Case, EVERY, Revoker, Run, Scope, Verdict, in_own_task};
@@ -87,10 +89,14 @@ impl Revoker {
         let narrowed = Self { only: Some(Arc::new(order.clone())), ..self.clone() };
         let (revoker, budget) = (narrowed.clone(), run.clone());
         let look = in_own_task(tracing::Span::current(), async move { revoker.look(&budget).await });
-        let (locks, scope, seen) = match look.await {
-            Some(Ok(looked)) => looked,
-            Some(Err(error)) => return receipt.left_undone(&error.to_string()),
-            None => return receipt.left_undone("a fault of ours; the next sweep tries again"),
+        let (locks, scope, seen) = match self.in_time(run.stop_at, look).await {
+            Some(Some(Ok(looked))) => looked,
+            Some(Some(Err(error))) => return receipt.left_undone(&error.to_string()),
+            Some(None) => return receipt.left_undone("a fault of ours; the next sweep tries again"),
+            None => {
+                return receipt
+                    .left_undone("locks and endpoints could not be read in time; the next sweep tries again");
+            }
         };
         receipt.endpoints = endpoint_receipts(&scope, &seen);
         let all_listed = receipt.endpoints.iter().all(|endpoint| endpoint.error.is_none());
@@ -197,13 +203,7 @@ impl Revoker {
             return Vec::new();
         }
         let names: Vec<Name> = found.keys().cloned().collect();
-        let confirmed = match self.locks.read(&names).await {
-            Ok(confirmed) => confirmed,
-            Err(error) => {
-                tracing::warn!(error_type = "SweepUnconfirmed", %error, "nothing is ended under locks that can't be read again");
-                names.iter().filter_map(|name| locks.get(name).cloned()).collect()
-            }
-        };
+        let confirmed = self.confirm(&names, locks, run).await;
         let (mut signals, mut cases, mut verdicts, mut pursuits) =
             (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
         for hit in hits(&confirmed, found, self.clock.now()).into_values() {
@@ -215,34 +215,60 @@ impl Revoker {
             cases.push(case);
         }
         let scope_cell = Arc::new(OnceCell::new_with(Some(scope.clone())));
-        for (number, requested) in self.request_all(&cases, &scope).await {
-            match (requested, cases.get(number)) {
-                (Ok(()), Some(case)) => {
+        let requested = self.request_all(&cases, &scope, run).await;
+        for (number, case) in cases.iter().enumerate() {
+            let why = match requested.get(&number) {
+                Some(Ok(())) => {
                     let goal = Goal::Locked { names: case.names.clone() };
                     pursuits.push(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now()));
+                    continue;
                 }
-                (Err(error), _) => {
-                    verdicts.insert(number, Verdict::because(Outcome::Incomplete, &error));
-                }
-                (Ok(()), None) => {}
-            }
+                Some(Err(error)) => error.to_string(),
+                None => "it could not be recorded in time; the next sweep tries again".to_owned(),
+            };
+            verdicts.insert(number, Verdict::because(Outcome::Incomplete, &why));
         }
         self.finish(&signals, cases, verdicts, pursuits, scope_cell, run).await
     }
 
-    /// Records of each, before anything is ended, what is about to be done.
-    async fn request_all(&self, cases: &[Case], scope: &Scope) -> Vec<(usize, Result<(), StoreError>)> {
+    /// Reads the locks again of those that were found. Where that can't be done, those that were read before stand in:
+    /// nothing is ended under a lock that can't be read again, and what is left is told.
+    async fn confirm(&self, names: &[Name], locks: &HashMap<Name, Lock>, run: &Run) -> Vec<Lock> {
+        let (revoker, again) = (self.clone(), names.to_vec());
+        let read = in_own_task(tracing::Span::current(), async move { revoker.locks.read(&again).await });
+        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        match self.in_time(stop_at, read).await {
+            Some(Some(Ok(confirmed))) => confirmed,
+            _ => {
+                tracing::warn!(error_type = "SweepUnconfirmed", "the locks of those connected could not be read again");
+                names.iter().filter_map(|name| locks.get(name).cloned()).collect()
+            }
+        }
+    }
+
+    /// Records of each, before anything is ended, what is about to be done. Those of whom nothing came in time are
+    /// missing.
+    async fn request_all(&self, cases: &[Case], scope: &Scope, run: &Run) -> BTreeMap<usize, Result<(), StoreError>> {
         let mut requests = JoinSet::new();
         for (number, case) in cases.iter().cloned().enumerate() {
             let (revoker, scope) = (self.clone(), scope.clone());
             requests.spawn(async move { (number, revoker.request(&case, &scope).await) });
         }
-        let mut done: Vec<(usize, Result<(), StoreError>)> = Vec::new();
-        while let Some(result) = requests.join_next().await {
+        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let mut done = BTreeMap::new();
+        while let Some(Some(result)) = self.in_time(stop_at, requests.join_next()).await {
             done.extend(result.ok());
         }
-        done.sort_by_key(|(number, _)| *number);
         done
+    }
+
+    /// What comes of work before `stop_at`.
+    async fn in_time<T>(&self, stop_at: Timestamp, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.clock.reached(stop_at) => None,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod brakes;
 mod identity;
 mod invariants;
 mod mishaps;
+mod simulation;
 mod sweeps;
 
 use std::sync::Arc;

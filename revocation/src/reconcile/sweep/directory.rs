@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::super::admit::ADMISSION;
 use super::super::{Revoker, Run};
 use super::{Seen, Sweep};
 use crate::lock::{HoldState, Lock};
@@ -26,6 +27,21 @@ impl Revoker {
     ) -> Vec<Receipt> {
         let at_most = self.policy.sweep_directory;
         let Some(people) = self.people.as_ref().filter(|_| at_most > 0) else { return Vec::new() };
+        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let asking = self.ask_directory(order, locks, seen, people);
+        let signals = self.in_time(stop_at, asking).await.unwrap_or_default();
+        if signals.is_empty() { Vec::new() } else { self.handle(signals, run).await }
+    }
+
+    /// What the directory has to say.
+    async fn ask_directory(
+        &self,
+        order: &Sweep,
+        locks: &HashMap<Name, Lock>,
+        seen: &Seen,
+        people: &People,
+    ) -> Vec<Signal> {
+        let at_most = self.policy.sweep_directory;
         let mut signals = Vec::new();
         for name in self.some(seen.others.iter().cloned().collect(), at_most) {
             match self.whom_to_lock(people, &name).await {
@@ -46,7 +62,7 @@ impl Revoker {
                 signals.push(self.word(order, &id, lift));
             }
         }
-        if signals.is_empty() { Vec::new() } else { self.handle(signals, run).await }
+        signals
     }
 
     /// Some of many: another part with every minute, so that each has its turn.

@@ -1,0 +1,46 @@
+//! Faults that the simulation plants, to show that it would find them. Outside tests there are none.
+
+/// A fault in the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Only the first page of a listing is read.
+    SkipLaterPages,
+    /// A restore of the same instant lifts the lock.
+    UnlockOnTie,
+    /// The lock is not written.
+    DropLock,
+    /// A part of a name is enough.
+    MatchBySubstring,
+    /// A listing proves something before the settle time is over.
+    CompleteEarly,
+    /// A guarded write overwrites what somebody else wrote.
+    LoseConditionalWrite,
+    /// Every attempt counts against the circuit breaker.
+    CountTwice,
+    /// The locks are not read again inside the loop.
+    IgnoreRestore,
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a fault on this thread, or takes it away.
+#[cfg(test)]
+pub(crate) fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+/// Whether a fault is planted.
+#[cfg(test)]
+pub(crate) fn is(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Whether a fault is planted.
+#[cfg(not(test))]
+#[inline]
+pub(crate) const fn is(_: Fault) -> bool {
+    false
+}
