@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use revocation::intake::{Delivery, Intake, Reading, Rejected};
+use revocation::reconcile::Sweep;
 use revocation::signal::{About, Action, Signal, Via};
 use revocation::time::Timestamp;
 use serde_json::{Value, json};
@@ -48,6 +49,9 @@ impl Intakes {
                     let aside: Vec<String> = put_aside.iter().map(ToString::to_string).collect();
                     json!({"signals": signals.iter().map(signal).collect::<Vec<_>>(), "put_aside": aside})
                 }
+                reading if !reading.sweeps().is_empty() => {
+                    json!({"sweep": reading.sweeps().iter().map(sweep).collect::<Vec<_>>()})
+                }
                 reading => reading.into_signals().iter().map(signal).collect(),
             })
         };
@@ -61,10 +65,15 @@ impl Intakes {
     }
 }
 
+fn sweep(order: &Sweep) -> Value {
+    json!({"id": order.id, "commanded": order.commanded, "endpoints": order.endpoints, "targets": order.targets})
+}
+
 fn signal(signal: &Signal) -> Value {
     let about: Vec<Value> = (signal.about.iter())
         .map(|about| match about {
             About::Subject(subject) => json!({"subject": subject.received(), "name": subject.name()}),
+            About::Breaker(authority) => json!({"breaker": authority}),
             About::Connection(endpoint, connection) => json!({"endpoint_id": endpoint, "connection_id": connection}),
             About::Unresolved { producer, id, in_directory } => {
                 json!({"unresolved": id, "producer": producer, "in_directory": in_directory})

@@ -4,6 +4,7 @@ mod brakes;
 mod identity;
 mod invariants;
 mod mishaps;
+mod orders;
 mod simulation;
 mod sweeps;
 

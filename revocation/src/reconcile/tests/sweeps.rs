@@ -16,7 +16,7 @@ impl World {
         }
     }
 
-    async fn sweep(&self) -> Receipt {
+    pub(super) async fn sweep(&self) -> Receipt {
         let receipt = self.revoker().sweep(&self.order(), &self.run()).await;
         self.the_trail_is_whole().await;
         receipt

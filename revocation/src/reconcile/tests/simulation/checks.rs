@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::story::{Company, LAG, LIMIT, PROTECTED};
+use super::story::{Company, LAG, PROTECTED};
 use crate::audit::{Entry, verify};
 use crate::connection::{Connection, Status};
 use crate::lock::{Hold, HoldState, Lock};
@@ -112,10 +112,16 @@ impl Watch {
     }
 
     /// A breaker may only be open where more holds than the limit were asked for.
-    pub(super) fn sees_breaker(&mut self, authority: &Authority, opened_at: Option<Timestamp>, signals: &[Signal]) {
+    pub(super) fn sees_breaker(
+        &mut self,
+        authority: &Authority,
+        opened_at: Option<Timestamp>,
+        limit: usize,
+        signals: &[Signal],
+    ) {
         let asked = signals.iter().filter(|signal| signal.authority == *authority);
         let holds = asked.filter(|signal| matches!(signal.action, Action::Revoke { .. })).count();
-        if opened_at.is_some() && holds <= LIMIT {
+        if opened_at.is_some() && holds <= limit {
             self.violations.push(format!("the breaker of {authority} opened after {holds} holds at the most"));
         }
     }

@@ -96,9 +96,6 @@ pub(super) const PROTECTED: &str = "ceo";
 /// How far listings may lag; less than the settle time.
 pub(super) const LAG: u64 = 5;
 
-/// How many holds an authority may newly bring into force.
-pub(super) const LIMIT: usize = 3;
-
 pub(super) struct Company {
     pub(super) clock: Arc<Virtual>,
     pub(super) vpn: MemoryVpn,
@@ -145,8 +142,11 @@ fn chaos(seed: u64, met: &Arc<Mutex<BTreeMap<(&'static str, String), u64>>>) -> 
     Box::new(move |call: &str| {
         let kind = call.split(' ').next().unwrap_or_default().to_owned();
         // What is seldom called goes wrong more often, to have gone wrong often enough.
-        let seldom = ["breaker.open", "breaker.close", "breaker.count", "locks.locked"].contains(&kind.as_str());
-        let rate = if seldom { rate / 6 } else { rate };
+        let rate = match kind.as_str() {
+            "breaker.open" => rate / 12,
+            "breaker.count" | "locks.locked" => rate / 6,
+            _ => rate,
+        };
         if rate == 0 || !die.one_in(rate) {
             return None;
         }
@@ -171,10 +171,10 @@ impl Company {
         let endpoints = vec![vpn.endpoint("cvpn-endpoint-a"), vpn.endpoint("cvpn-endpoint-b")];
         let (locks, audit) = (MemoryLocks::new(&calls), MemoryAudit::new(&calls));
         let breaker = MemoryBreaker::new(&calls);
-        let mut policy = Policy { max_subjects: LIMIT, ..Policy::default() };
+        let mut die = Die::new(seed);
+        let mut policy = Policy { max_subjects: *die.of(&[1, 3]), ..Policy::default() };
         policy.protected = Protected::parse(PROTECTED).unwrap();
         let watch = Arc::new(Mutex::new(Watch::default()));
-        let mut die = Die::new(seed);
         if die.one_in(2) {
             // The connect handler is wired: whoever is locked does not come back.
             let (locks, clock) = (locks.clone(), Arc::clone(&clock));
@@ -396,7 +396,9 @@ impl Company {
             self.await_oldest().await;
         }
         for authority in ["okta:acme", "siem"].map(Authority::named) {
-            self.watch.lock().unwrap().sees_breaker(&authority, self.breaker.opened_at(&authority), &self.signals);
+            let opened_at = self.breaker.opened_at(&authority);
+            let limit = self.policy.max_subjects;
+            self.watch.lock().unwrap().sees_breaker(&authority, opened_at, limit, &self.signals);
         }
         // Later than any lag, and than any hold that lapses.
         tokio::time::sleep(Duration::from_secs(600)).await;
