@@ -172,7 +172,7 @@ impl Company {
         let (locks, audit) = (MemoryLocks::new(&calls), MemoryAudit::new(&calls));
         let breaker = MemoryBreaker::new(&calls);
         let mut die = Die::new(seed);
-        let mut policy = Policy { max_subjects: *die.of(&[1, 3]), ..Policy::default() };
+        let mut policy = Policy { max_subjects: *die.of(&[1, 3]), max_connections: 1000, ..Policy::default() };
         policy.protected = Protected::parse(PROTECTED).unwrap();
         let watch = Arc::new(Mutex::new(Watch::default()));
         if die.one_in(2) {
