@@ -80,11 +80,17 @@ impl App {
 
     /// Opens the connections to AWS, beside the first wait for work: the first signal then finds them open.
     pub async fn warm(self) {
-        let vpn = self.vpn(None);
+        let mut asked = JoinSet::new();
+        for vpn in self.vpn(None) {
+            asked.spawn(async move { vpn.endpoints().await.err().map(|error| error.to_string()) });
+        }
         let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
         let nobody = revocation::name::Name::new("warm-up").ok();
-        let (endpoints, read) = tokio::join!(vpn.endpoints(), locks.read(nobody.as_slice()));
-        let failures = [endpoints.err().map(|error| error.to_string()), read.err().map(|error| error.to_string())];
+        let read = locks.read(nobody.as_slice()).await;
+        let mut failures = vec![read.err().map(|error| error.to_string())];
+        while let Some(answered) = asked.join_next().await {
+            failures.extend(answered);
+        }
         for error in failures.into_iter().flatten() {
             tracing::warn!(error_type = "WarmUpFailed", %error, "AWS could not be reached ahead of work");
         }
@@ -294,15 +300,22 @@ impl App {
         }
     }
 
-    fn vpn(&self, account: Option<String>) -> Ec2ClientVpn {
-        let target = Target { region: self.settings.region.clone(), account };
-        Ec2ClientVpn::new(self.clients.ec2.clone(), target)
+    /// Client VPN in every target. An account that no role names is the function's own.
+    fn vpn(&self, own_account: Option<&String>) -> Vec<Arc<dyn ClientVpn>> {
+        let pairs = self.settings.targets.iter().zip(&self.clients.ec2);
+        let vpn = pairs.map(|(settings, client)| {
+            let account = settings.account().map(str::to_owned).or_else(|| own_account.cloned());
+            let target = Target { region: settings.region.clone(), account };
+            let vpn = Ec2ClientVpn::new(client.clone(), target).acting_as(settings.role_arn.as_deref());
+            Arc::new(vpn) as Arc<dyn ClientVpn>
+        });
+        vpn.collect()
     }
 
     fn revoker(&self, call: &Call) -> Revoker {
         let Settings { locks_table, audit_table, policy, .. } = &*self.settings;
         Revoker {
-            vpn: vec![Arc::new(self.vpn(call.account()))],
+            vpn: self.vpn(call.account().as_ref()),
             locks: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
             aliases: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
             brake: Brake::new(Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table))),

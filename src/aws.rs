@@ -57,8 +57,8 @@ pub async fn sdk_config(region: &str) -> SdkConfig {
 /// The clients that the function needs.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// For Client VPN.
-    pub ec2: aws_sdk_ec2::Client,
+    /// For Client VPN, one for each target, in the order of the settings.
+    pub ec2: Vec<aws_sdk_ec2::Client>,
     /// For names behind ids.
     pub identity_store: aws_sdk_identitystore::Client,
     /// For the tables.
@@ -68,13 +68,17 @@ pub struct Clients {
 impl Clients {
     /// Clients for these settings; the tables may be in another Region than the endpoints.
     #[must_use]
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Self {
+    pub async fn new(config: &SdkConfig, settings: &Settings) -> Self {
+        let mut ec2 = Vec::new();
+        for target in &settings.targets {
+            ec2.push(target.client(config, config).await);
+        }
         let region = Region::new(settings.table_region().to_owned());
         let tables = aws_sdk_dynamodb::config::Builder::from(config).region(region).build();
         let region = Region::new(settings.identity_store_region.clone());
         let identity_store = aws_sdk_identitystore::config::Builder::from(config).region(region).build();
         Self {
-            ec2: aws_sdk_ec2::Client::new(config),
+            ec2,
             identity_store: aws_sdk_identitystore::Client::from_conf(identity_store),
             tables: aws_sdk_dynamodb::Client::from_conf(tables),
         }

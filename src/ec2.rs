@@ -25,13 +25,40 @@ const PAGE: i32 = 1000;
 pub struct Ec2ClientVpn {
     client: Client,
     target: Target,
+    role: Option<String>,
 }
 
 impl Ec2ClientVpn {
     /// Client VPN as `client` reaches it.
     #[must_use]
     pub fn new(client: Client, target: Target) -> Self {
-        Self { client, target }
+        Self { client, target, role: None }
+    }
+
+    /// The role that its calls are made in, for the text of what goes wrong.
+    #[must_use]
+    pub fn acting_as(self, role: Option<&str>) -> Self {
+        Self { role: role.map(str::to_owned), ..self }
+    }
+
+    /// What went wrong. Without an answer from EC2, it may be that the role can't be assumed.
+    fn error<E, R>(&self, error: &SdkError<E, R>) -> VpnError
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        R: std::fmt::Debug,
+        SdkError<E, R>: RequestId,
+    {
+        let error = vpn_error(error);
+        match &self.role {
+            Some(role) if error.code.is_none() => {
+                let message = format!(
+                    "{} (calls are made as {role}: if it can't be assumed, check its trust policy and external id, and allow sts:AssumeRole on it to the function's role)",
+                    error.message
+                );
+                VpnError { message, ..error }
+            }
+            _ => error,
+        }
     }
 
     fn terminate_request(&self, endpoint: &EndpointId, which: &Which) -> TerminateClientVpnConnectionsFluentBuilder {
@@ -55,7 +82,7 @@ impl ClientVpn for Ec2ClientVpn {
         loop {
             let request =
                 self.client.describe_client_vpn_endpoints().max_results(PAGE).set_next_token(tokens.last().cloned());
-            let page = request.send().await.map_err(|error| vpn_error(&error))?;
+            let page = request.send().await.map_err(|error| self.error(&error))?;
             for endpoint in page.client_vpn_endpoints() {
                 let status = endpoint.status().and_then(|status| status.code());
                 match endpoint.client_vpn_endpoint_id() {
@@ -90,7 +117,7 @@ impl ClientVpn for Ec2ClientVpn {
             .set_next_token(after.map(|token| token.0.clone()))
             .send()
             .await
-            .map_err(|error| vpn_error(&error))?;
+            .map_err(|error| self.error(&error))?;
         Ok(Page {
             connections: page.connections().iter().map(connection).collect::<Option<_>>().ok_or_else(nameless)?,
             next: page.next_token().filter(|token| !token.is_empty()).map(|token| PageToken(token.to_owned())),
@@ -104,7 +131,7 @@ impl ClientVpn for Ec2ClientVpn {
                 Ok(ended(&answer))
             }
             Err(error) => {
-                let error = vpn_error(&error);
+                let error = self.error(&error);
                 tracing::warn!(endpoint_id = %endpoint, ?which, error_type = "TerminateFailed", %error, "terminate failed");
                 Err(error)
             }
@@ -117,7 +144,7 @@ impl ClientVpn for Ec2ClientVpn {
         if error.code() == Some("DryRunOperation") {
             return Ok(());
         }
-        let error = vpn_error(&error);
+        let error = self.error(&error);
         if error.kind == VpnErrorKind::NoConnection { Ok(()) } else { Err(error) }
     }
 }

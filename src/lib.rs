@@ -19,6 +19,7 @@ mod failure;
 mod identity_store;
 mod metrics;
 mod settings;
+mod targets;
 
 pub mod logging;
 
@@ -31,3 +32,4 @@ pub use failure::Failure;
 pub use identity_store::IdentityStore;
 pub use metrics::Metrics;
 pub use settings::{Settings, SettingsError};
+pub use targets::TargetSettings;

@@ -10,13 +10,16 @@ use revocation::connection::EndpointId;
 use revocation::intake::{Intake, RulesError};
 use revocation::policy::{Mode, Policy, Protected};
 
+use crate::targets::{self, TargetSettings};
+
 const PREFIX: &str = "VPN_REVOKER_";
 
 /// Read by this program.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "LOCKS_TABLE",
     "AUDIT_TABLE",
     "MODE",
+    "TARGETS",
     "ENDPOINTS",
     "PROTECTED",
     "MAX_CONNECTIONS",
@@ -49,6 +52,8 @@ pub struct Settings {
     pub audit_table: String,
     /// The Region of the function and its endpoints.
     pub region: String,
+    /// The accounts and Regions to act in.
+    pub targets: Vec<TargetSettings>,
     /// What may be done.
     pub policy: Policy,
     /// How events are read.
@@ -98,6 +103,7 @@ impl Settings {
             locks_table: reader.required("LOCKS_TABLE"),
             audit_table: reader.required("AUDIT_TABLE"),
             region: reader.region(),
+            targets: Vec::new(),
             policy: Policy {
                 mode: reader.mode(),
                 protected: reader.protected(),
@@ -115,7 +121,8 @@ impl Settings {
             identity_store_region: String::new(),
         };
         let identity_store_region = reader.value("IDENTITY_STORE_REGION").unwrap_or_else(|| settings.region.clone());
-        let settings = Self { identity_store_region, ..settings };
+        let targets = reader.targets(&settings.region);
+        let settings = Self { identity_store_region, targets, ..settings };
         reader.check_tables(&settings);
         if reader.wrong.is_empty() { Ok(settings) } else { Err(SettingsError(reader.wrong)) }
     }
@@ -278,6 +285,14 @@ impl Reader {
         }))
     }
 
+    fn targets(&mut self, region: &str) -> Vec<TargetSettings> {
+        let Some(text) = self.value("TARGETS") else { return vec![TargetSettings::own(region)] };
+        targets::parse(&text).unwrap_or_else(|mistakes| {
+            mistakes.into_iter().for_each(|mistake| self.wrong("TARGETS", mistake));
+            Vec::new()
+        })
+    }
+
     fn identity_store(&mut self) -> Option<String> {
         let id = self.value("IDENTITY_STORE_ID")?;
         // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_DescribeUser.html
@@ -338,6 +353,7 @@ mod tests {
             ("VPN_REVOKER_MODE", "audit"),
             ("VPN_REVOKER_PROTECTED", "ceo,*"),
             ("VPN_REVOKER_ENDPOINTS", "vpn-1"),
+            ("VPN_REVOKER_TARGETS", "[]"),
             ("VPN_REVOKER_MAX_CONNECTIONS", "many"),
             ("VPN_REVOKER_MAX_SUBJECTS", "0"),
             ("VPN_REVOKER_SWEEP_DIRECTORY", "all"),

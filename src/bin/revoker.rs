@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Error> {
     let settings = Settings::from_env()?;
     let config = aws::sdk_config(&settings.region).await;
-    let clients = Clients::new(&config, &settings);
+    let clients = Clients::new(&config, &settings).await;
     let app = App::new(settings, clients, Arc::new(SystemClock), Metrics::to_stdout());
     tokio::spawn(app.clone().warm());
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await

@@ -160,7 +160,7 @@ pub fn clients(ec2: &str, tables: &str, directory: &str, sleep: &VirtualSleep) -
     let tables = aws_sdk_dynamodb::config::Builder::from(&base).endpoint_url(tables).build();
     let directory = aws_sdk_identitystore::config::Builder::from(&base).endpoint_url(directory).build();
     Clients {
-        ec2: aws_sdk_ec2::Client::from_conf(ec2),
+        ec2: vec![aws_sdk_ec2::Client::from_conf(ec2)],
         identity_store: aws_sdk_identitystore::Client::from_conf(directory),
         tables: aws_sdk_dynamodb::Client::from_conf(tables),
     }

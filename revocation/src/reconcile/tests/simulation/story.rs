@@ -223,7 +223,8 @@ impl Company {
         let pause = self.die.seconds(25);
         tokio::time::sleep(pause).await;
         match self.die.below(10) {
-            0..=3 => self.somebody_connects(),
+            0..=2 => self.somebody_connects(),
+            3 => self.two_speak_at_once(),
             4..=5 => self.a_signal_arrives(),
             6..=7 => self.a_signal_arrives_again(),
             8 => self.a_sweep_begins(),
@@ -292,6 +293,16 @@ impl Company {
             batch.push(signal);
         }
         self.deliver(batch);
+    }
+
+    /// Two environments are handed two authorities' words about one person at the same moment.
+    fn two_speak_at_once(&mut self) {
+        let (first, mut second) = (self.new_signal(), self.new_signal());
+        let number = self.signals.len() + 1;
+        second = Signal { id: SignalId::new(&format!("s-{number}")), about: first.about.clone(), ..second };
+        self.signals.extend([first.clone(), second.clone()]);
+        self.deliver(vec![first]);
+        self.deliver(vec![second]);
     }
 
     fn a_signal_arrives_again(&mut self) {
