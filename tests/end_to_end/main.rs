@@ -23,3 +23,4 @@ mod nothing_lost;
 mod runtime_loop;
 mod survivor;
 mod sweep;
+mod targets;

@@ -6,6 +6,7 @@
 
 pub mod directory;
 pub mod reading;
+pub mod sts;
 pub mod tables;
 pub mod time;
 
@@ -84,6 +85,11 @@ impl World {
         App::new(settings(variables), clients, Arc::clone(&self.clock) as Arc<dyn Clock>, metrics)
     }
 
+    /// This world's clock, for another emulator.
+    pub fn emulator_time(&self) -> Arc<EmulatorTime> {
+        Arc::new(EmulatorTime(Arc::clone(&self.clock)))
+    }
+
     /// What Lambda says of an invoke with two minutes to go.
     pub fn call(&self) -> Call {
         call(self.clock.now())
@@ -143,10 +149,10 @@ pub fn call(now: Timestamp) -> Call {
     }
 }
 
-/// Clients as the function has them, but for where they go and how time passes for them.
-pub fn clients(ec2: &str, tables: &str, directory: &str, sleep: &VirtualSleep) -> Clients {
+/// What all clients have in common, but for where they go.
+pub fn config(sleep: &VirtualSleep) -> aws_config::SdkConfig {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
-    let base = aws_config::SdkConfig::builder()
+    aws_config::SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
@@ -154,8 +160,14 @@ pub fn clients(ec2: &str, tables: &str, directory: &str, sleep: &VirtualSleep) -
         .retry_config(aws::retries())
         .timeout_config(aws::timeouts())
         .sleep_impl(sleep.clone())
+        .time_source(aws_smithy_async::time::SystemTimeSource::new())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build();
+        .build()
+}
+
+/// Clients as the function has them, but for where they go and how time passes for them.
+pub fn clients(ec2: &str, tables: &str, directory: &str, sleep: &VirtualSleep) -> Clients {
+    let base = config(sleep);
     let ec2 = aws_sdk_ec2::config::Builder::from(&base).endpoint_url(ec2).build();
     let tables = aws_sdk_dynamodb::config::Builder::from(&base).endpoint_url(tables).build();
     let directory = aws_sdk_identitystore::config::Builder::from(&base).endpoint_url(directory).build();

@@ -1,0 +1,153 @@
+//! Several accounts and Regions, each with its own failures.
+
+use std::time::Duration;
+
+use client_vpn_emulator::{Authentication, Emulator, NewConnection, NewEndpoint, Status};
+use serde_json::{Value, json};
+use vpn_revoker::{App, Clients};
+
+use crate::world::sts::Sts;
+use crate::world::{ACCOUNT, World, config, settings};
+
+const OTHER: &str = "444455556666";
+const ROLE: &str = "arn:aws:iam::444455556666:role/vpn-revoker";
+const ELSEWHERE: &str = "cvpn-endpoint-0else000000000004";
+
+/// The world, and another account in another Region beside it.
+struct Both {
+    world: World,
+    other: Emulator,
+    sts: Sts,
+}
+
+impl Both {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let other = Emulator::builder()
+            .region("us-east-1")
+            .account(OTHER)
+            .clock(world.emulator_time())
+            .terminate_delay(Duration::from_secs(2))
+            .start()
+            .await
+            .unwrap();
+        other.add_endpoint(NewEndpoint::new(ELSEWHERE).authentication(&[Authentication::Federated]));
+        Self { world, other, sts: Sts::start().await }
+    }
+
+    fn user_in_both(&self, name: &str) {
+        self.world.user(name);
+        self.other.connect(ELSEWHERE, NewConnection::user(name)).unwrap();
+    }
+
+    fn alive_elsewhere(&self) -> usize {
+        self.other.connections().iter().filter(|row| row.status != Status::Terminated).count()
+    }
+
+    async fn app(&self, variables: &[(&str, &str)]) -> App {
+        let targets =
+            json!([{"region": "eu-west-1"}, {"region": "us-east-1", "role_arn": ROLE, "external_id": "our:id"}]);
+        let targets = targets.to_string();
+        let variables = [variables, &[("VPN_REVOKER_TARGETS", targets.as_str())]].concat();
+        let settings = settings(&variables);
+        let mut ec2 = Vec::new();
+        for (target, url) in settings.targets.iter().zip([self.world.emulator.url(), self.other.url()]) {
+            let here = config(&self.world.sleep).into_builder().endpoint_url(url).build();
+            let sts = config(&self.world.sleep).into_builder().endpoint_url(&self.sts.url).build();
+            ec2.push(target.client(&here, &sts).await);
+        }
+        self.world.app_with(Clients { ec2, ..self.world.clients.clone() }, &variables)
+    }
+
+    async fn revoke(&self, app: &App, id: &str) -> Value {
+        let command = json!({"action": "revoke", "username": "alice", "reason": "INC-7", "id": id});
+        self.world.invoke(app, &command).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_ended_in_every_account_and_region() {
+    let both = Both::new().await;
+    both.user_in_both("alice");
+    let app = both.app(&[]).await;
+    let receipt = both.revoke(&app, "c-1").await;
+    assert_eq!(receipt["outcome"], "completed", "{receipt}");
+    let connections = receipt["subjects"][0]["connections"].as_array().unwrap();
+    let mut places: Vec<(&str, &str)> =
+        connections.iter().map(|c| (c["region"].as_str().unwrap(), c["account"].as_str().unwrap())).collect();
+    places.sort_unstable();
+    assert_eq!(places, [("eu-west-1", ACCOUNT), ("us-east-1", OTHER)]);
+    assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (0, 0));
+
+    let requests = both.sts.requests();
+    assert_eq!(requests.len(), 1, "the credentials are kept over all calls");
+    for part in [
+        "RoleSessionName=vpn-revoker",
+        "ExternalId=our%3Aid",
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A444455556666%3Arole%2Fvpn-revoker",
+    ] {
+        assert!(requests[0].contains(part), "{part} is not in {}", requests[0]);
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_ran_out_are_not_used_again() {
+    let both = Both::new().await;
+    both.user_in_both("alice");
+    both.sts.expires("2020-01-01T00:00:00Z");
+    let app = both.app(&[]).await;
+    assert_eq!(both.revoke(&app, "c-1").await["outcome"], "completed");
+    assert!(both.sts.requests().len() > 2, "{}", both.sts.requests().len());
+}
+
+#[tokio::test]
+async fn a_role_that_is_refused_holds_nobody_up_and_says_what_to_look_at() {
+    let both = Both::new().await;
+    both.user_in_both("alice");
+    both.sts.refuse(ROLE);
+    let app = both.app(&[]).await;
+    let receipt = both.revoke(&app, "c-1").await;
+    assert_eq!(receipt["outcome"], "incomplete");
+    assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (0, 1));
+    let error = receipt["subjects"][0]["error"].as_str().unwrap();
+    for part in [ROLE, "sts:AssumeRole", "trust policy"] {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+    let endpoints = receipt["endpoints"].as_array().unwrap();
+    let failed: Vec<&Value> = endpoints.iter().filter(|endpoint| endpoint.get("error").is_some()).collect();
+    assert_eq!((failed.len(), &failed[0]["region"], &failed[0]["account"]), (1, &json!("us-east-1"), &json!(OTHER)));
+}
+
+#[tokio::test]
+async fn a_target_that_throttles_holds_no_other_up() {
+    let both = Both::new().await;
+    both.user_in_both("alice");
+    let throttle = client_vpn_emulator::Fault::on(client_vpn_emulator::Action::DescribeConnections);
+    both.other.inject(throttle.always().error(503, "RequestLimitExceeded", "Request limit exceeded."));
+    let app = both.app(&[]).await;
+    let receipt = both.revoke(&app, "c-1").await;
+    assert_eq!((&receipt["outcome"], both.world.alive().len()), (&json!("incomplete"), 0));
+    both.other.clear_faults();
+    assert_eq!(both.revoke(&app, "c-1").await["outcome"], "completed");
+    assert_eq!(both.alive_elsewhere(), 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_may_be_named_wherever_it_is() {
+    let both = Both::new().await;
+    both.user_in_both("alice");
+    let app = both.app(&[("VPN_REVOKER_ENDPOINTS", ELSEWHERE)]).await;
+    assert_eq!(both.revoke(&app, "c-1").await["outcome"], "completed");
+    assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_sweep_may_name_the_account_it_is_about() {
+    let both = Both::new().await;
+    let app = both.app(&[]).await;
+    both.revoke(&app, "c-1").await;
+    both.user_in_both("alice");
+    let receipt = both.world.invoke(&app, &json!({"action": "sweep", "targets": [OTHER]})).await.unwrap();
+    assert_eq!(receipt["outcome"], "completed", "{receipt}");
+    assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (1, 0));
+}
