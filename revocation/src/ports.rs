@@ -130,10 +130,12 @@ impl VpnError {
         Self { kind, code: None, message, request_id: None }
     }
 
-    /// A task of ours ended before it had an answer.
+    /// A target gave no answer in time.
     #[must_use]
-    pub fn interrupted(what: &str) -> Self {
-        Self::ours(VpnErrorKind::Unavailable, format!("{what} was interrupted by a fault of ours"))
+    pub fn late(target: &Target) -> Self {
+        let account = target.account.as_deref().unwrap_or("the function's account");
+        let message = format!("the endpoints in {} of {account} could not be listed in time", target.region);
+        Self::ours(VpnErrorKind::Unavailable, message)
     }
 
     /// The configuration names an endpoint that is nowhere.

@@ -27,6 +27,7 @@ mod sweep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -167,6 +168,9 @@ enum Admission {
     Pursue(Box<Pursuit>),
 }
 
+/// How long a target may take to name its endpoints, before the others go on without it.
+const ENDPOINTS_IN: Duration = Duration::from_secs(8);
+
 /// Stands in an answer for every endpoint of a target, where none could be named.
 const EVERY: &str = "*";
 
@@ -233,8 +237,18 @@ impl Revoker {
         for (number, vpn) in self.vpn.iter().cloned().enumerate() {
             asked.spawn(async move { (number, vpn.endpoints().await) });
         }
-        let mut answers: Vec<_> = asked.join_all_or_skip().await;
-        answers.sort_by_key(|(number, _)| *number);
+        let late_at = self.clock.now().plus(ENDPOINTS_IN);
+        let mut answers: Vec<_> = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                answer = asked.join_next() => match answer {
+                    None => break,
+                    Some(answer) => answers.extend(answer),
+                },
+                () = self.clock.reached(late_at) => break,
+            }
+        }
         for (number, vpn) in self.vpn.iter().enumerate() {
             let target = Arc::new(vpn.target().clone());
             match answers.iter().find(|(answered, _)| *answered == number) {
@@ -246,7 +260,7 @@ impl Revoker {
                 }
                 Some((_, Err(error))) => scope.trouble(&target, EndpointId::new(EVERY), error),
                 None => {
-                    let error = VpnError::interrupted("listing the endpoints");
+                    let error = VpnError::late(&target);
                     scope.trouble(&target, EndpointId::new(EVERY), &error);
                 }
             }

@@ -12,7 +12,6 @@ use axum::routing::post;
 struct Shared {
     requests: Vec<String>,
     refused: Vec<String>,
-    hangs: bool,
     expires: Option<&'static str>,
 }
 
@@ -37,11 +36,6 @@ impl Sts {
         self.shared.lock().unwrap().refused.push(encoded(role));
     }
 
-    /// No answer comes any more.
-    pub fn hang(&self) {
-        self.shared.lock().unwrap().hangs = true;
-    }
-
     /// Credentials run out then; far in the future otherwise.
     pub fn expires(&self, at: &'static str) {
         self.shared.lock().unwrap().expires = Some(at);
@@ -59,15 +53,12 @@ fn encoded(text: &str) -> String {
 }
 
 async fn answer(State(shared): State<Arc<Mutex<Shared>>>, body: String) -> Response {
-    let (refused, hangs, expires) = {
+    let (refused, expires) = {
         let mut shared = shared.lock().unwrap();
         shared.requests.push(body.clone());
         let refused = shared.refused.iter().any(|role| body.contains(role));
-        (refused, shared.hangs, shared.expires.unwrap_or("2999-01-01T00:00:00Z"))
+        (refused, shared.expires.unwrap_or("2999-01-01T00:00:00Z"))
     };
-    if hangs {
-        std::future::pending::<()>().await;
-    }
     assert!(body.contains("Action=AssumeRole&"), "{body}");
     if refused {
         let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>";

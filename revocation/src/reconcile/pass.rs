@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,6 +27,10 @@ use crate::time::Timestamp;
 /// Up to this many rows a listing is judged whole, so that a refusal for too many connections ends none at all, and a
 /// certificate is known to be shared before anything is asked. A longer one is acted on as its pages arrive.
 const JUDGED_WHOLE: usize = 5_000;
+
+/// How long a listing is judged whole. One endpoint that does not answer must not keep the others' people connected:
+/// after this, what is there is acted on, and the rest as it arrives.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many endpoints are listed, and how many terminate calls made, at the same time.
 pub(super) const SIDE_BY_SIDE: usize = 16;
@@ -114,7 +119,20 @@ impl Revoker {
         let mut done: BTreeSet<usize> = BTreeSet::new();
         let mut failed: BTreeMap<usize, String> = BTreeMap::new();
         let mut rows_seen = 0;
-        while let Some(report) = listed.recv().await {
+        let mut late = false;
+        loop {
+            let report = tokio::select! {
+                biased;
+                report = listed.recv() => match report {
+                    Some(report) => report,
+                    None => break,
+                },
+                () = self.clock.reached(begun_at.plus(PATIENCE)), if !late => {
+                    late = true;
+                    self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
+                    continue;
+                }
+            };
             match report {
                 Listed::Page { on, rows, whole } => {
                     rows_seen += rows.len();
@@ -137,7 +155,7 @@ impl Revoker {
                             self.sight(pursuit, sighting, (on, *target, endpoint), row);
                         }
                     }
-                    if rows_seen > JUDGED_WHOLE {
+                    if late || rows_seen > JUDGED_WHOLE {
                         self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
                     }
                 }

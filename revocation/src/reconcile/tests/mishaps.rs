@@ -170,6 +170,53 @@ async fn one_that_hangs_in_terminating_holds_nobody_else_up() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_does_not_answer_holds_no_others_people_connected() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Hangs);
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    while world.calls.count("vpn.list") < 2 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.calls.count("vpn.terminate"), 0, "for a moment the listing is judged whole");
+    world.clock.advance(Duration::from_secs(5));
+    while world.calls.count("vpn.terminate") == 0 {
+        tokio::task::yield_now().await;
+    }
+    working.abort();
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_holds_no_other_up() {
+    let world = World::new();
+    world.user("alice");
+    let calls = Calls::new();
+    calls.plan("vpn.endpoints", 100, Mishap::Hangs);
+    let silent = MemoryVpn::new("us-east-1", &world.clock, &calls, 1000, Duration::from_secs(3));
+    let mut revoker = world.revoker();
+    revoker.vpn.push(Arc::new(silent));
+    let (run, signal) = (world.run(), world.revoke("alice"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    while !working.is_finished() {
+        // Every time that somebody waits for the silent target, its time runs out.
+        let before = calls.count("vpn.endpoints");
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        if calls.count("vpn.endpoints") == before {
+            world.clock.advance(Duration::from_secs(8));
+        }
+    }
+    let receipt = working.await.unwrap().remove(0);
+    assert_eq!((receipt.outcome, world.alive()), (Outcome::Incomplete, 0));
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("us-east-1"), "{receipt:?}");
+}
+
+#[tokio::test]
 async fn an_admission_that_hangs_holds_nobody_else_up() {
     let world = World::new();
     world.user("alice");
