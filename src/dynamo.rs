@@ -23,10 +23,6 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: std::fmt::Debug,
 {
-    let why = match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => failure::chain(error),
-    };
+    let why = failure::why(error);
     StoreError::away(&format!("table {table}"), &why)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use lambda_runtime::Diagnostic;
 
 /// An invoke that failed.
@@ -30,6 +31,19 @@ impl std::error::Error for Failure {}
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Self {
         Self { error_type: failure.error_type.to_owned(), error_message: failure.message }
+    }
+}
+
+/// What an answer of AWS says went wrong, or else what kept it from coming.
+pub(crate) fn why<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: fmt::Debug,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => chain(error),
     }
 }
 

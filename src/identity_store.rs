@@ -30,11 +30,7 @@ impl IdentityStore {
         E: std::error::Error + ProvideErrorMetadata + 'static,
         R: std::fmt::Debug,
     {
-        let why = match (error.code(), error.message()) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
-            (Some(code), None) => code.to_owned(),
-            _ => failure::chain(error),
-        };
+        let why = failure::why(error);
         let next = match error.code() {
             Some("AccessDeniedException") => {
                 "allow identitystore:DescribeUser, GetUserId and ListUsers to the function's role"

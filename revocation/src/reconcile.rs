@@ -16,6 +16,7 @@
 mod admit;
 mod alias;
 mod listing;
+mod locking;
 mod pass;
 mod pursue;
 mod pursuit;

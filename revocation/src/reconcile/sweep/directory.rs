@@ -42,8 +42,9 @@ impl Revoker {
         people: &People,
     ) -> Vec<Signal> {
         let at_most = self.policy.sweep_directory;
+        let others: Vec<Name> = seen.others.iter().cloned().collect();
         let mut signals = Vec::new();
-        for name in self.some(seen.others.iter().cloned().collect(), at_most) {
+        for name in self.some(&others, at_most) {
             match self.whom_to_lock(people, &name).await {
                 Ok(None) => {}
                 Ok(Some(id)) => signals.push(self.word(order, &id, Action::Revoke { expires_at: None })),
@@ -54,7 +55,7 @@ impl Revoker {
             }
         }
         let authority = Authority::producer(DIRECTORY, None);
-        for id in self.some(held_by_directory(locks, &authority), at_most) {
+        for id in self.some(&held_by_directory(locks, &authority), at_most) {
             if let Ok(Some(person)) = people.directory.find(&id).await
                 && person.enabled == Some(true)
             {
@@ -66,7 +67,7 @@ impl Revoker {
     }
 
     /// Some of many: another part with every minute, so that each has its turn.
-    fn some<T: Clone>(&self, all: Vec<T>, at_most: usize) -> Vec<T> {
+    fn some<T: Clone>(&self, all: &[T], at_most: usize) -> Vec<T> {
         let minute = self.clock.now().as_millis().div_euclid(60_000).unsigned_abs();
         let turn = usize::try_from(minute).unwrap_or_default();
         let from = if all.len() > at_most { turn.wrapping_mul(at_most) % all.len() } else { 0 };

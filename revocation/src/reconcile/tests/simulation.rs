@@ -5,6 +5,8 @@
 //! `VPN_REVOKER_SEEDS=1000000 cargo test --release -p revocation simulation -- --nocapture` runs more of them;
 //! `VPN_REVOKER_SEED=7` runs one and prints its story.
 
+#![allow(clippy::print_stdout)]
+
 mod checks;
 mod story;
 

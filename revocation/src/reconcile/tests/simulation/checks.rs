@@ -40,7 +40,7 @@ fn is_of(connection: &Connection, name: &Name) -> bool {
 }
 
 impl Watch {
-    fn breaks(&mut self, number: u8, what: String) {
+    fn breaks(&mut self, number: u8, what: impl std::fmt::Display) {
         self.violations.push(format!("invariant {number}: {what}"));
     }
 

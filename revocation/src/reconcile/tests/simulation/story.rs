@@ -214,7 +214,7 @@ impl Company {
         });
     }
 
-    fn tell(&mut self, line: String) {
+    fn tell(&mut self, line: impl std::fmt::Display) {
         let at = self.clock.now();
         self.lines.push(format!("{at} {line}"));
     }
@@ -254,7 +254,8 @@ impl Company {
     fn new_signal(&mut self) -> Signal {
         let number = self.signals.len();
         let name = *self.die.of(&NAMES);
-        let authority = Authority::named(*self.die.of(&AUTHORITIES));
+        let said_by: &&str = self.die.of(&AUTHORITIES);
+        let authority = Authority::named(said_by);
         let now = self.clock.now();
         let action = match self.die.below(8) {
             0..=4 => {
@@ -364,7 +365,7 @@ impl Company {
             Ok(receipts) => self.take(&told, &receipts),
             Err(error) if error.is_cancelled() => self.tell(format!("crashed: {told}")),
             // A sweep is nobody's message: a fault in it fails it, and the next one comes.
-            Err(_) if told.contains("sweep") => self.tell("a sweep broke".to_owned()),
+            Err(_) if told.contains("sweep") => self.tell("a sweep broke"),
             Err(_) => self.watch.lock().unwrap().violations.push(format!("a panic failed its neighbours: {told}")),
         }
     }
@@ -401,7 +402,7 @@ impl Company {
 
     /// Nothing goes wrong any more: every delivery is tried until it is settled, and a sweep ends what is left.
     async fn settle_down(&mut self) {
-        self.tell("from here on nothing goes wrong".to_owned());
+        self.tell("from here on nothing goes wrong");
         self.vpn.nobody_returns();
         while !self.working.is_empty() {
             self.await_oldest().await;

@@ -1,0 +1,190 @@
+//! Locking: the subject's own name first, then the others, past the circuit breaker.
+
+use super::admit::MAX_RACES;
+use super::alias::add;
+use super::{Case, Revoker, Verdict, refused};
+use crate::breaker::{Counted, Pass};
+use crate::lock::{Lock, Transition};
+use crate::name::Name;
+use crate::planted::{self, Fault};
+use crate::policy::Refusal;
+use crate::ports::{StoreError, Write};
+use crate::receipt::Outcome;
+use crate::signal::{Action, Authority};
+use crate::time::Timestamp;
+
+/// What became of the locks on a subject's names.
+pub(super) struct Locked {
+    /// The locks as they now stand.
+    pub(super) locks: Vec<Lock>,
+    /// Where nothing was locked: a newer statement stands against this one, or the circuit breaker is open.
+    pub(super) stopped: Option<Verdict>,
+    /// When the last of them was known to be durable.
+    pub(super) at: Timestamp,
+}
+
+/// What became of the lock on a subject's own name.
+enum Own {
+    Locked(Lock, Transition),
+    Braked(Refusal),
+}
+
+impl Revoker {
+    /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again.
+    pub(super) async fn lock_once(&self, case: &mut Case, requested_before: bool) -> Result<Locked, StoreError> {
+        if !requested_before {
+            return self.lock_all(case).await;
+        }
+        let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
+        let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+        let lock = self.lock_of(&own).await?;
+        if !lock.in_force(self.clock.now()) {
+            let why = "the lock was lifted since this was requested";
+            locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
+            return Ok(locked);
+        }
+        // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
+        // locked where this authority's word still stands.
+        let authority = case.signal.authority.clone();
+        let stands = lock.held_by(self.clock.now()).contains(&authority);
+        add(&mut case.names, lock.further_names(|other, _| *other == authority));
+        if stands {
+            self.lock(case, &own, &case.further()).await?;
+        }
+        for name in case.further() {
+            let lock = self.lock_of(&name).await?;
+            let unheard = stands && lock.hold_of(&authority).is_none();
+            if unheard {
+                self.lock(case, &name, &[]).await?;
+            } else if !lock.in_force(self.clock.now()) {
+                case.let_in.push(name);
+            }
+        }
+        locked.at = self.clock.now();
+        Ok(locked)
+    }
+
+    /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
+    ///
+    /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
+    /// against which one stands is left as it is.
+    pub(super) async fn lock_all(&self, case: &mut Case) -> Result<Locked, StoreError> {
+        let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
+        let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+        let mut done: Vec<Name> = Vec::new();
+        for _ in 0..MAX_RACES {
+            self.add_names_of_before(case, &own).await?;
+            let (lock, transition) = match self.lock_own(case, &own).await? {
+                Own::Locked(lock, transition) => (lock, transition),
+                Own::Braked(refusal) => {
+                    locked.stopped = Some(refused(&refusal));
+                    return Ok(locked);
+                }
+            };
+            if let Transition::Superseded { by, as_of } = transition {
+                let why = format!("{by} said otherwise about `{own}` as of {as_of}, which is newer");
+                locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
+                locked.locks = vec![lock];
+                return Ok(locked);
+            }
+            locked.locks.push(lock);
+            let rest = case.further().into_iter().filter(|name| !done.contains(name));
+            for name in rest.collect::<Vec<_>>() {
+                let (lock, transition) = self.lock(case, &name, &[]).await?;
+                if matches!(transition, Transition::Superseded { .. }) {
+                    case.let_in.push(name.clone());
+                }
+                locked.locks.push(lock);
+                done.push(name);
+            }
+            // A name that was given while this was under way was looked for in vain by whoever gave it.
+            if !self.name_again(case).await? {
+                locked.at = self.clock.now();
+                return Ok(locked);
+            }
+        }
+        Err(StoreError::busy(own.as_str()))
+    }
+
+    /// Adds the names that a hold which this signal is about was said of when it was set, whatever the subject is
+    /// called by now.
+    async fn add_names_of_before(&self, case: &mut Case, own: &Name) -> Result<(), StoreError> {
+        let lock = self.lock_of(own).await?;
+        let now = self.clock.now();
+        let of_before = match &case.signal.action {
+            Action::Restore { authorities: None } => lock.further_names(|_, _| true),
+            Action::Restore { authorities: Some(meant) } => lock.further_names(|other, _| meant.contains(other)),
+            _ => {
+                let authority = &case.signal.authority;
+                let in_force = lock.held_by(now).contains(authority);
+                lock.further_names(|other, _| in_force && other == authority)
+            }
+        };
+        add(&mut case.names, of_before);
+        Ok(())
+    }
+
+    /// Locks the subject's own name, past the circuit breaker where a producer's hold comes into force newly.
+    async fn lock_own(&self, case: &Case, own: &Name) -> Result<Own, StoreError> {
+        let further = case.further();
+        for _ in 0..MAX_RACES {
+            let lock = self.lock_of(own).await?;
+            let transition = lock.apply(&case.signal, &case.about.label(), &further);
+            if let Transition::Changed(next) = &transition
+                && let Some(refusal) = self.braked(case, own, &lock, next).await?
+            {
+                return Ok(Own::Braked(refusal));
+            }
+            if let Some((lock, transition)) = self.store(case, lock, transition).await? {
+                return Ok(Own::Locked(lock, transition));
+            }
+        }
+        Err(StoreError::busy(own.as_str()))
+    }
+
+    async fn lock(&self, case: &Case, name: &Name, further: &[Name]) -> Result<(Lock, Transition), StoreError> {
+        for _ in 0..MAX_RACES {
+            let lock = self.lock_of(name).await?;
+            let transition = lock.apply(&case.signal, &case.about.label(), further);
+            if let Some(stored) = self.store(case, lock, transition).await? {
+                return Ok(stored);
+            }
+        }
+        Err(StoreError::busy(name.as_str()))
+    }
+
+    /// Stores what a lock is to become; nothing where somebody else was faster.
+    async fn store(
+        &self,
+        case: &Case,
+        lock: Lock,
+        transition: Transition,
+    ) -> Result<Option<(Lock, Transition)>, StoreError> {
+        let Transition::Changed(next) = &transition else { return Ok(Some((lock, transition))) };
+        let next = next.clone();
+        if !self.is_rehearsal(case) && !planted::is(Fault::DropLock) {
+            if self.locks.write(&next).await? == Write::Conflict {
+                return Ok(None);
+            }
+            tracing::info!(subject = %next.name, version = next.version, "lock written");
+        }
+        Ok(Some((next, transition)))
+    }
+
+    /// Why a hold may not come into force now. A person's command is not counted: somebody stands behind it.
+    async fn braked(&self, case: &Case, own: &Name, lock: &Lock, next: &Lock) -> Result<Option<Refusal>, StoreError> {
+        let (authority, now) = (&case.signal.authority, self.clock.now());
+        if *authority == Authority::command() || self.is_rehearsal(case) || !lock.newly_held(next, authority, now) {
+            return Ok(None);
+        }
+        let counted_as = match planted::is(Fault::CountTwice) {
+            false => case.signal.id.clone(),
+            true => crate::signal::SignalId::new(&format!("{} at {now}", case.signal.id)),
+        };
+        let (hold, limit) = (Counted::new(&counted_as, own), self.policy.max_subjects);
+        Ok(match self.brake.pass(authority, &hold, now, limit).await? {
+            Pass::Free => None,
+            Pass::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),
+        })
+    }
+}
