@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::ports::{AuditTrail, Commit, StoreError};
-use crate::signal::{Signal, SignalId};
+use crate::signal::{Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
 pub use verify::{Finding, verify};
@@ -46,6 +46,8 @@ pub enum Kind {
     Restored,
     /// What else a subject is called was changed, and nothing was to be ended for it.
     Aliased,
+    /// The connect handler refused a connection.
+    Denied,
 }
 
 impl Kind {
@@ -62,6 +64,7 @@ impl Kind {
             Self::Unresolved => "unresolved",
             Self::Restored => "restored",
             Self::Aliased => "aliased",
+            Self::Denied => "denied",
         }
     }
 }
@@ -128,6 +131,33 @@ impl Head {
     }
 }
 
+/// What an entry goes back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Cause<'a> {
+    /// What the entry is unique by, with its subject and kind: a signal's id, or whatever else happens once.
+    pub signal_id: &'a SignalId,
+    /// On whose word.
+    pub authority: &'a Authority,
+    /// Where that came from.
+    pub source: &'a str,
+    /// Who caused it, as claimed.
+    pub actor: Option<&'a str>,
+    /// Why.
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a Signal> for Cause<'a> {
+    fn from(signal: &'a Signal) -> Self {
+        Self {
+            signal_id: &signal.id,
+            authority: &signal.authority,
+            source: &signal.source,
+            actor: signal.actor.as_deref(),
+            reason: signal.reason.as_deref(),
+        }
+    }
+}
+
 /// An entry before its place in the chain is known.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -140,23 +170,29 @@ impl Draft {
     /// What `kind` of thing happened to `chain` because of `signal`, at `at`.
     #[must_use]
     pub fn new(signal: &Signal, chain: &str, kind: Kind, at: Timestamp, detail: Map<String, Value>) -> Self {
+        Self::because(&Cause::from(signal), chain, kind, at, detail)
+    }
+
+    /// What `kind` of thing happened to `chain`, at `at`, and what it goes back to.
+    #[must_use]
+    pub fn because(cause: &Cause<'_>, chain: &str, kind: Kind, at: Timestamp, detail: Map<String, Value>) -> Self {
         let mut attributes = Map::new();
         let mut put = |key: &str, value: String| attributes.insert(key.to_owned(), Value::String(value));
         put("subject", chain.to_owned());
         put("at", at.to_string());
         put("day", at.day());
         put("kind", kind.word().to_owned());
-        put("signal_id", signal.id.to_string());
-        put("authority", signal.authority.to_string());
-        put("source", signal.source.clone());
-        if let Some(actor) = &signal.actor {
-            put("actor", actor.clone());
+        put("signal_id", cause.signal_id.to_string());
+        put("authority", cause.authority.to_string());
+        put("source", cause.source.to_owned());
+        if let Some(actor) = cause.actor {
+            put("actor", actor.to_owned());
         }
-        if let Some(reason) = &signal.reason {
-            put("reason", reason.clone());
+        if let Some(reason) = cause.reason {
+            put("reason", reason.to_owned());
         }
         attributes.insert("detail".to_owned(), Value::Object(detail));
-        Self { marker: Marker::new(&signal.id, chain, kind), attributes }
+        Self { marker: Marker::new(cause.signal_id, chain, kind), attributes }
     }
 
     /// Lets the entry stand once for each attempt instead of once for all.

@@ -3,8 +3,8 @@
 //! The modules stand in the order in which an event passes through them: bytes become [`signal::Signal`]s
 //! ([`intake`]), [`policy`] decides, a [`lock`] makes the decision last, [`reconcile`] closes the difference between
 //! the lock and the [`connection`]s there are ([`plan`] says with which calls), and what came of it is a [`receipt`]
-//! and an entry in the [`audit`] chain. [`ports`] is all that this needs from outside; no AWS SDK, no network, no
-//! clock and no environment are in here.
+//! and an entry in the [`audit`] chain. Whoever comes back meets the same lock at the door ([`connect`]). [`ports`] is
+//! all that this needs from outside; no AWS SDK, no network, no clock and no environment are in here.
 
 #![cfg_attr(
     test,
@@ -35,6 +35,8 @@ pub mod reconcile;
 
 pub mod audit;
 pub mod receipt;
+
+pub mod connect;
 
 pub mod ports;
 

@@ -88,6 +88,12 @@ impl Timestamp {
         self.to_string().chars().take(10).collect()
     }
 
+    /// The day and the hour, `2026-03-01T09`.
+    #[must_use]
+    pub fn hour(self) -> String {
+        self.to_string().chars().take(13).collect()
+    }
+
     /// This instant moved forward.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
@@ -205,6 +211,7 @@ mod tests {
         assert_eq!(at("2026-03-01T10:30:00+01:00").to_string(), "2026-03-01T09:30:00.000Z");
         assert_eq!(at("2026-03-01T09:30:00.123999Z").to_string(), "2026-03-01T09:30:00.123Z");
         assert_eq!(at("2026-03-01T23:30:00Z").day(), "2026-03-01");
+        assert_eq!(at("2026-03-01T23:59:59.999Z").hour(), "2026-03-01T23");
     }
 
     #[test]
