@@ -5,9 +5,10 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ec2::config::SharedHttpClient;
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+#[cfg(feature = "revoker")]
 use crate::Settings;
 
 /// One more than the five attempts promised; a run that still fails lists again anyway.
@@ -54,7 +55,8 @@ pub async fn sdk_config(region: &str) -> SdkConfig {
         .await
 }
 
-/// The clients that the function needs.
+/// The clients that the `revoker` function needs.
+#[cfg(feature = "revoker")]
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// For Client VPN, one for each target, in the order of the settings.
@@ -65,6 +67,7 @@ pub struct Clients {
     pub tables: aws_sdk_dynamodb::Client,
 }
 
+#[cfg(feature = "revoker")]
 impl Clients {
     /// Clients for these settings; the tables may be in another Region than the endpoints.
     #[must_use]

@@ -14,6 +14,7 @@ pub struct Failure {
     pub message: String,
 }
 
+#[cfg(feature = "revoker")]
 impl Failure {
     pub(crate) fn new(error_type: &'static str, message: impl Into<String>) -> Self {
         Self { error_type, message: message.into() }

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 /// Lines about a signal carry its id in `span.signal_id`.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,vpn_revoker=info,revocation=info,revoker=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,vpn_revoker=info,revocation=info,revoker=info,connect_handler=info"));
     let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(true).with_span_list(false);
     // A second start, as in tests, keeps the first.
     let _ = lines.with_env_filter(filter).try_init();

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
+#[cfg(feature = "revoker")]
 use revocation::receipt::{Outcome, Receipt};
 use revocation::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -38,6 +39,7 @@ impl Metrics {
     }
 
     /// What came of a signal: `Signals` by outcome, `ConnectionsTerminated`, `SecondsToVerified`.
+    #[cfg(feature = "revoker")]
     pub(crate) fn settled(&self, receipt: &Receipt, now: Timestamp) {
         let outcome = [("Outcome", receipt.outcome.word())];
         self.count(now, &outcome, "Signals", "Count", 1);
@@ -59,6 +61,7 @@ impl Metrics {
     }
 
     /// What came of a sweep: that it was, which an alarm on silence waits for, and what it ended.
+    #[cfg(feature = "revoker")]
     pub(crate) fn swept(&self, receipt: &Receipt, now: Timestamp) {
         self.count(now, &[("Outcome", receipt.outcome.word())], "Sweeps", "Count", 1);
         let terminated = receipt.terminated();
@@ -76,7 +79,13 @@ impl Metrics {
         self.count(now, &[("Kind", kind)], "Failures", "Count", 1);
     }
 
+    /// A connection that the connect handler refused, by endpoint.
+    pub(crate) fn denied(&self, endpoint: &str, now: Timestamp) {
+        self.count(now, &[("Endpoint", endpoint)], "ConnectionsDenied", "Count", 1);
+    }
+
     /// An event that is known and means nothing, by why.
+    #[cfg(feature = "revoker")]
     pub(crate) fn put_aside(&self, kind: &str, now: Timestamp) {
         self.count(now, &[("Kind", kind)], "EventsPutAside", "Count", 1);
     }

@@ -1,44 +1,15 @@
-//! The configuration, from environment variables. Everything that is wrong with it is said at once.
+//! The configuration of the `revoker` function.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use revocation::alias::Aliases;
 use revocation::connection::EndpointId;
 use revocation::intake::{Intake, RulesError};
-use revocation::policy::{Mode, Policy, Protected};
+use revocation::policy::Policy;
 
+use crate::environment::{self, Reader, SettingsError};
 use crate::targets::{self, TargetSettings};
-
-const PREFIX: &str = "VPN_REVOKER_";
-
-/// Read by this program.
-const KNOWN: [&str; 16] = [
-    "LOCKS_TABLE",
-    "AUDIT_TABLE",
-    "MODE",
-    "TARGETS",
-    "ENDPOINTS",
-    "PROTECTED",
-    "MAX_CONNECTIONS",
-    "MAX_SUBJECTS",
-    "SETTLE_SECONDS",
-    "VERIFY_SECONDS",
-    "EVENT_COMMANDS",
-    "SWEEP_DIRECTORY",
-    "ALIASES",
-    "RULES",
-    "IDENTITY_STORE_ID",
-    "IDENTITY_STORE_REGION",
-];
-
-/// Read by the connect handler; passed over here, so that both functions may share an environment.
-const OTHERS: [&str; 2] = ["ON_ERROR", "DENY_MESSAGE"];
-
-/// Stands for a value that is no Unicode; no value that is right holds it.
-const NOT_UNICODE: &str = "\u{fffd}";
 
 /// Words that `EVENT_COMMANDS` takes.
 const COMMANDS: [&str; 7] = ["revoke", "disconnect", "restore", "alias", "unalias", "sweep", "close_breaker"];
@@ -64,32 +35,13 @@ pub struct Settings {
     pub identity_store_region: String,
 }
 
-/// Everything that is wrong with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsError(Vec<String>);
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mistakes = if self.0.len() == 1 { "mistake" } else { "mistakes" };
-        write!(f, "the configuration has {} {mistakes}: {}", self.0.len(), self.0.join("; "))
-    }
-}
-
-impl std::error::Error for SettingsError {}
-
 impl Settings {
     /// Reads the process's environment.
     ///
     /// # Errors
     /// One error that lists everything wrong or missing.
     pub fn from_env() -> Result<Self, SettingsError> {
-        let ours = std::env::vars_os().filter_map(|(key, value)| {
-            let key = key.into_string().ok()?;
-            let wanted = key.starts_with(PREFIX) || key == "AWS_REGION" || key == "AWS_DEFAULT_REGION";
-            // What is no Unicode stays recognisable as wrong.
-            wanted.then(|| (key, value.into_string().unwrap_or_else(|_| NOT_UNICODE.to_owned())))
-        });
-        Self::read(ours)
+        Self::read(environment::ours())
     }
 
     /// Reads variables by name. A value that begins with `@` is the path of a file that holds it.
@@ -97,8 +49,7 @@ impl Settings {
     /// # Errors
     /// One error that lists everything wrong or missing.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
-        let mut reader = Reader { variables: variables.into_iter().collect(), wrong: Vec::new() };
-        reader.check_names();
+        let mut reader = Reader::new(variables);
         let settings = Self {
             locks_table: reader.required("LOCKS_TABLE"),
             audit_table: reader.required("AUDIT_TABLE"),
@@ -123,117 +74,18 @@ impl Settings {
         let identity_store_region = reader.value("IDENTITY_STORE_REGION").unwrap_or_else(|| settings.region.clone());
         let targets = reader.targets(&settings.region);
         let settings = Self { identity_store_region, targets, ..settings };
-        reader.check_tables(&settings);
-        if reader.wrong.is_empty() { Ok(settings) } else { Err(SettingsError(reader.wrong)) }
+        reader.check_tables(&settings.locks_table, &settings.audit_table, &settings.region);
+        reader.finish(settings)
     }
 
     /// The Region of the tables: an ARN names its own.
     pub(crate) fn table_region(&self) -> &str {
-        arn_region(&self.locks_table).unwrap_or(&self.region)
+        environment::region_of(&self.locks_table, &self.region)
     }
 }
 
-/// The Region in a table's ARN, `arn:aws:dynamodb:eu-west-1:111122223333:table/name`.
-fn arn_region(table: &str) -> Option<&str> {
-    table.starts_with("arn:").then(|| table.split(':').nth(3)).flatten().filter(|region| !region.is_empty())
-}
-
-struct Reader {
-    variables: BTreeMap<String, String>,
-    wrong: Vec<String>,
-}
-
+/// What only this function reads.
 impl Reader {
-    fn wrong(&mut self, name: &str, problem: impl fmt::Display) {
-        self.wrong.push(format!("{PREFIX}{name} {problem}"));
-    }
-
-    /// A misspelt name would silently leave its default in force, which may cut off whom it was to protect.
-    fn check_names(&mut self) {
-        let names = self.variables.keys().filter_map(|key| key.strip_prefix(PREFIX));
-        let unknown: Vec<String> =
-            names.filter(|name| !KNOWN.contains(name) && !OTHERS.contains(name)).map(str::to_owned).collect();
-        for name in unknown {
-            self.wrong(&name, "is not known to this version; correct its name or remove it");
-        }
-    }
-
-    fn value(&mut self, name: &str) -> Option<String> {
-        let value = self.variables.get(&format!("{PREFIX}{name}"))?.trim().to_owned();
-        if value == NOT_UNICODE {
-            self.wrong(name, "is no Unicode text");
-            return None;
-        }
-        match value.strip_prefix('@') {
-            None => Some(value).filter(|value| !value.is_empty()),
-            Some(path) => match std::fs::read_to_string(path) {
-                Ok(content) if content.trim().is_empty() => {
-                    self.wrong(name, format!("names the file {path}, which is empty"));
-                    None
-                }
-                Ok(content) => Some(content.trim().to_owned()),
-                Err(error) => {
-                    self.wrong(name, format!("names the file {path}, which can't be read: {error}"));
-                    None
-                }
-            },
-        }
-    }
-
-    fn required(&mut self, name: &str) -> String {
-        let mistakes = self.wrong.len();
-        let value = self.value(name).unwrap_or_default();
-        if value.is_empty() && self.wrong.len() == mistakes {
-            self.wrong(name, "is missing; give the table's name or ARN");
-        }
-        // It stands between quotes in PartiQL statements.
-        if !value.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/".contains(c)) {
-            self.wrong(name, "is neither a table's name nor its ARN");
-        }
-        value
-    }
-
-    fn region(&mut self) -> String {
-        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|key| self.variables.get(*key)).cloned();
-        let region = region.filter(|region| !region.trim().is_empty());
-        if region.is_none() {
-            self.wrong.push("AWS_REGION is missing; Lambda sets it, elsewhere set it yourself".to_owned());
-        }
-        region.unwrap_or_default()
-    }
-
-    fn mode(&mut self) -> Mode {
-        match self.value("MODE").as_deref() {
-            None | Some("enforce") => Mode::Enforce,
-            Some("shadow") => Mode::Shadow,
-            Some(other) => {
-                self.wrong("MODE", format!("is `{other}`; give `enforce` or `shadow`"));
-                Mode::Shadow
-            }
-        }
-    }
-
-    fn protected(&mut self) -> Protected {
-        let list = self.list("PROTECTED").unwrap_or_default().join(",");
-        Protected::parse(&list).unwrap_or_else(|mistakes| {
-            for mistake in mistakes {
-                self.wrong("PROTECTED", format!("has a mistake: {mistake}"));
-            }
-            Protected::default()
-        })
-    }
-
-    fn list(&mut self, name: &str) -> Option<Vec<String>> {
-        let value = self.value(name)?;
-        let items: Vec<String> =
-            value.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
-        if items.is_empty() {
-            // A list that was meant to narrow something must not end up as no list.
-            self.wrong(name, format!("is `{value}`, which lists nothing; fill it or remove it"));
-        }
-        Some(items)
-    }
-
     fn endpoints(&mut self) -> Vec<EndpointId> {
         let ids = self.list("ENDPOINTS").unwrap_or_default();
         for id in ids.iter().filter(|id| !id.starts_with("cvpn-endpoint-")) {
@@ -310,23 +162,14 @@ impl Reader {
         }
         words
     }
-
-    fn check_tables(&mut self, settings: &Settings) {
-        let own = settings.region.as_str();
-        let [locks, audit] =
-            [&settings.locks_table, &settings.audit_table].map(|table| arn_region(table).unwrap_or(own).to_owned());
-        if settings.locks_table == settings.audit_table && !settings.locks_table.is_empty() {
-            self.wrong("AUDIT_TABLE", "is the locks table; the two have different keys");
-        }
-        if locks != audit {
-            self.wrong("AUDIT_TABLE", format!("is in {audit} and the locks table in {locks}; one transaction writes both, so they must share a Region"));
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use revocation::policy::Mode;
+
     use super::*;
+    use crate::environment::NOT_UNICODE;
 
     fn read(extra: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let base =

@@ -1,0 +1,34 @@
+//! The `connect-handler` Lambda function: Client VPN asks it before it admits a connection.
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use revocation::connect::ConnectAnswer;
+use serde_json::value::RawValue;
+use vpn_revoker::{ConnectApp, ConnectSettings, Metrics, SystemClock, connect, logging};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    logging::start();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error_type = "StartFailed", %error, "connect-handler can't run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
+    let settings = ConnectSettings::from_env()?;
+    let tables = connect::tables(&settings).await;
+    let app = ConnectApp::new(settings, tables, Arc::new(SystemClock), Metrics::to_stdout());
+    tokio::spawn(app.clone().warm());
+    lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
+}
+
+async fn invoke(app: ConnectApp, event: LambdaEvent<Box<RawValue>>) -> Result<ConnectAnswer, Infallible> {
+    Ok(app.invoke(event.payload.get().as_bytes()).await)
+}

@@ -1,0 +1,45 @@
+//! The SDK's configuration for somebody who stands at the door: few attempts, short pauses.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::Client;
+
+use super::ConnectSettings;
+use crate::aws;
+
+/// With the pauses between them, three attempts fit into the two seconds that there are.
+const ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// DynamoDB answers within milliseconds; what takes longer than this is better asked again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// How calls are tried again.
+#[must_use]
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_PAUSE)
+        .with_max_backoff(LONGEST_PAUSE)
+}
+
+/// How long one attempt may take, the connection included.
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(ATTEMPT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
+}
+
+/// The client of the tables, from the environment: credentials and the `AWS_ENDPOINT_URL_…` overrides are read as every
+/// AWS tool reads them.
+pub async fn tables(settings: &ConnectSettings) -> Client {
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(aws::http_client())
+        .region(Region::new(settings.table_region().to_owned()))
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    Client::new(&config.load().await)
+}
