@@ -17,6 +17,7 @@ mod world;
 mod answers;
 mod bystander;
 mod commands;
+mod connect_handler;
 mod fail_safe;
 mod identity;
 mod nothing_lost;

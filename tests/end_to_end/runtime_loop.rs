@@ -1,7 +1,7 @@
-//! The `revoker` binary itself, in a Lambda runtime loop.
+//! The binaries themselves, in a Lambda runtime loop.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -67,10 +67,13 @@ async fn answer(
     axum::http::StatusCode::ACCEPTED
 }
 
-/// The binary, as Lambda starts it, but for where AWS is.
+const REVOKER: &str = env!("CARGO_BIN_EXE_revoker");
+const CONNECT_HANDLER: &str = env!("CARGO_BIN_EXE_connect-handler");
+
+/// A binary, as Lambda starts it, but for where AWS is.
 struct Function {
     process: Child,
-    output: Arc<Mutex<Vec<Value>>>,
+    output: Option<std::thread::JoinHandle<Vec<Value>>>,
 }
 
 impl Drop for Function {
@@ -81,8 +84,8 @@ impl Drop for Function {
 }
 
 impl Function {
-    fn start(world: &World, runtime: &RuntimeApi) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_revoker"))
+    fn start(binary: &str, world: &World, runtime: &RuntimeApi) -> Self {
+        let mut process = Command::new(binary)
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", &runtime.url)
             .env("AWS_LAMBDA_FUNCTION_NAME", "revoker")
@@ -99,14 +102,18 @@ impl Function {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = Arc::new(Mutex::new(Vec::new()));
-        let (lines, sink) = (process.stdout.take().unwrap(), Arc::clone(&output));
-        std::thread::spawn(move || {
-            for line in std::io::BufRead::lines(std::io::BufReader::new(lines)).map_while(Result::ok) {
-                sink.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(json!(line)));
-            }
+        let lines = std::io::BufReader::new(process.stdout.take().unwrap());
+        let output = std::thread::spawn(move || {
+            let lines = std::io::BufRead::lines(lines).map_while(Result::ok);
+            lines.map(|line| serde_json::from_str(&line).unwrap_or(json!(line))).collect()
         });
-        Self { process, output }
+        Self { process, output: Some(output) }
+    }
+
+    /// Ends the process and gives everything that it printed.
+    fn output(mut self) -> Vec<Value> {
+        self.process.kill().unwrap();
+        self.output.take().unwrap().join().unwrap()
     }
 }
 
@@ -118,7 +125,7 @@ async fn the_binary_serves_one_event_after_another() {
     // Warming up meets a call that never ends: the first wait for work must not wait for it.
     world.emulator.inject(Fault::on(Action::DescribeEndpoints).times(1).hang());
     let mut runtime = RuntimeApi::start().await;
-    let function = Function::start(&world, &runtime);
+    let function = Function::start(REVOKER, &world, &runtime);
     world.emulator.seen("DescribeClientVpnEndpoints", 1).await;
 
     let (kind, answer) = runtime.invoke(&sample("okta/deactivate-eventbridge.json").to_string()).await;
@@ -139,7 +146,7 @@ async fn the_binary_serves_one_event_after_another() {
     assert!(world.alive().is_empty());
     assert_eq!(world.kinds("lee.park@example.com").await, ["requested", "completed"]);
 
-    let output = function.output.lock().unwrap().clone();
+    let output = function.output();
     assert!(output.iter().all(Value::is_object), "every line is JSON: {output:?}");
     let text = serde_json::to_string(&output).unwrap();
     assert!(!text.contains("secret-that-no-log-may-show") && !text.contains("demo-session-0001"), "{text}");
@@ -148,9 +155,43 @@ async fn the_binary_serves_one_event_after_another() {
     assert!(output.iter().any(|line| line["Outcome"] == "completed" && line["_aws"].is_object()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connect_handler_answers_one_client_after_another() {
+    let world = World::new().await;
+    let command = json!({"action": "revoke", "username": "dana.reyes@example.com", "reason": "INC-42"});
+    world.invoke(&world.app(&[]), &command).await.unwrap();
+    let mut runtime = RuntimeApi::start().await;
+    let function = Function::start(CONNECT_HANDLER, &world, &runtime);
+
+    for (request, allow) in [("v1", true), ("v2", false), ("v3", false)] {
+        let (kind, answer) = runtime.invoke(&sample(&format!("connect-handler/{request}.json")).to_string()).await;
+        assert_eq!((kind.as_str(), &answer["allow"]), ("response", &json!(allow)), "{request}: {answer}");
+        assert_eq!(answer["schema-version"], request);
+    }
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    let (kind, answer) = runtime.invoke(&deep).await;
+    assert_eq!((kind.as_str(), &answer["allow"]), ("response", &json!(false)), "nobody can say who that is: {answer}");
+    assert_eq!(world.kinds("dana.reyes@example.com").await, ["requested", "completed", "denied", "denied"]);
+
+    let output = function.output();
+    assert!(output.iter().all(Value::is_object), "every line is JSON: {output:?}");
+    let refused: Vec<&Value> = output.iter().filter(|line| line["message"] == "connection refused").collect();
+    assert_eq!(refused.len(), 2, "{output:?}");
+    assert_eq!(
+        (&refused[0]["endpoint_id"], &refused[0]["platform"], &refused[0]["public_ip"]),
+        (&json!("cvpn-endpoint-0dir0000000000002"), &json!("win"), &json!("203.0.113.7"))
+    );
+}
+
 #[test]
 fn a_wrong_configuration_stops_the_start_with_one_error_that_lists_everything() {
-    let output = Command::new(env!("CARGO_BIN_EXE_revoker"))
+    for binary in [REVOKER, CONNECT_HANDLER] {
+        assert_lists_everything(binary);
+    }
+}
+
+fn assert_lists_everything(binary: &str) {
+    let output = Command::new(binary)
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
         .env("VPN_REVOKER_MODE", "perhaps")

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod directory;
+pub mod door;
 pub mod reading;
 pub mod sts;
 pub mod tables;
@@ -13,8 +14,11 @@ pub mod time;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ec2::config::{
-    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+    AsyncSleep, BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use client_vpn_emulator::{Authentication, Emulator, EmulatorBuilder, NewConnection, NewEndpoint};
 use revocation::memory::ManualClock;
@@ -150,16 +154,21 @@ pub fn call(now: Timestamp) -> Call {
 }
 
 /// What all clients have in common, but for where they go.
-pub fn config(sleep: &VirtualSleep) -> aws_config::SdkConfig {
+pub fn config(sleep: &VirtualSleep) -> SdkConfig {
+    config_with(aws::retries(), aws::timeouts(), sleep.clone())
+}
+
+/// The same, with other attempts and timeouts.
+fn config_with(retries: RetryConfig, timeouts: TimeoutConfig, sleep: impl AsyncSleep + 'static) -> SdkConfig {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
-    aws_config::SdkConfig::builder()
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(aws::http_client())
-        .retry_config(aws::retries())
-        .timeout_config(aws::timeouts())
-        .sleep_impl(sleep.clone())
+        .retry_config(retries)
+        .timeout_config(timeouts)
+        .sleep_impl(sleep)
         .time_source(aws_smithy_async::time::SystemTimeSource::new())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
