@@ -14,6 +14,7 @@ pub(crate) enum Fault {
     /// A listing proves something before the settle time is over.
     CompleteEarly,
     /// A guarded write overwrites what somebody else wrote.
+    #[cfg(any(test, feature = "test-util"))]
     LoseConditionalWrite,
     /// Every attempt counts against the circuit breaker.
     CountTwice,
