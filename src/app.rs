@@ -318,12 +318,14 @@ impl App {
             vpn: self.vpn(call.account().as_ref()),
             locks: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
             aliases: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
-            brake: Brake::new(Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table))),
+            brake: Brake::new(
+                Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
+                Arc::clone(&self.clock),
+            ),
             people: self.people(),
             trail: Arc::new(DynamoAudit::new(self.clients.tables.clone(), audit_table, locks_table)),
             clock: Arc::clone(&self.clock),
             policy: Arc::new(policy.clone()),
-            only: None,
         }
     }
 }

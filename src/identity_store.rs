@@ -58,6 +58,7 @@ impl Directory for IdentityStore {
             Ok(user) => Ok(Some(Person {
                 id: id.to_owned(),
                 names: names(user.user_name(), user.emails()),
+                former: Vec::new(),
                 enabled: enabled(user.user_status()),
             })),
             Err(error) => match error.as_service_error() {
@@ -92,6 +93,7 @@ impl Directory for IdentityStore {
         let person = |user: &User| Person {
             id: user.user_id().to_owned(),
             names: names(user.user_name(), user.emails()),
+            former: Vec::new(),
             enabled: enabled(user.user_status()),
         };
         Ok((page.users().iter().map(person).collect(), page.next_token().map(|token| PageToken(token.to_owned()))))

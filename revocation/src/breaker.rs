@@ -4,7 +4,7 @@
 //! the limit the breaker opens for that authority and stays open until a person closes it; what is refused meanwhile is
 //! left for retries and the dead-letter queue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,15 @@ use tokio::sync::Mutex;
 
 use crate::audit::hex_digest;
 use crate::name::Name;
-use crate::ports::{Breaker, StoreError};
+use crate::ports::{Breaker, Clock, StoreError};
 use crate::signal::{Authority, SignalId};
 use crate::time::Timestamp;
 
-/// Holds are counted by the minute, over this many.
-const MINUTES: i64 = 10;
+/// Holds are counted by the minute, over this many: the one that has just begun, and ten whole ones.
+const MINUTES: i64 = 11;
+
+/// How long the table may take for one hold: those that wait for their turn must have theirs in time.
+const ANSWER_IN: Duration = Duration::from_secs(3);
 
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
@@ -87,18 +90,20 @@ pub enum Pass {
     },
 }
 
-/// The breaker as one run uses it: its holds are counted one after another, so that a batch is braked within itself.
+/// The breaker as one run uses it: an authority's holds are counted one after another, so that a batch is braked within
+/// itself.
 #[derive(Clone)]
 pub struct Brake {
     breaker: Arc<dyn Breaker>,
-    turn: Arc<Mutex<()>>,
+    clock: Arc<dyn Clock>,
+    turns: Arc<Mutex<BTreeMap<Authority, Arc<Mutex<()>>>>>,
 }
 
 impl Brake {
     /// A brake on these counts.
     #[must_use]
-    pub fn new(breaker: Arc<dyn Breaker>) -> Self {
-        Self { breaker, turn: Arc::default() }
+    pub fn new(breaker: Arc<dyn Breaker>, clock: Arc<dyn Clock>) -> Self {
+        Self { breaker, clock, turns: Arc::default() }
     }
 
     /// Counts a hold that is about to come into force newly, or says that the breaker is open.
@@ -108,14 +113,26 @@ impl Brake {
     ///
     /// # Errors
     /// Where the table is away: without a count nothing may pass.
-    pub async fn pass(
+    pub async fn pass(&self, authority: &Authority, hold: &Counted, limit: usize) -> Result<Pass, StoreError> {
+        let turn = Arc::clone(self.turns.lock().await.entry(authority.clone()).or_default());
+        let _turn = turn.lock().await;
+        let now = self.clock.now();
+        tokio::select! {
+            biased;
+            passed = self.count(authority, hold, now, limit) => passed,
+            () = self.clock.reached(now.plus(ANSWER_IN)) => {
+                Err(StoreError::away("the circuit breaker", "no answer came in time"))
+            }
+        }
+    }
+
+    async fn count(
         &self,
         authority: &Authority,
         hold: &Counted,
         now: Timestamp,
         limit: usize,
     ) -> Result<Pass, StoreError> {
-        let _turn = self.turn.lock().await;
         let minute = Minute::of(now);
         let minutes: Vec<Minute> = (0..MINUTES).map(|ago| Minute(minute.0 - ago)).collect();
         let standing = self.breaker.standing(authority, &minutes).await?;

@@ -55,7 +55,6 @@ impl People {
         let (now, before) = tokio::join!(self.directory.find(id), self.known.recall(id));
         let now = now.map_err(|error| error.to_string())?;
         let before = before.map_err(|error| error.to_string())?;
-        let current = now.as_ref().map(|person| person.names.len()).unwrap_or_default();
         let Some(person) = merged(now.clone(), before.as_ref()) else {
             return Err(format!(
                 "the directory does not know `{id}`, and no earlier answer is kept; send a command with the name, and run `sync_directory` so that later deletions can be told"
@@ -66,23 +65,23 @@ impl People {
         {
             tracing::warn!(error_type = "NotKept", %error, "the directory's answer could not be kept for later");
         }
-        let (names, others) = self.own_names(&person, current).await?;
+        let (names, others) = self.own_names(&person, now.is_none()).await?;
         if names.is_empty() {
             return Err(format!(
                 "every name that `{id}` was known by is somebody else's now; send a command with the name"
             ));
         }
-        Ok(Found { person: Person { names, ..person }, gone: now.is_none(), others })
+        Ok(Found { person: Person { names, former: Vec::new(), ..person }, gone: now.is_none(), others })
     }
 
-    /// Parts a person's names from those that the directory gives to somebody else. The first `current` are the
-    /// person's now: the user name is nobody else's, and an e-mail address may still be another's user name.
-    async fn own_names(&self, person: &Person, current: usize) -> Result<(Vec<String>, Vec<String>), String> {
+    /// Parts a person's names, former ones after those of now, from those that the directory gives to somebody else. The
+    /// user name of now is nobody else's, and an e-mail address may still be another's user name.
+    async fn own_names(&self, person: &Person, gone: bool) -> Result<(Vec<String>, Vec<String>), String> {
         let (mut own, mut others) = (Vec::new(), Vec::new());
-        for (number, name) in person.names.iter().enumerate() {
+        for (number, name) in person.names.iter().chain(&person.former).enumerate() {
             let kinds: &[NameKind] = match number {
-                0 if current > 0 => &[],
-                _ if number < current => &[NameKind::UserName],
+                0 if !gone => &[],
+                _ if !gone && number < person.names.len() => &[NameKind::UserName],
                 _ => &[NameKind::UserName, NameKind::Email],
             };
             let mut anothers = false;
@@ -143,16 +142,16 @@ impl People {
     }
 }
 
-/// The most names that are kept of a person; the latest are.
-const MAX_KEPT: usize = 20;
+/// The most former names that are kept of a person; the latest are.
+const MAX_FORMER: usize = 20;
 
-/// A person as the directory has it, with the names from before after those of now.
+/// A person as the directory has it now, with what is kept from before.
 fn merged(now: Option<Person>, before: Option<&Person>) -> Option<Person> {
     let Some(mut person) = now else { return before.cloned() };
-    let earlier = before.iter().flat_map(|before| &before.names);
-    for name in earlier {
-        if person.names.len() < MAX_KEPT && !person.names.contains(name) {
-            person.names.push(name.clone());
+    for name in before.iter().flat_map(|before| before.names.iter().chain(&before.former)) {
+        let known = person.names.contains(name) || person.former.contains(name);
+        if !known && person.former.len() < MAX_FORMER {
+            person.former.push(name.clone());
         }
     }
     Some(person)

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     LoseConditionalWrite,
     /// Every attempt counts against the circuit breaker.
     CountTwice,
+    /// Nothing counts against the circuit breaker.
+    NeverCount,
     /// The locks are not read again inside the loop.
     IgnoreRestore,
 }

@@ -149,9 +149,11 @@ impl VpnError {
 
     /// An order names endpoints or targets, and none of those in scope is among them.
     #[must_use]
-    pub fn nothing_named() -> Self {
-        let message = "none of the endpoints in scope is among those that the command names; correct its `endpoints` or `targets`";
-        Self::ours(VpnErrorKind::NoEndpoint, message.to_owned())
+    pub fn nothing_named(name: &str) -> Self {
+        let message = format!(
+            "`{name}` is named by the command and nothing in scope is called so; correct its `endpoints` or `targets`"
+        );
+        Self::ours(VpnErrorKind::NoEndpoint, message)
     }
 
     /// There is no endpoint at all to look at.
@@ -192,6 +194,9 @@ impl fmt::Display for VpnError {
     }
 }
 
+/// One page of locks, each with its own failure: an item that can't be read stands in no other's way.
+pub type LockedPage = (Vec<Result<Lock, StoreError>>, Option<PageToken>);
+
 /// The stored locks, one item per name.
 #[async_trait]
 pub trait Locks: Send + Sync {
@@ -203,7 +208,7 @@ pub trait Locks: Send + Sync {
     /// One page of the locks that hold somebody out; holds that lapsed meanwhile may be among them.
     ///
     /// The read may lag behind: whoever acts on it reads the lock again.
-    async fn locked(&self, after: Option<&PageToken>) -> Result<(Vec<Lock>, Option<PageToken>), StoreError>;
+    async fn locked(&self, after: Option<&PageToken>) -> Result<LockedPage, StoreError>;
 
     /// Stores `lock` if the stored version is one below its own.
     ///
@@ -249,8 +254,10 @@ pub enum Given {
 pub struct Person {
     /// The directory's id.
     pub id: String,
-    /// What the person is called: the user name first, then what else is the person's alone.
+    /// What the person is called: the user name first, then the e-mail addresses.
     pub names: Vec<String>,
+    /// What the person was called before, as far as that is kept.
+    pub former: Vec<String>,
     /// Whether the account is enabled, where the directory says so.
     pub enabled: Option<bool>,
 }
@@ -293,7 +300,7 @@ pub trait KnownPeople: Send + Sync {
         Ok(self.recall_all(&[id]).await?.remove(id))
     }
 
-    /// The id of whoever was called so when last asked for, by normal form.
+    /// The id of whoever was called so when last asked for, by normal form; former names don't count.
     async fn by_name(&self, name: &Name) -> Result<Option<String>, StoreError>;
 
     /// Keeps answers over earlier ones. When this returns, all of them are durable.

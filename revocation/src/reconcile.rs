@@ -69,8 +69,6 @@ pub struct Revoker {
     pub clock: Arc<dyn Clock>,
     /// What may be done.
     pub policy: Arc<Policy>,
-    /// Where alone it is to be done, where an order says so.
-    pub only: Option<Arc<Sweep>>,
 }
 
 /// One attempt at one delivery.
@@ -267,10 +265,7 @@ impl Revoker {
             }
         }
         self.note_missing_endpoints(&mut scope);
-        match &self.only {
-            Some(order) => order.narrow(scope),
-            None => scope,
-        }
+        scope
     }
 
     /// Nothing is taken for "nobody is connected" that may be a mistake of the configuration: an endpoint that is named
@@ -288,6 +283,15 @@ impl Revoker {
         for id in missing {
             let error = VpnError::no_such_endpoint(&id);
             scope.trouble(&target, id, &error);
+        }
+    }
+
+    /// What comes of work before `stop_at`.
+    async fn in_time<T>(&self, stop_at: Timestamp, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.clock.reached(stop_at) => None,
         }
     }
 

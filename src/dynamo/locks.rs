@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use revocation::lock::{Hold, HoldState, Lock};
 use revocation::name::Name;
-use revocation::ports::{Locks, PageToken, StoreError, Write};
+use revocation::ports::{LockedPage, Locks, PageToken, StoreError, Write};
 use revocation::signal::{Authority, SignalId};
 use revocation::time::Timestamp;
 
@@ -72,7 +72,7 @@ impl Locks for DynamoLocks {
         names.iter().map(lock).collect()
     }
 
-    async fn locked(&self, after: Option<&PageToken>) -> Result<(Vec<Lock>, Option<PageToken>), StoreError> {
+    async fn locked(&self, after: Option<&PageToken>) -> Result<LockedPage, StoreError> {
         let from = after.map(|token| Item::from([(KEY.to_owned(), AttributeValue::S(token.0.clone()))]));
         // The table holds markers and heads as well; only locks have a state.
         let scan = self
@@ -87,7 +87,7 @@ impl Locks for DynamoLocks {
         let mut locks = Vec::new();
         for item in page.items() {
             let Some(name) = text(item, KEY).and_then(|key| Name::new(&key).ok()) else { continue };
-            locks.push(self.lock(&name, item)?);
+            locks.push(self.lock(&name, item));
         }
         let next = page.last_evaluated_key().and_then(|key| text(key, KEY)).map(PageToken);
         Ok((locks, next))

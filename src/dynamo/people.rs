@@ -59,11 +59,13 @@ impl DynamoPeople {
     }
 
     fn item(&self, person: &Person) -> Item {
-        let names = person.names.iter().map(|name| AttributeValue::S(name.clone())).collect();
         let mut item = Item::from([
             (KEY.to_owned(), AttributeValue::S(self.key(&person.id))),
-            ("names".to_owned(), AttributeValue::L(names)),
+            ("names".to_owned(), texts(&person.names)),
         ]);
+        if !person.former.is_empty() {
+            item.insert("former".to_owned(), texts(&person.former));
+        }
         if let Some(enabled) = person.enabled {
             let status = if enabled { "enabled" } else { "disabled" };
             item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
@@ -118,13 +120,23 @@ impl KnownPeople for DynamoPeople {
     }
 }
 
+fn texts(all: &[String]) -> AttributeValue {
+    AttributeValue::L(all.iter().map(|text| AttributeValue::S(text.clone())).collect())
+}
+
+fn read_texts(key: &str, item: &Item, attribute: &str) -> Result<Vec<String>, StoreError> {
+    let listed = item.get(attribute).and_then(|texts| texts.as_l().ok());
+    let read = listed.and_then(|all| all.iter().map(|text| text.as_s().ok().cloned()).collect());
+    read.ok_or_else(|| {
+        let problem = format!("attribute {attribute} is no list of texts; mend or remove it");
+        StoreError::unusable(&format!("the item {key}"), &problem)
+    })
+}
+
 /// A kept answer, with its id.
 fn kept(id: &str, key: &str, item: &Item) -> Result<(String, Person), StoreError> {
-    let names = item.get("names").and_then(|names| names.as_l().ok());
-    let names = names.and_then(|names| names.iter().map(|name| name.as_s().ok().cloned()).collect());
-    let names: Vec<String> = names.ok_or_else(|| {
-        StoreError::unusable(&format!("the item {key}"), &"attribute names is no list of texts; mend or remove it")
-    })?;
+    let names = read_texts(key, item, "names")?;
+    let former = if item.contains_key("former") { read_texts(key, item, "former")? } else { Vec::new() };
     let enabled = text(item, "status").map(|status| status == "enabled");
-    Ok((id.to_owned(), Person { id: id.to_owned(), names, enabled }))
+    Ok((id.to_owned(), Person { id: id.to_owned(), names, former, enabled }))
 }

@@ -11,8 +11,8 @@ use crate::lock::{HoldState, Lock};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::ports::{
-    AliasBook, AuditTrail, Commit, Directory, DirectoryError, Given, KnownPeople, Locks, NameKind, PageToken, Person,
-    StoreError, Write,
+    AliasBook, AuditTrail, Commit, Directory, DirectoryError, Given, KnownPeople, LockedPage, Locks, NameKind,
+    PageToken, Person, StoreError, Write,
 };
 
 /// Sees every lock that is written: what stood before, and what stands now.
@@ -75,7 +75,7 @@ impl Locks for MemoryLocks {
         Ok(names.iter().map(|name| stored.get(name).cloned().unwrap_or_else(|| Lock::none(name.clone()))).collect())
     }
 
-    async fn locked(&self, after: Option<&PageToken>) -> Result<(Vec<Lock>, Option<PageToken>), StoreError> {
+    async fn locked(&self, after: Option<&PageToken>) -> Result<LockedPage, StoreError> {
         if self.calls.make("locks.locked".to_owned()).await.is_some() {
             return Err(StoreError::away("locks", "planned to fail"));
         }
@@ -84,9 +84,8 @@ impl Locks for MemoryLocks {
         let held = stored.values().filter(|lock| lock.state() == HoldState::Locked);
         let left: Vec<&Lock> =
             held.filter(|lock| after.is_none_or(|after| lock.name.as_str() > after.0.as_str())).collect();
-        let page: Vec<Lock> = left.iter().take(3).map(|&lock| lock.clone()).collect();
-        let next = page.last().filter(|_| left.len() > 3).map(|last| PageToken(last.name.to_string()));
-        Ok((page, next))
+        let next = left.get(2).filter(|_| left.len() > 3).map(|last| PageToken(last.name.to_string()));
+        Ok((left.iter().take(3).map(|&lock| Ok(lock.clone())).collect(), next))
     }
 
     async fn write(&self, next: &Lock) -> Result<Write, StoreError> {
@@ -197,7 +196,7 @@ impl MemoryDirectory {
     /// Puts somebody in.
     pub fn put(&self, id: &str, names: &[&str], enabled: Option<bool>) {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        lock(&self.people).insert(id.to_owned(), Person { id: id.to_owned(), names, enabled });
+        lock(&self.people).insert(id.to_owned(), Person { id: id.to_owned(), names, former: Vec::new(), enabled });
     }
 
     /// Takes somebody out.

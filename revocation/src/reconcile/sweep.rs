@@ -4,20 +4,21 @@
 //! came. The first is found here by its lock; the second, where a directory may be asked, by the directory's word.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::Future;
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-use super::admit::ADMISSION;
+use super::admit::{ADMISSION, SUBJECTS_AT_ONCE};
 use super::listing::Listed;
 use super::pursuit::{Goal, Pursuit};
-use super::{Case, EVERY, Revoker, Run, Scope, Verdict, in_own_task};
+use super::{Case, EVERY, Revoker, Run, Scope, Verdict, in_own_task, refused};
 use crate::audit::hex_digest;
 use crate::connection::{ConnectionId, Endpoint, EndpointId, Target};
 use crate::lock::{Hold, Lock};
 use crate::name::{Name, Subject};
+use crate::plan::needs_a_call;
+use crate::policy::{Mode, Refusal};
 use crate::ports::{StoreError, VpnError};
 use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings};
 use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
@@ -39,12 +40,19 @@ pub struct Sweep {
     pub via: Via,
     /// Whether a person or a playbook asked for it; the schedule is nobody.
     pub commanded: bool,
-    /// Only these endpoints; empty: all in scope.
+    /// Look at these endpoints only; empty: at all in scope. Whoever is found there is ended everywhere.
     pub endpoints: Vec<EndpointId>,
-    /// Only these targets, by Region or account; empty: all.
+    /// Look at these targets only, by Region or account; empty: at all.
     pub targets: Vec<String>,
     /// Report, and change nothing.
     pub dry_run: bool,
+}
+
+/// Every lock that may be in force, and what is wrong with those that can't be read.
+#[derive(Default)]
+struct AllLocked {
+    read: HashMap<Name, Lock>,
+    unreadable: Vec<StoreError>,
 }
 
 /// What a look at everything came to.
@@ -71,28 +79,24 @@ impl Revoker {
     ///
     /// What it ends is recorded as any revocation is; a sweep that finds nothing to end writes nothing.
     pub async fn sweep(&self, order: &Sweep, run: &Run) -> Receipt {
+        let (revoker, asked, budget) = (self.clone(), order.clone(), run.clone());
+        let work = in_own_task(tracing::Span::current(), async move { revoker.sweep_all(&asked, &budget).await });
+        work.await.unwrap_or_else(|| {
+            Receipt::of_sweep(order, self.policy.mode).left_undone("a fault of ours; the next sweep tries again")
+        })
+    }
+
+    async fn sweep_all(&self, order: &Sweep, run: &Run) -> Receipt {
         let begun_at = self.clock.now();
-        let mut receipt = Receipt {
-            signal_id: order.id.clone(),
-            action: Action::Sweep,
-            mode: self.policy.mode,
-            outcome: Outcome::Planned,
-            subjects: Vec::new(),
-            endpoints: Vec::new(),
-            timings: Timings { received_at: Some(order.received_at), ..Timings::default() },
-        };
+        let mut receipt = Receipt::of_sweep(order, self.policy.mode);
         if let Err(refusal) = self.admit_sweep(order) {
             receipt.subjects.push(SubjectReceipt::refused("#sweep", &refusal));
             receipt.outcome = Outcome::Refused;
             return receipt;
         }
-        let narrowed = Self { only: Some(Arc::new(order.clone())), ..self.clone() };
-        let (revoker, budget) = (narrowed.clone(), run.clone());
-        let look = in_own_task(tracing::Span::current(), async move { revoker.look(&budget).await });
-        let (locks, scope, seen) = match self.in_time(run.stop_at, look).await {
-            Some(Some(Ok(looked))) => looked,
-            Some(Some(Err(error))) => return receipt.left_undone(&error.to_string()),
-            Some(None) => return receipt.left_undone("a fault of ours; the next sweep tries again"),
+        let (locks, scope, seen) = match self.in_time(run.stop_at, self.look(order, run)).await {
+            Some(Ok(looked)) => looked,
+            Some(Err(error)) => return receipt.left_undone(&error.to_string()),
             None => {
                 return receipt
                     .left_undone("locks and endpoints could not be read in time; the next sweep tries again");
@@ -100,8 +104,9 @@ impl Revoker {
         };
         receipt.endpoints = endpoint_receipts(&scope, &seen);
         let all_listed = receipt.endpoints.iter().all(|endpoint| endpoint.error.is_none());
-        let mut receipts = self.heed_directory(order, &locks, &seen, run).await;
-        receipts.extend(narrowed.end_hits(order, &locks, seen.hits, scope, run).await);
+        // What is certain comes before what has to be asked.
+        let mut receipts = self.end_hits(order, &locks.read, &seen.hits, run).await;
+        receipts.extend(self.heed_directory(order, &locks.read, &seen, run).await);
         receipt.take_up(receipts);
         if !all_listed {
             receipt.outcome = Outcome::Incomplete;
@@ -109,8 +114,11 @@ impl Revoker {
             receipt.outcome = Outcome::Completed;
             receipt.timings.verified_at = Some(self.clock.now());
         }
+        for error in locks.unreadable {
+            receipt = receipt.left_undone(&error.to_string());
+        }
         tracing::info!(
-            locks = locks.len(),
+            locks = locks.read.len(),
             endpoints = receipt.endpoints.len(),
             subjects = receipt.subjects.len(),
             outcome = receipt.outcome.word(),
@@ -120,7 +128,7 @@ impl Revoker {
         receipt
     }
 
-    fn admit_sweep(&self, order: &Sweep) -> Result<(), crate::policy::Refusal> {
+    fn admit_sweep(&self, order: &Sweep) -> Result<(), Refusal> {
         match order.commanded {
             true => self.policy.admit_command(Action::Sweep.word(), order.via),
             false => Ok(()),
@@ -128,23 +136,29 @@ impl Revoker {
     }
 
     /// Reads the locks, and lists everything in scope beside them.
-    async fn look(&self, run: &Run) -> Result<(HashMap<Name, Lock>, Scope, Seen), StoreError> {
+    async fn look(&self, order: &Sweep, run: &Run) -> Result<(AllLocked, Scope, Seen), StoreError> {
         let (locks, scope) = tokio::join!(self.all_locked(), self.scope());
-        let locks = locks?;
+        let (locks, scope) = (locks?, order.narrow(scope));
         let now = self.clock.now();
         let stop_at = now.plus(run.stop_at.since(now) / LISTING_SHARE);
-        let seen = self.list_and_match(&locks, &scope, stop_at).await;
+        let seen = self.list_and_match(order, &locks.read, &scope, stop_at).await;
         Ok((locks, scope, seen))
     }
 
     /// Every lock that may be in force.
-    async fn all_locked(&self) -> Result<HashMap<Name, Lock>, StoreError> {
+    async fn all_locked(&self) -> Result<AllLocked, StoreError> {
         let now = self.clock.now();
-        let mut locks = HashMap::new();
+        let mut locks = AllLocked::default();
         let mut after = None;
         loop {
             let (page, next) = self.locks.locked(after.as_ref()).await?;
-            locks.extend(page.into_iter().filter(|lock| lock.in_force(now)).map(|lock| (lock.name.clone(), lock)));
+            for lock in page {
+                match lock {
+                    Ok(lock) if lock.in_force(now) => drop(locks.read.insert(lock.name.clone(), lock)),
+                    Ok(_) => {}
+                    Err(error) => locks.unreadable.push(error),
+                }
+            }
             match next {
                 None => return Ok(locks),
                 next => after = next,
@@ -155,10 +169,15 @@ impl Revoker {
     /// Lists every endpoint, page by page, and keeps what is connected under a locked name, and nothing else.
     ///
     /// Each sweep begins with another endpoint, so that one which runs out of time does not starve the same ones.
-    async fn list_and_match(&self, locks: &HashMap<Name, Lock>, scope: &Scope, stop_at: Timestamp) -> Seen {
+    async fn list_and_match(
+        &self,
+        order: &Sweep,
+        locks: &HashMap<Name, Lock>,
+        scope: &Scope,
+        stop_at: Timestamp,
+    ) -> Seen {
         let asks = self.policy.sweep_directory > 0 && self.people.is_some();
-        let minute = self.clock.now().as_millis().div_euclid(60_000).unsigned_abs();
-        let first = usize::try_from(minute).unwrap_or_default() % scope.endpoints.len().max(1);
+        let first = order.turn("endpoints", scope.endpoints.len());
         let mut seen = Seen::default();
         let (_listings, mut listed) = self.list_all(scope, first, &[], |_| true);
         loop {
@@ -176,7 +195,7 @@ impl Revoker {
                     seen.failed.insert(on, error.to_string());
                 }
                 Some(Listed::Page { rows, .. }) => {
-                    for row in rows.iter().filter(|row| row.status.is_alive()) {
+                    for row in rows.iter().filter(|row| needs_a_call(row)) {
                         for name in [row.user(), row.certificate()].into_iter().flatten() {
                             if locks.contains_key(&name) {
                                 seen.hits.entry(name).or_default().insert(row.id.clone());
@@ -195,8 +214,7 @@ impl Revoker {
         &self,
         order: &Sweep,
         locks: &HashMap<Name, Lock>,
-        found: BTreeMap<Name, BTreeSet<ConnectionId>>,
-        scope: Scope,
+        found: &BTreeMap<Name, BTreeSet<ConnectionId>>,
         run: &Run,
     ) -> Vec<Receipt> {
         if found.is_empty() {
@@ -207,16 +225,21 @@ impl Revoker {
         let (mut signals, mut cases, mut verdicts, mut pursuits) =
             (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
         for hit in hits(&confirmed, found, self.clock.now()).into_values() {
-            let number = cases.len();
             let signal = Arc::new(hit.signal(order));
-            let about = signal.about.first().cloned().unwrap_or_else(|| About::unresolved("sweep", "nobody", false));
-            let case = Case { names: hit.names, ..Case::new(Arc::clone(&signal), number, about) };
+            let Some(about) = signal.about.first().cloned() else { continue };
+            let number = cases.len();
+            // Who was protected since is left alone under every name.
+            if let Some(name) = hit.all_names().find(|name| self.policy.protected.covers(name)) {
+                verdicts.insert(number, refused(&Refusal::Protected(name)));
+            }
+            cases.push(Case { names: hit.names, ..Case::new(Arc::clone(&signal), number, about) });
             signals.push(signal);
-            cases.push(case);
         }
-        let scope_cell = Arc::new(OnceCell::new_with(Some(scope.clone())));
-        let requested = self.request_all(&cases, &scope, run).await;
-        for (number, case) in cases.iter().enumerate() {
+        let scope = Arc::new(OnceCell::new());
+        let requested = self.request_all(&cases, &verdicts, &scope, run).await;
+        for (number, case) in
+            cases.iter().enumerate().filter(|(number, _)| !verdicts.contains_key(number)).collect::<Vec<_>>()
+        {
             let why = match requested.get(&number) {
                 Some(Ok(())) => {
                     let goal = Goal::Locked { names: case.names.clone() };
@@ -228,7 +251,7 @@ impl Revoker {
             };
             verdicts.insert(number, Verdict::because(Outcome::Incomplete, &why));
         }
-        self.finish(&signals, cases, verdicts, pursuits, scope_cell, run).await
+        self.finish(&signals, cases, verdicts, pursuits, scope, run).await
     }
 
     /// Reads the locks again of those that were found. Where that can't be done, those that were read before stand in:
@@ -248,11 +271,22 @@ impl Revoker {
 
     /// Records of each, before anything is ended, what is about to be done. Those of whom nothing came in time are
     /// missing.
-    async fn request_all(&self, cases: &[Case], scope: &Scope, run: &Run) -> BTreeMap<usize, Result<(), StoreError>> {
+    async fn request_all(
+        &self,
+        cases: &[Case],
+        settled: &BTreeMap<usize, Verdict>,
+        scope: &Arc<OnceCell<Scope>>,
+        run: &Run,
+    ) -> BTreeMap<usize, Result<(), StoreError>> {
         let mut requests = JoinSet::new();
-        for (number, case) in cases.iter().cloned().enumerate() {
-            let (revoker, scope) = (self.clone(), scope.clone());
-            requests.spawn(async move { (number, revoker.request(&case, &scope).await) });
+        let gate = Arc::new(Semaphore::new(SUBJECTS_AT_ONCE));
+        for (number, case) in cases.iter().cloned().enumerate().filter(|(number, _)| !settled.contains_key(number)) {
+            let (revoker, scope, gate) = (self.clone(), Arc::clone(scope), Arc::clone(&gate));
+            requests.spawn(async move {
+                let _turn = gate.acquire().await;
+                let scope = revoker.scope_once(&scope).await;
+                (number, revoker.request(&case, scope).await)
+            });
         }
         let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
         let mut done = BTreeMap::new();
@@ -261,46 +295,52 @@ impl Revoker {
         }
         done
     }
-
-    /// What comes of work before `stop_at`.
-    async fn in_time<T>(&self, stop_at: Timestamp, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = self.clock.reached(stop_at) => None,
-        }
-    }
 }
 
 impl Sweep {
-    /// What of a scope this order is about.
-    pub(super) fn narrow(&self, scope: Scope) -> Scope {
-        let of_target = |endpoint: &Endpoint| {
-            let target = &endpoint.target;
-            let is_it = |wanted: &String| *wanted == target.region || target.account.as_ref() == Some(wanted);
-            self.targets.is_empty() || self.targets.iter().any(is_it)
+    /// What of a scope this order looks at. What it names and is nowhere is told.
+    fn narrow(&self, scope: Scope) -> Scope {
+        let is_it =
+            |wanted: &String, target: &Target| *wanted == target.region || target.account.as_ref() == Some(wanted);
+        let wanted_target =
+            |target: &Target| self.targets.is_empty() || self.targets.iter().any(|wanted| is_it(wanted, target));
+        let wanted_endpoint = |id: &EndpointId| self.endpoints.is_empty() || self.endpoints.contains(id);
+        let mut narrowed = Scope::default();
+        for (number, endpoint) in scope.endpoints.iter().filter(|(_, endpoint)| wanted_target(&endpoint.target)) {
+            if wanted_endpoint(&endpoint.id) {
+                narrowed.endpoints.push((*number, endpoint.clone()));
+            }
+        }
+        let of_target = |trouble: &EndpointReceipt| {
+            wanted_target(&Target { region: trouble.region.clone(), account: trouble.account.clone() })
         };
-        let named = |endpoint: &Endpoint| self.endpoints.is_empty() || self.endpoints.contains(&endpoint.id);
-        let kept = scope.endpoints.into_iter().filter(|(_, endpoint)| of_target(endpoint) && named(endpoint));
-        let mut narrowed = Scope { endpoints: kept.collect(), troubles: scope.troubles };
-        if narrowed.endpoints.is_empty() && narrowed.troubles.is_empty() {
+        narrowed.troubles = scope.troubles.into_iter().filter(of_target).collect();
+        let mut missing: Vec<String> = Vec::new();
+        let found = |id: &EndpointId| narrowed.endpoints.iter().any(|(_, endpoint)| endpoint.id == *id);
+        missing.extend(self.endpoints.iter().filter(|id| !found(id)).map(ToString::to_string));
+        let known = |wanted: &String| scope.endpoints.iter().any(|(_, endpoint)| is_it(wanted, &endpoint.target));
+        missing.extend(self.targets.iter().filter(|wanted| !known(wanted)).cloned());
+        for name in missing {
             let nowhere = Target { region: EVERY.to_owned(), account: None };
-            narrowed.trouble(&nowhere, EndpointId::new(EVERY), &VpnError::nothing_named());
+            narrowed.trouble(&nowhere, EndpointId::new(&name), &VpnError::nothing_named(&name));
         }
         narrowed
+    }
+
+    /// Whose turn it is to be the first of so many: another's with every sweep, whatever the schedule's period.
+    fn turn(&self, of: &str, many: usize) -> usize {
+        let digest = hex_digest(format!("{of} {}", self.id).as_bytes());
+        let number = u64::from_str_radix(digest.get(..15).unwrap_or_default(), 16).unwrap_or_default();
+        usize::try_from(number).unwrap_or_default() % many.max(1)
     }
 }
 
 /// What was found, by subject: a subject's names are ended together, and its own chain tells of it.
-fn hits(
-    confirmed: &[Lock],
-    mut found: BTreeMap<Name, BTreeSet<ConnectionId>>,
-    now: Timestamp,
-) -> BTreeMap<String, Hit> {
+fn hits(confirmed: &[Lock], found: &BTreeMap<Name, BTreeSet<ConnectionId>>, now: Timestamp) -> BTreeMap<String, Hit> {
     let mut hits: BTreeMap<String, Hit> = BTreeMap::new();
     for lock in confirmed {
         let Some((authority, hold)) = lock.held(now) else { continue };
-        let Some(connections) = found.remove(&lock.name) else { continue };
+        let Some(connections) = found.get(&lock.name) else { continue };
         let own = Name::new(&hold.subject).unwrap_or_else(|_| lock.name.clone());
         let hit = hits.entry(own.to_string()).or_insert_with(|| Hit {
             names: Vec::new(),
@@ -309,12 +349,18 @@ fn hits(
             connections: BTreeSet::new(),
         });
         hit.names.push(lock.name.clone());
-        hit.connections.extend(connections);
+        hit.connections.extend(connections.iter().cloned());
     }
     hits
 }
 
 impl Hit {
+    /// The names found, the subject's own, and those that its hold was said of as well.
+    fn all_names(&self) -> impl Iterator<Item = Name> {
+        let own = Name::new(&self.hold.subject).ok();
+        self.names.iter().chain(&self.hold.names).cloned().chain(own)
+    }
+
     /// What is recorded of it: the lock's own word, under an id that another sweep at the same time arrives at too.
     fn signal(&self, order: &Sweep) -> Signal {
         let ids: Vec<&str> = self.connections.iter().map(ConnectionId::as_str).collect();
@@ -362,7 +408,19 @@ fn endpoint_receipts(scope: &Scope, seen: &Seen) -> Vec<EndpointReceipt> {
 }
 
 impl Receipt {
-    /// A sweep that could not even look.
+    fn of_sweep(order: &Sweep, mode: Mode) -> Self {
+        Self {
+            signal_id: order.id.clone(),
+            action: Action::Sweep,
+            mode,
+            outcome: Outcome::Planned,
+            subjects: Vec::new(),
+            endpoints: Vec::new(),
+            timings: Timings { received_at: Some(order.received_at), ..Timings::default() },
+        }
+    }
+
+    /// A sweep of which something is left undone.
     fn left_undone(mut self, why: &str) -> Self {
         self.outcome = Outcome::Incomplete;
         self.subjects
@@ -372,14 +430,18 @@ impl Receipt {
 
     /// Takes the receipts of what a sweep did into its own.
     fn take_up(&mut self, receipts: Vec<Self>) {
+        let mut verified = Vec::new();
         for receipt in receipts {
             let Timings { first_terminate_at, verified_at, locked_at, .. } = receipt.timings;
+            verified.push(verified_at);
             let timings = &mut self.timings;
             timings.first_terminate_at = super::earliest(timings.first_terminate_at, first_terminate_at);
             timings.locked_at = timings.locked_at.max(locked_at);
-            timings.verified_at = timings.verified_at.max(verified_at);
             self.outcome = self.outcome.max(receipt.outcome);
             self.subjects.extend(receipt.subjects);
         }
+        // Not before everybody is verified.
+        self.timings.verified_at =
+            verified.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
     }
 }

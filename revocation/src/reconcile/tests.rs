@@ -59,12 +59,14 @@ impl World {
             vpn: vec![Arc::new(self.vpn.clone())],
             locks: Arc::new(self.locks.clone()),
             aliases: Arc::new(self.locks.clone()),
-            brake: crate::breaker::Brake::new(Arc::new(self.breaker.clone())),
+            brake: crate::breaker::Brake::new(
+                Arc::new(self.breaker.clone()),
+                Arc::clone(&self.clock) as Arc<dyn crate::ports::Clock>,
+            ),
             people: Some(self.people()),
             trail: Arc::new(self.audit.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn crate::ports::Clock>,
             policy: Arc::new(self.policy.clone()),
-            only: None,
         }
     }
 

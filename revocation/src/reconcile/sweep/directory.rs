@@ -1,19 +1,39 @@
 //! What a directory says of those who are connected: an event that never came is made good.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::super::admit::ADMISSION;
 use super::super::{Revoker, Run};
 use super::{Seen, Sweep};
-use crate::lock::{HoldState, Lock};
-use crate::name::Name;
+use crate::audit::hex_digest;
+use crate::lock::{Hold, HoldState, Lock};
+use crate::name::{Name, Subject};
 use crate::people::People;
-use crate::ports::NameKind;
+use crate::ports::{NameKind, Person};
 use crate::receipt::Receipt;
 use crate::signal::{About, Action, Authority, Signal, SignalId};
+use crate::time::Timestamp;
 
 /// The producer, and the authority, of what a sweep learns from the directory.
 const DIRECTORY: &str = "directory";
+
+/// How its signals' ids begin.
+const ITS_OWN: &str = "directory:";
+
+/// How many people are asked about at the same time.
+const AT_ONCE: usize = 16;
+
+/// What an answer of the directory asks for.
+struct Word {
+    about: About,
+    action: Action,
+    /// The state that it changes: the same answer to the same state is the same word.
+    of: String,
+}
 
 impl Revoker {
     /// Asks the directory about some of those who are connected, and about those whom its word locked before: who is
@@ -27,88 +47,78 @@ impl Revoker {
     ) -> Vec<Receipt> {
         let at_most = self.policy.sweep_directory;
         let Some(people) = self.people.as_ref().filter(|_| at_most > 0) else { return Vec::new() };
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
-        let asking = self.ask_directory(order, locks, seen, people);
-        let signals = self.in_time(stop_at, asking).await.unwrap_or_default();
+        let mut asked: JoinSet<Result<Option<Word>, String>> = JoinSet::new();
+        let gate = Arc::new(Semaphore::new(AT_ONCE));
+        // A name that nobody can have been given is nobody's.
+        let connected = seen.others.iter().filter(|name| Name::new(name.as_str()).is_ok());
+        for name in order.some(connected.cloned(), Name::to_string, at_most) {
+            let (revoker, people, gate) = (self.clone(), people.clone(), Arc::clone(&gate));
+            asked.spawn(async move {
+                let _turn = gate.acquire().await;
+                revoker.about_connected(&people, &name).await
+            });
+        }
+        for (subject, hold, version) in order.some(held_by_directory(locks), |(subject, ..)| subject.clone(), at_most) {
+            let (people, gate) = (people.clone(), Arc::clone(&gate));
+            asked.spawn(async move {
+                let _turn = gate.acquire().await;
+                about_held(&people, &subject, &hold, version).await
+            });
+        }
+        let signals = self.words(order, asked, run).await;
         if signals.is_empty() { Vec::new() } else { self.handle(signals, run).await }
     }
 
-    /// What the directory has to say.
-    async fn ask_directory(
-        &self,
-        order: &Sweep,
-        locks: &HashMap<Name, Lock>,
-        seen: &Seen,
-        people: &People,
-    ) -> Vec<Signal> {
-        let at_most = self.policy.sweep_directory;
-        let others: Vec<Name> = seen.others.iter().cloned().collect();
-        let mut signals = Vec::new();
-        for name in self.some(&others, at_most) {
-            match self.whom_to_lock(people, &name).await {
-                Ok(None) => {}
-                Ok(Some(id)) => signals.push(self.word(order, &id, Action::Revoke { expires_at: None })),
-                Err(error) => {
-                    tracing::warn!(error_type = "DirectoryAway", %error, "the directory could not be asked; the next sweep asks again");
+    /// What came of the questions in time. What did not is asked by another sweep.
+    async fn words(&self, order: &Sweep, mut asked: JoinSet<Result<Option<Word>, String>>, run: &Run) -> Vec<Signal> {
+        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let (mut signals, mut unanswered) = (Vec::new(), None);
+        loop {
+            match self.in_time(stop_at, asked.join_next()).await {
+                Some(None) => break,
+                Some(Some(Ok(Ok(word)))) => signals.extend(word.map(|word| self.signal_of(order, word))),
+                Some(Some(Ok(Err(error)))) => unanswered = Some(error),
+                Some(Some(Err(_))) => unanswered = Some("a fault of ours ended a question".to_owned()),
+                None => {
+                    unanswered = Some("no answer came in time".to_owned());
                     break;
                 }
             }
         }
-        let authority = Authority::producer(DIRECTORY, None);
-        for id in self.some(&held_by_directory(locks, &authority), at_most) {
-            if let Ok(Some(person)) = people.directory.find(&id).await
-                && person.enabled == Some(true)
-            {
-                let lift = Action::Restore { authorities: Some(vec![authority.clone()]) };
-                signals.push(self.word(order, &id, lift));
-            }
+        if let Some(error) = unanswered {
+            tracing::warn!(error_type = "DirectoryAway", %error, "the directory could not be asked about everybody; another sweep asks again");
         }
         signals
     }
 
-    /// Some of many: another part with every minute, so that each has its turn.
-    fn some<T: Clone>(&self, all: &[T], at_most: usize) -> Vec<T> {
-        let minute = self.clock.now().as_millis().div_euclid(60_000).unsigned_abs();
-        let turn = usize::try_from(minute).unwrap_or_default();
-        let from = if all.len() > at_most { turn.wrapping_mul(at_most) % all.len() } else { 0 };
-        all.iter().skip(from).chain(all.iter().take(from)).take(at_most).cloned().collect()
-    }
-
-    /// The id of whoever has this name, where the directory says that the person is disabled, or gone. Whom it never
-    /// knew is none of its people: somebody of another directory, or a machine.
-    async fn whom_to_lock(&self, people: &People, name: &Name) -> Result<Option<String>, String> {
-        let error = |error: &dyn std::fmt::Display| error.to_string();
-        let mut holder = None;
-        for kind in [NameKind::UserName, NameKind::Email] {
-            holder = people.directory.holder(name.as_str(), kind).await.map_err(|e| error(&e))?;
-            if holder.is_some() {
-                break;
-            }
-        }
-        let id = match holder {
+    /// What the directory says of whoever is connected under this name. Whom it never knew is none of its people:
+    /// somebody of another directory, or a machine.
+    async fn about_connected(&self, people: &People, name: &Name) -> Result<Option<Word>, String> {
+        let id = match holder(people, name.as_str()).await? {
             Some(id) => Some(id),
-            None => people.known.by_name(name).await.map_err(|e| error(&e))?,
+            None => people.known.by_name(name).await.map_err(|error| error.to_string())?,
         };
         let Some(id) = id else { return Ok(None) };
-        let out = match people.directory.find(&id).await.map_err(|e| error(&e))? {
-            Some(person) => person.enabled == Some(false),
-            None => true,
-        };
-        // A person who was let in again by a command, although the directory says otherwise, stays in.
-        let lock = self.lock_of(name).await.map_err(|e| error(&e))?;
-        let authority = Authority::producer(DIRECTORY, None);
-        let let_in = lock
-            .hold_of(&authority)
-            .is_some_and(|hold| hold.state == HoldState::Released && !hold.signal_id.as_str().starts_with(DIRECTORY));
-        Ok(Some(id).filter(|_| out && !let_in))
+        let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
+        let lock = self.lock_of(name).await.map_err(|error| error.to_string())?;
+        let let_in = was_let_in(&lock);
+        let of = format!("{id}:{}", lock.version);
+        let about = About::unresolved(DIRECTORY, &id, true);
+        Ok(match (person.map(|person| person.enabled), let_in) {
+            // A person who was let in by a command, although the directory says otherwise, stays in.
+            (Some(Some(false)) | None, false) => Some(Word { about, action: Action::Revoke { expires_at: None }, of }),
+            // Until the directory says the same: from then on its word counts again.
+            (Some(Some(true)), true) => Some(Word { about, action: lift(), of }),
+            _ => None,
+        })
     }
 
-    fn word(&self, order: &Sweep, id: &str, action: Action) -> Signal {
+    fn signal_of(&self, order: &Sweep, word: Word) -> Signal {
         let now = self.clock.now();
         Signal {
-            id: SignalId::of_producer(DIRECTORY, &format!("{id}:{}", now.day())),
-            action,
-            about: vec![About::unresolved(DIRECTORY, id, true)],
+            id: SignalId::new(&format!("{ITS_OWN}{}", word.of)),
+            action: word.action,
+            about: vec![word.about],
             authority: Authority::producer(DIRECTORY, None),
             as_of: now,
             occurred_at: None,
@@ -124,12 +134,67 @@ impl Revoker {
     }
 }
 
-/// The ids of those whom the directory's word keeps out.
-fn held_by_directory(locks: &HashMap<Name, Lock>, authority: &Authority) -> Vec<String> {
-    let holds = locks.values().filter_map(|lock| lock.hold_of(authority));
-    let held = holds.filter(|hold| hold.state == HoldState::Locked);
-    let ids: BTreeSet<String> = held
-        .filter_map(|hold| Some(hold.signal_id.as_str().strip_prefix("directory:")?.rsplit_once(':')?.0.to_owned()))
-        .collect();
-    ids.into_iter().collect()
+impl Sweep {
+    /// Some of many: others with every sweep, so that each has its turn.
+    fn some<T>(&self, all: impl IntoIterator<Item = T>, key: impl Fn(&T) -> String, at_most: usize) -> Vec<T> {
+        let drawn = all.into_iter().map(|one| (hex_digest(format!("{} {}", self.id, key(&one)).as_bytes()), one));
+        let drawn: BTreeMap<String, T> = drawn.collect();
+        drawn.into_values().take(at_most).collect()
+    }
+}
+
+fn lift() -> Action {
+    Action::Restore { authorities: Some(vec![Authority::producer(DIRECTORY, None)]) }
+}
+
+/// The id of whoever has this name now: as the user name, else as an e-mail address.
+async fn holder(people: &People, name: &str) -> Result<Option<String>, String> {
+    for kind in [NameKind::UserName, NameKind::Email] {
+        let holder = people.directory.holder(name, kind).await.map_err(|error| error.to_string())?;
+        if holder.is_some() {
+            return Ok(holder);
+        }
+    }
+    Ok(None)
+}
+
+/// What the directory says of somebody whom its word keeps out. Whoever was deleted and created again has another id.
+async fn about_held(people: &People, subject: &str, hold: &Hold, version: u64) -> Result<Option<Word>, String> {
+    let find = |id: String| async move { people.directory.find(&id).await.map_err(|error| error.to_string()) };
+    let id = hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.rsplit_once(':')).map(|(id, _)| id);
+    let mut person: Option<Person> = None;
+    if let Some(id) = id {
+        person = find(id.to_owned()).await?;
+    }
+    if person.is_none()
+        && let Some(id) = holder(people, subject).await?
+    {
+        person = find(id).await?;
+    }
+    let is_back = person.is_some_and(|person| person.enabled == Some(true));
+    let about = Subject::new(subject).ok().filter(|_| is_back).map(About::Subject);
+    Ok(about.map(|about| Word { about, action: lift(), of: format!("{subject}:{version}") }))
+}
+
+/// Whether a command let the name in and the directory has said nothing of its own since.
+fn was_let_in(lock: &Lock) -> bool {
+    let directory = Authority::producer(DIRECTORY, None);
+    let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ITS_OWN);
+    let own: Option<Timestamp> = lock.hold_of(&directory).filter(|hold| is_its_own(hold)).map(|hold| hold.as_of);
+    let said = [lock.hold_of(&directory), lock.hold_of(&Authority::command())].into_iter().flatten();
+    let commands = said.filter(|hold| hold.state == HoldState::Released && !is_its_own(hold));
+    commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)
+}
+
+/// Those whom the directory's word keeps out, by the subject's own name, each with that word and the lock's version.
+fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(String, Hold, u64)> {
+    let directory = Authority::producer(DIRECTORY, None);
+    let mut held: BTreeMap<String, (Hold, u64)> = BTreeMap::new();
+    for lock in locks.values() {
+        if let Some(hold) = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked) {
+            let version = held.get(&hold.subject).map_or(lock.version, |(_, version)| lock.version.max(*version));
+            held.insert(hold.subject.clone(), (hold.clone(), version));
+        }
+    }
+    held.into_iter().map(|(subject, (hold, version))| (subject, hold, version)).collect()
 }

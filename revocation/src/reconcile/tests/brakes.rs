@@ -68,7 +68,7 @@ async fn what_was_counted_ten_minutes_ago_is_of_no_account() {
     let world = World::braked();
     for name in ["a", "b", "c", "d", "e", "f"] {
         assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed, "{name}");
-        world.clock.advance(Duration::from_secs(200));
+        world.clock.advance(Duration::from_secs(250));
     }
 }
 
@@ -111,6 +111,21 @@ async fn without_a_count_nothing_passes() {
         assert!(!world.is_locked("a"));
     }
     assert_eq!(world.one(world.revoke("a")).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn a_count_that_hangs_holds_no_other_authority_up() {
+    let world = World::braked();
+    world.calls.plan("breaker.standing okta:acme", 1, Mishap::Hangs);
+    let siem = Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("b") };
+    let batch = vec![world.revoke("a"), siem, world.revoke("c")];
+    let (revoker, run) = (world.revoker(), world.run());
+    let working = tokio::spawn(async move { revoker.handle(batch, &run).await });
+    while world.calls.count("locks.write b") == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete, Outcome::Completed, Outcome::Completed]);
 }
 
 #[tokio::test]

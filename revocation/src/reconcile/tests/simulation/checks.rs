@@ -19,12 +19,19 @@ use crate::time::Timestamp;
 /// before it may be slow.
 const ON_ITS_WAY: Duration = Duration::from_secs(12);
 
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// How many runs there are at the same time, at the most.
+const AT_ONCE: usize = 4;
+
 /// What was seen while the run went on.
 #[derive(Default)]
 pub(super) struct Watch {
     pub(super) violations: Vec<String>,
     /// When each name was last let in.
     lifted_at: BTreeMap<Name, Timestamp>,
+    /// When each authority brought holds newly into force.
+    newly_held: BTreeMap<Authority, Vec<Timestamp>>,
 }
 
 fn names_of(connection: &Connection) -> Vec<Name> {
@@ -93,6 +100,24 @@ impl Watch {
     pub(super) fn sees_lock(&mut self, before: Option<&Lock>, after: &Lock, now: Timestamp) {
         if before.is_some_and(|before| before.in_force(now)) && !after.in_force(now) {
             self.lifted_at.insert(after.name.clone(), now);
+        }
+        let none = Lock::none(after.name.clone());
+        for authority in after.holds.keys().filter(|authority| **authority != Authority::command()) {
+            if before.unwrap_or(&none).newly_held(after, authority, now) {
+                self.newly_held.entry(authority.clone()).or_default().push(now);
+            }
+        }
+    }
+
+    /// No authority brought more holds into force within ten minutes than the limit, and one for each run at a time.
+    pub(super) fn sees_counts(&mut self, limit: usize) {
+        for (authority, at) in std::mem::take(&mut self.newly_held) {
+            let most =
+                at.iter().map(|from| at.iter().filter(|at| **at >= *from && at.since(*from) < TEN_MINUTES).count());
+            if let Some(most) = most.max().filter(|most| *most > limit + AT_ONCE) {
+                self.violations
+                    .push(format!("{authority} brought {most} holds into force in ten minutes, past {limit}"));
+            }
         }
     }
 
