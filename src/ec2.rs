@@ -50,9 +50,9 @@ impl Ec2ClientVpn {
     {
         let error = vpn_error(error);
         match &self.role {
-            Some(role) if error.code.is_none() => {
+            Some(role) if error.code.is_none() && error.message.contains("credentials") => {
                 let message = format!(
-                    "{} (calls are made as {role}: if it can't be assumed, check its trust policy and external id, and allow sts:AssumeRole on it to the function's role)",
+                    "{role} could not be assumed; check its trust policy and external id, and allow sts:AssumeRole on it to the function's role ({})",
                     error.message
                 );
                 VpnError { message, ..error }

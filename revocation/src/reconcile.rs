@@ -269,17 +269,29 @@ impl Revoker {
     }
 
     /// Nothing is taken for "nobody is connected" that may be a mistake of the configuration: an endpoint that is named
-    /// there and is nowhere, or no endpoint at all, as in the wrong Region.
+    /// there and is nowhere, or a target without any endpoint, as in the wrong Region.
     fn note_missing_endpoints(&self, scope: &mut Scope) {
+        let found = |id: &EndpointId| scope.endpoints.iter().any(|(_, endpoint)| endpoint.id == *id);
+        let missing: Vec<EndpointId> = self.policy.endpoints.iter().filter(|id| !found(id)).cloned().collect();
+        let answered = |target: &Target| {
+            let is_it =
+                |trouble: &EndpointReceipt| trouble.region == target.region && trouble.account == target.account;
+            !scope.troubles.iter().any(is_it)
+        };
+        let has_any = |number: usize| scope.endpoints.iter().any(|(of, _)| *of == number);
+        let targets = self.vpn.iter().map(|vpn| vpn.target().clone()).enumerate();
+        let empty: Vec<Target> = targets
+            .filter(|(number, target)| self.policy.endpoints.is_empty() && answered(target) && !has_any(*number))
+            .map(|(_, target)| target)
+            .collect();
+        for target in empty {
+            scope.trouble(&target, EndpointId::new(EVERY), &VpnError::no_endpoints(&target.region));
+        }
+        // Where a target could not be asked, the endpoint may be there.
         if !scope.troubles.is_empty() {
             return;
         }
         let Some(target) = self.vpn.first().map(|vpn| vpn.target().clone()) else { return };
-        let found = |id: &EndpointId| scope.endpoints.iter().any(|(_, endpoint)| endpoint.id == *id);
-        let missing: Vec<EndpointId> = self.policy.endpoints.iter().filter(|id| !found(id)).cloned().collect();
-        if missing.is_empty() && scope.endpoints.is_empty() {
-            scope.trouble(&target, EndpointId::new(EVERY), &VpnError::no_endpoints(&target.region));
-        }
         for id in missing {
             let error = VpnError::no_such_endpoint(&id);
             scope.trouble(&target, id, &error);

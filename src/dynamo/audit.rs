@@ -36,11 +36,19 @@ pub struct DynamoAudit {
     locks: String,
 }
 
+/// A table's bare name. PartiQL statements take no ARN; the client is in the ARN's Region already, and PartiQL reaches
+/// no other account
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/rbac-iam-actions.html>).
+fn table_name(table: &str) -> &str {
+    table.rsplit_once(":table/").map_or(table, |(_, name)| name)
+}
+
 impl DynamoAudit {
     /// The audit and the locks table of these names or ARNs.
     #[must_use]
     pub fn new(client: Client, audit_table: &str, locks_table: &str) -> Self {
-        Self { client, entries: audit_table.to_owned(), locks: locks_table.to_owned() }
+        let name = |table: &str| table_name(table).to_owned();
+        Self { client, entries: name(audit_table), locks: name(locks_table) }
     }
 
     fn statements(&self, entry: &Entry, marker: &Marker) -> Result<[ParameterizedStatement; 3], StoreError> {

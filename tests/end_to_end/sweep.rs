@@ -5,8 +5,8 @@ use std::time::Duration;
 use client_vpn_emulator::NewConnection;
 use serde_json::{Value, json};
 
-use crate::world::World;
 use crate::world::directory::STORE;
+use crate::world::{LOCKS, World};
 
 /// What EventBridge's schedule sends.
 fn schedule() -> Value {
@@ -98,6 +98,27 @@ async fn every_lock_is_swept_however_many_there_are() {
     let receipt = world.invoke(&app, &json!({"action": "sweep"})).await.unwrap();
     assert_eq!((&receipt["outcome"], receipt["subjects"].as_array().unwrap().len()), (&json!("completed"), 150));
     assert_eq!(world.alive(), [bystander]);
+}
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_read_stands_in_no_others_way() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let world = World::new().await;
+    let app = world.app(&[]);
+    for name in ["alice", "bob"] {
+        world.invoke(&app, &revoke(name)).await.unwrap();
+    }
+    let edit = world.clients.tables.update_item().table_name(LOCKS).key("subject", AttributeValue::S("bob".to_owned()));
+    let edit = edit.update_expression("SET holds = :text");
+    edit.expression_attribute_values(":text", AttributeValue::S("by hand".to_owned())).send().await.unwrap();
+    world.user("alice");
+    let receipt = world.invoke(&app, &json!({"action": "sweep"})).await.unwrap();
+    assert_eq!((&receipt["outcome"], world.alive().len()), (&json!("incomplete"), 0), "{receipt}");
+    let subjects = receipt["subjects"].as_array().unwrap();
+    assert!(
+        subjects.iter().any(|subject| subject["error"].as_str().unwrap_or_default().contains("`bob`")),
+        "{receipt}"
+    );
 }
 
 #[tokio::test]

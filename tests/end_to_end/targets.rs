@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vpn_revoker::{App, Clients};
 
 use crate::world::sts::Sts;
-use crate::world::{ACCOUNT, World, config, settings};
+use crate::world::{ACCOUNT, ENDPOINTS, World, config, settings};
 
 const OTHER: &str = "444455556666";
 const ROLE: &str = "arn:aws:iam::444455556666:role/vpn-revoker";
@@ -110,7 +110,7 @@ async fn a_role_that_is_refused_holds_nobody_up_and_says_what_to_look_at() {
     assert_eq!(receipt["outcome"], "incomplete");
     assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (0, 1));
     let error = receipt["subjects"][0]["error"].as_str().unwrap();
-    for part in [ROLE, "sts:AssumeRole", "trust policy"] {
+    for part in [ROLE, "sts:AssumeRole", "trust policy", "AccessDenied"] {
         assert!(error.contains(part), "{part} is not in {error}");
     }
     let endpoints = receipt["endpoints"].as_array().unwrap();
@@ -142,12 +142,36 @@ async fn an_endpoint_may_be_named_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn a_sweep_may_name_the_account_it_is_about() {
+async fn one_connection_is_ended_whatever_another_account_says() {
+    let both = Both::new().await;
+    let connection = both.world.user("alice");
+    both.sts.refuse(ROLE);
+    let app = both.app(&[]).await;
+    let command = json!({"action": "disconnect", "endpoint_id": ENDPOINTS[2], "connection_id": connection, "reason": "r", "id": "c-1"});
+    let receipt = both.world.invoke(&app, &command).await.unwrap();
+    assert_eq!((&receipt["outcome"], both.world.alive().len()), (&json!("completed"), 0), "{receipt}");
+}
+
+#[tokio::test]
+async fn a_target_without_any_endpoint_proves_nothing() {
+    let both = Both::new().await;
+    both.user_in_both("alice");
+    both.other.remove_endpoint(ELSEWHERE);
+    let app = both.app(&[]).await;
+    let receipt = both.revoke(&app, "c-1").await;
+    assert_eq!((&receipt["outcome"], both.world.alive().len()), (&json!("incomplete"), 0));
+    assert!(receipt["subjects"][0]["error"].as_str().unwrap().contains("us-east-1"), "{receipt}");
+}
+
+#[tokio::test]
+async fn a_sweep_may_name_the_account_to_look_at() {
     let both = Both::new().await;
     let app = both.app(&[]).await;
     both.revoke(&app, "c-1").await;
     both.user_in_both("alice");
     let receipt = both.world.invoke(&app, &json!({"action": "sweep", "targets": [OTHER]})).await.unwrap();
     assert_eq!(receipt["outcome"], "completed", "{receipt}");
-    assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (1, 0));
+    let looked_at = receipt["endpoints"].as_array().unwrap();
+    assert_eq!((looked_at.len(), &looked_at[0]["account"]), (1, &json!(OTHER)));
+    assert_eq!((both.world.alive().len(), both.alive_elsewhere()), (0, 0), "whom it finds is ended everywhere");
 }

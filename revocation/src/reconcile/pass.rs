@@ -44,6 +44,20 @@ pub(super) struct Pass {
     pub(super) trouble: Option<String>,
 }
 
+impl Pass {
+    /// Why an endpoint was not listed to its end, if it was not.
+    pub(super) fn trouble_on(&self, endpoint: &Endpoint) -> Option<String> {
+        let is_it = |listed: &&EndpointReceipt| {
+            let Endpoint { target, id } = endpoint;
+            listed.endpoint_id == *id && listed.region == target.region && listed.account == target.account
+        };
+        match self.endpoints.iter().find(is_it) {
+            Some(listed) => listed.error.clone(),
+            None => self.trouble.clone(),
+        }
+    }
+}
+
 /// A terminate call on its way.
 struct Order {
     pursuit: usize,

@@ -272,7 +272,12 @@ impl Pursuit {
         if self.alive_in_listing > 0 {
             self.last_alive_at = Some(pass.begun_at);
         }
-        self.trouble = self.blocked.clone().or_else(|| pass.trouble.clone());
+        // One connection is looked for on its own endpoint only, and nothing is wrong with it where that was listed.
+        let trouble = match &self.goal {
+            Goal::One { endpoint, .. } => pass.trouble_on(endpoint),
+            Goal::Locked { .. } | Goal::Existing { .. } => pass.trouble.clone(),
+        };
+        self.trouble = self.blocked.clone().or(trouble);
         if self.trouble.is_some() {
             return;
         }

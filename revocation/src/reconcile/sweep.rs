@@ -311,14 +311,17 @@ impl Sweep {
                 narrowed.endpoints.push((*number, endpoint.clone()));
             }
         }
-        let of_target = |trouble: &EndpointReceipt| {
-            wanted_target(&Target { region: trouble.region.clone(), account: trouble.account.clone() })
-        };
+        let target_of =
+            |trouble: &EndpointReceipt| Target { region: trouble.region.clone(), account: trouble.account.clone() };
+        let of_target = |trouble: &EndpointReceipt| wanted_target(&target_of(trouble));
         narrowed.troubles = scope.troubles.into_iter().filter(of_target).collect();
         let mut missing: Vec<String> = Vec::new();
         let found = |id: &EndpointId| narrowed.endpoints.iter().any(|(_, endpoint)| endpoint.id == *id);
         missing.extend(self.endpoints.iter().filter(|id| !found(id)).map(ToString::to_string));
-        let known = |wanted: &String| scope.endpoints.iter().any(|(_, endpoint)| is_it(wanted, &endpoint.target));
+        let known = |wanted: &String| {
+            let there = scope.endpoints.iter().any(|(_, endpoint)| is_it(wanted, &endpoint.target));
+            there || narrowed.troubles.iter().any(|trouble| is_it(wanted, &target_of(trouble)))
+        };
         missing.extend(self.targets.iter().filter(|wanted| !known(wanted)).cloned());
         for name in missing {
             let nowhere = Target { region: EVERY.to_owned(), account: None };
