@@ -1,4 +1,4 @@
-//! What the domain needs from outside: [`ClientVpn`], [`Locks`], [`AuditTrail`] and a [`Clock`].
+//! What the domain needs from outside: Client VPN, the tables, the directory and a clock, each behind a trait.
 //!
 //! Each says what is **durable** when a call returns, since recovery rests on it: a run may be cut off between any
 //! two calls, and the next one has to converge from what the calls before left behind.
