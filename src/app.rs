@@ -7,7 +7,7 @@ use revocation::breaker::Brake;
 use revocation::connection::Target;
 use revocation::intake::{Delivery, Reading, Rejected};
 use revocation::people::{People, Synced};
-use revocation::ports::{ClientVpn, Clock, Locks};
+use revocation::ports::{ClientVpn, Clock, ReadLocks};
 use revocation::receipt::{Outcome, Receipt};
 use revocation::reconcile::{Revoker, Run, Sweep};
 use revocation::signal::{Signal, Via};

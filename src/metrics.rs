@@ -91,12 +91,14 @@ impl Metrics {
     }
 
     fn count(&self, now: Timestamp, dimensions: &[(&str, &str)], name: &str, unit: &str, value: impl Into<Value>) {
+        // Once as a whole, since an alarm can't add up values of a dimension that it does not know, and once by each.
         let keys: Vec<&str> = dimensions.iter().map(|(key, _)| *key).collect();
+        let sets = if keys.is_empty() { vec![keys] } else { vec![Vec::new(), keys] };
         let about = json!({
             "Timestamp": now.as_millis(),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                "Dimensions": [keys],
+                "Dimensions": sets,
                 "Metrics": [{ "Name": name, "Unit": unit }],
             }],
         });

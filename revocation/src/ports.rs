@@ -197,14 +197,18 @@ impl fmt::Display for VpnError {
 /// One page of locks, each with its own failure: an item that can't be read stands in no other's way.
 pub type LockedPage = (Vec<Result<Lock, StoreError>>, Option<PageToken>);
 
-/// The stored locks, one item per name.
+/// The stored locks, for whoever only looks, such as the connect handler: what can't be called needs no permission.
 #[async_trait]
-pub trait Locks: Send + Sync {
+pub trait ReadLocks: Send + Sync {
     /// The locks of `names`, in their order; [`Lock::none`] for a name without one.
     ///
     /// The read is strongly consistent: it shows every write that returned before it began.
     async fn read(&self, names: &[Name]) -> Result<Vec<Lock>, StoreError>;
+}
 
+/// The stored locks, one item per name.
+#[async_trait]
+pub trait Locks: ReadLocks {
     /// One page of the locks that hold somebody out; holds that lapsed meanwhile may be among them.
     ///
     /// The read may lag behind: whoever acts on it reads the lock again.
@@ -347,7 +351,11 @@ pub trait AuditTrail: Send + Sync {
 
     /// Which of `markers` stand, in their order.
     async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError>;
+}
 
+/// The stored audit trail, for whoever verifies it. The functions only add to it.
+#[async_trait]
+pub trait ReadTrail: Send + Sync {
     /// All entries of a chain, in order.
     async fn entries(&self, chain: &str) -> Result<Vec<Entry>, StoreError>;
 }

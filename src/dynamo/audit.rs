@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::execute_transaction::ExecuteTransactionError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ParameterizedStatement};
 use revocation::audit::{Entry, Head, Marker};
-use revocation::ports::{AuditTrail, Commit, StoreError};
+use revocation::ports::{AuditTrail, Commit, ReadTrail, StoreError};
 
 use super::convert::{from_item, to_attribute};
 use super::locks::{number, read_items, text};
@@ -132,7 +132,10 @@ impl AuditTrail for DynamoAudit {
         let items = read_items(&self.client, &self.locks, &keys).await?;
         Ok(keys.iter().map(|key| items.contains_key(key)).collect())
     }
+}
 
+#[async_trait]
+impl ReadTrail for DynamoAudit {
     async fn entries(&self, chain: &str) -> Result<Vec<Entry>, StoreError> {
         let query = self
             .client

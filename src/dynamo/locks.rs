@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use revocation::lock::{Hold, HoldState, Lock};
 use revocation::name::Name;
-use revocation::ports::{LockedPage, Locks, PageToken, StoreError, Write};
+use revocation::ports::{LockedPage, Locks, PageToken, ReadLocks, StoreError, Write};
 use revocation::signal::{Authority, SignalId};
 use revocation::time::Timestamp;
 
@@ -61,7 +61,7 @@ impl DynamoLocks {
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 #[async_trait]
-impl Locks for DynamoLocks {
+impl ReadLocks for DynamoLocks {
     async fn read(&self, names: &[Name]) -> Result<Vec<Lock>, StoreError> {
         let keys: Vec<String> = names.iter().map(Name::to_string).collect();
         let items = read_items(&self.client, &self.table, &keys).await?;
@@ -71,7 +71,10 @@ impl Locks for DynamoLocks {
         };
         names.iter().map(lock).collect()
     }
+}
 
+#[async_trait]
+impl Locks for DynamoLocks {
     async fn locked(&self, after: Option<&PageToken>) -> Result<LockedPage, StoreError> {
         let from = after.map(|token| Item::from([(KEY.to_owned(), AttributeValue::S(token.0.clone()))]));
         // The table holds markers and heads as well; only locks have a state.

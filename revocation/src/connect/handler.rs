@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::policy::{ConnectPolicy, Denial, Unknown, Verdict, judge, lockable};
 use super::request::{ConnectRequest, shortened};
 use crate::audit::{Appended, Cause, Draft, Kind, append};
-use crate::ports::{AuditTrail, Clock, Locks, StoreError};
+use crate::ports::{AuditTrail, Clock, ReadLocks, StoreError};
 use crate::signal::SignalId;
 
 /// How long the locks may take, all attempts together. Client VPN would wait for 30 seconds, a person should not.
@@ -32,7 +32,7 @@ pub struct Unrecorded(String, String);
 #[derive(Clone)]
 pub struct ConnectHandler {
     /// The locks.
-    pub locks: Arc<dyn Locks>,
+    pub locks: Arc<dyn ReadLocks>,
     /// Where refusals are recorded.
     pub trail: Arc<dyn AuditTrail>,
     /// Time.

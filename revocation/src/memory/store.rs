@@ -12,7 +12,7 @@ use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::ports::{
     AliasBook, AuditTrail, Commit, Directory, DirectoryError, Given, KnownPeople, LockedPage, Locks, NameKind,
-    PageToken, Person, StoreError, Write,
+    PageToken, Person, ReadLocks, ReadTrail, StoreError, Write,
 };
 
 /// Sees every lock that is written: what stood before, and what stands now.
@@ -66,7 +66,7 @@ impl std::fmt::Debug for MemoryLocks {
 }
 
 #[async_trait]
-impl Locks for MemoryLocks {
+impl ReadLocks for MemoryLocks {
     async fn read(&self, names: &[Name]) -> Result<Vec<Lock>, StoreError> {
         if self.calls.make(format!("locks.read {names:?}")).await.is_some() {
             return Err(StoreError::away("locks", "planned to fail"));
@@ -74,7 +74,10 @@ impl Locks for MemoryLocks {
         let stored = lock(&self.locks);
         Ok(names.iter().map(|name| stored.get(name).cloned().unwrap_or_else(|| Lock::none(name.clone()))).collect())
     }
+}
 
+#[async_trait]
+impl Locks for MemoryLocks {
     async fn locked(&self, after: Option<&PageToken>) -> Result<LockedPage, StoreError> {
         if self.calls.make("locks.locked".to_owned()).await.is_some() {
             return Err(StoreError::away("locks", "planned to fail"));
@@ -309,7 +312,10 @@ impl AuditTrail for MemoryAudit {
         let trail = lock(&self.trail);
         Ok(keys.iter().map(|key| trail.markers.contains(key)).collect())
     }
+}
 
+#[async_trait]
+impl ReadTrail for MemoryAudit {
     async fn entries(&self, chain: &str) -> Result<Vec<Entry>, StoreError> {
         match self.calls.make(format!("audit.entries {chain}")).await {
             None => Ok(lock(&self.trail).chains.get(chain).cloned().unwrap_or_default()),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ports::Locks;
+use crate::ports::ReadLocks;
 
 #[tokio::test]
 async fn a_whole_run_reads_as_the_contract_says() {
