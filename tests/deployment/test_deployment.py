@@ -73,15 +73,6 @@ def test_a_command_on_the_bus_ends_the_connections_and_is_told_of(cloud, pipe, n
     assert (image["subject"]["S"], image["kind"]["S"]) == (subject, "completed"), "and not of what was only requested"
 
 
-def test_news_of_the_trail_never_comes_back_as_a_command(cloud, pipe):
-    before = cloud.waiting("Signals")
-    subject = "nobody.home@example.com"
-    error, receipt = cloud.invoke("Revoker", {"action": "revoke", "subjects": [subject], "reason": "INC-2", "id": "INC-2"})
-    assert (error, receipt["outcome"]) == (None, "completed")
-    pipe.carry()
-    assert cloud.waiting("Signals") == before
-
-
 def test_a_partners_event_on_the_queue_revokes(cloud):
     subject = "lee.park@example.com"
     cloud.vpn.connect(subject)
@@ -188,6 +179,12 @@ def test_who_changes_the_trail_rings_an_alarm(cloud, pipe, alarms):
     until(both, "two alarms")
     assert any(f"MODIFY: entry 1 of {subject}" in text for text in heard), heard
     assert any(f"REMOVE: entry 2 of {subject}" in text for text in heard), heard
+
+
+def test_a_wrong_parameter_fails_at_the_parameter(cloud):
+    """The engine looks at lists of values only; test_template.py has the others."""
+    done = cloud.sam_deploy("another", {"Mode": "Enforce"})
+    assert done.returncode != 0 and "Mode" in done.stderr, done.stderr
 
 
 def test_neither_table_can_be_deleted_by_mistake(cloud):

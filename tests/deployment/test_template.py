@@ -251,6 +251,15 @@ def test_every_alarm_is_explained():
         assert alarm["Properties"]["AlarmActions"], name
 
 
+def test_every_refusal_is_explained():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    source = (ROOT / "revocation" / "src" / "policy.rs").read_text()
+    words = re.findall(r'Self::\w+[^=]*=> "([a-z-]+)"', source[source.index("impl Refusal") :]) + ["breaker-open"]
+    assert len(words) >= 7
+    for word in words:
+        assert f"| `{word}` |" in page, word
+
+
 def test_silence_rings_and_noise_alone_does_not():
     for name, alarm in of_type(SOURCE, "AWS::CloudWatch::Alarm").items():
         silent = name.endswith("SilentAlarm")

@@ -156,24 +156,26 @@ class Cloud:
     def deploy(self):
         """What `sam deploy` does for a user, with the template that `sam build` made."""
         template, self.without = prepared(self.vpn.url, self.front.url)
-        path = self.scratch / "template.yaml"
-        path.write_text(yaml_dump(template))
+        (self.scratch / "template.yaml").write_text(yaml_dump(template))
         self.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        done = self.sam_deploy(STACK, PARAMETERS)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.engine_log()}"
+        rows = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        self.ids = {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in rows}
+        self.give_what_the_engine_dropped(template)
+
+    def sam_deploy(self, stack, parameters):
         environment = os.environ | {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "emulated",
             "SAM_CLI_TELEMETRY": "0",
         }
-        overrides = [f"{key}={value}" for key, value in PARAMETERS.items()]
-        command = ["sam", "deploy", "--template-file", path, "--stack-name", STACK, "--region", REGION]
-        command += ["--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "--no-progressbar"]
+        overrides = [f"{key}={value}" for key, value in parameters.items()]
+        command = ["sam", "deploy", "--template-file", self.scratch / "template.yaml", "--stack-name", stack]
+        command += ["--region", REGION, "--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "--no-progressbar"]
         command += ["--parameter-overrides", *overrides]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=self.scratch)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.engine_log()}"
-        rows = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-        self.ids = {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in rows}
-        self.give_what_the_engine_dropped(template)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=self.scratch)
 
     def give_what_the_engine_dropped(self, template):
         """It makes queues without their redrive policy. The test's is shorter than the template's 25 minutes."""
