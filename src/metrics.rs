@@ -14,9 +14,12 @@ use serde_json::{Map, Value, json};
 
 const NAMESPACE: &str = "VpnRevoker";
 
-/// Where metric lines go.
+/// Where metric lines go, and whose they are.
 #[derive(Clone)]
-pub struct Metrics(Arc<dyn Fn(&Value) + Send + Sync>);
+pub struct Metrics {
+    sink: Arc<dyn Fn(&Value) + Send + Sync>,
+    function: Option<String>,
+}
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,13 +32,19 @@ impl Metrics {
     #[must_use]
     pub fn to_stdout() -> Self {
         // A metric that can't be written is no reason to fail anything.
-        Self(Arc::new(|line| drop(writeln!(std::io::stdout().lock(), "{line}"))))
+        Self::to(|line| drop(writeln!(std::io::stdout().lock(), "{line}")))
     }
 
     /// To a function, for tests and for the example.
     #[must_use]
     pub fn to(sink: impl Fn(&Value) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(sink))
+        Self { sink: Arc::new(sink), function: None }
+    }
+
+    /// The same, of the Lambda function of this name: two stacks in one account don't answer for each other.
+    #[must_use]
+    pub fn of(self, function: Option<String>) -> Self {
+        Self { function, ..self }
     }
 
     /// What came of a signal: `Signals` by outcome, `ConnectionsTerminated`, `SecondsToVerified`.
@@ -92,8 +101,11 @@ impl Metrics {
 
     fn count(&self, now: Timestamp, dimensions: &[(&str, &str)], name: &str, unit: &str, value: impl Into<Value>) {
         // Once as a whole, since an alarm can't add up values of a dimension that it does not know, and once by each.
-        let keys: Vec<&str> = dimensions.iter().map(|(key, _)| *key).collect();
-        let sets = if keys.is_empty() { vec![keys] } else { vec![Vec::new(), keys] };
+        let whole: Vec<(&str, &str)> = self.function.iter().map(|name| ("Function", name.as_str())).collect();
+        let each = [&whole, dimensions].concat();
+        let keys = |set: &[(&str, &str)]| set.iter().map(|(key, _)| json!(key)).collect::<Vec<Value>>();
+        let mut sets = vec![keys(&whole), keys(&each)];
+        sets.dedup();
         let about = json!({
             "Timestamp": now.as_millis(),
             "CloudWatchMetrics": [{
@@ -103,7 +115,7 @@ impl Metrics {
             }],
         });
         let mut line = Map::from_iter([("_aws".to_owned(), about), (name.to_owned(), value.into())]);
-        line.extend(dimensions.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
-        (self.0)(&Value::Object(line));
+        line.extend(each.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
+        (self.sink)(&Value::Object(line));
     }
 }

@@ -24,7 +24,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Error> {
     let settings = ConnectSettings::from_env()?;
     let tables = connect::tables(&settings).await;
-    let app = ConnectApp::new(settings, tables, Arc::new(SystemClock), Metrics::to_stdout());
+    let metrics = Metrics::to_stdout().of(std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok());
+    let app = ConnectApp::new(settings, tables, Arc::new(SystemClock), metrics);
     tokio::spawn(app.clone().warm());
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
 }

@@ -25,7 +25,8 @@ async fn run() -> Result<(), Error> {
     let settings = Settings::from_env()?;
     let config = aws::sdk_config(&settings.region).await;
     let clients = Clients::new(&config, &settings).await;
-    let app = App::new(settings, clients, Arc::new(SystemClock), Metrics::to_stdout());
+    let metrics = Metrics::to_stdout().of(std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok());
+    let app = App::new(settings, clients, Arc::new(SystemClock), metrics);
     tokio::spawn(app.clone().warm());
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
 }

@@ -10,6 +10,7 @@ def cloud(tmp_path_factory):
     """The stack, deployed with the real binaries."""
     cloud = Cloud(tmp_path_factory.mktemp("cloud"))
     try:
+        cloud.start()
         cloud.deploy()
         LEFT_OUT.update(cloud.without)
         yield cloud

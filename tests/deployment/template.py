@@ -29,8 +29,13 @@ def statements(template, *names):
         documents += [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
         for document in documents:
             for statement in document["Statement"]:
-                found.append(statement["Fn::If"][1] if "Fn::If" in statement else statement)
+                found += chosen([statement])
     return found
+
+
+def chosen(statements):
+    """Statements as they are where every condition holds."""
+    return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in statements]
 
 
 def listed(value):

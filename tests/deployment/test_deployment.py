@@ -1,13 +1,16 @@
 """The deployed stack, from outside."""
 
 import json
+import os
+import re
+import subprocess
 import uuid
 
 import pytest
 
 from pipe import NewsPipe
 from template import ROOT, SOURCE
-from world import ACCOUNT, until
+from world import ACCOUNT, REGION, until
 
 SAMPLES = ROOT / "events"
 
@@ -33,9 +36,9 @@ def okta_deactivates(subject, uuid):
     return event
 
 
-def revoked(cloud, subject):
-    """Locked, recorded as completed, and with nothing alive."""
-    return "completed" in cloud.kinds(subject) and not cloud.vpn.alive(subject)
+def revoked(cloud, subject, signal):
+    """Recorded as completed for that signal, and with nothing alive."""
+    return "completed" in cloud.kinds(subject, signal) and not cloud.vpn.alive(subject)
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +62,27 @@ def test_a_command_on_the_bus_ends_the_connections_and_is_told_of(cloud, pipe, n
         cloud.vpn.connect(subject)
     cloud.vpn.connect("adana.reyes@example.com")
     command_event(cloud, action="revoke", subjects=[subject], reason="INC-1", requested_by="soc", id="INC-1-1")
-    until(lambda: revoked(cloud, subject), f"{subject} is revoked")
-    assert cloud.kinds(subject) == ["requested", "completed"]
+    until(lambda: revoked(cloud, subject, "INC-1-1"), f"{subject} is revoked")
+    assert cloud.kinds(subject, "INC-1-1") == ["requested", "completed"]
     assert len(cloud.vpn.alive("adana.reyes@example.com")) == 1, "a bystander"
 
     def told():
         pipe.carry()
         return [json.loads(body) for body in cloud.heard(news)]
 
-    (event,) = until(told, "the topic tells of it")
-    image = event["detail"]["dynamodb"]["NewImage"]
-    assert (event["source"], event["detail"]["eventName"]) == ("vpn-revoker.audit", "INSERT")
-    assert (image["subject"]["S"], image["kind"]["S"]) == (subject, "completed"), "and not of what was only requested"
+    for event in until(told, "the topic tells of it"):
+        image = event["detail"]["dynamodb"]["NewImage"]
+        assert (event["source"], event["detail"]["eventName"]) == ("vpn-revoker.audit", "INSERT")
+        assert (image["subject"]["S"], image["kind"]["S"]) == (subject, "completed"), "and not of what was requested"
 
 
 def test_a_partners_event_on_the_queue_revokes(cloud):
     subject = "lee.park@example.com"
     cloud.vpn.connect(subject)
     cloud.send(okta_deactivates(subject, "5f0c2a1e-0d51-11f1-8c1e-000000000001"))
-    until(lambda: revoked(cloud, subject), f"{subject} is revoked")
-    (requested, _) = cloud.entries(subject)
-    assert requested["authority"]["S"] == "okta:example-corp"
+    signal = "okta:5f0c2a1e-0d51-11f1-8c1e-000000000001"
+    until(lambda: revoked(cloud, subject, signal), f"{subject} is revoked")
+    assert cloud.entries(subject)[0]["authority"]["S"] == "okta:example-corp"
 
 
 def test_a_poisonous_message_does_no_harm(cloud):
@@ -88,35 +91,35 @@ def test_a_poisonous_message_does_no_harm(cloud):
     for poison in ("", "{", "[" * 5000, '{"username":"%s"}' % subject, '{"source":"vpn-revoker","detail":null}'):
         cloud.send(poison or " ")
     cloud.send(okta_deactivates(subject, "5f0c2a1e-0d51-11f1-8c1e-000000000002"))
-    until(lambda: revoked(cloud, subject), f"{subject} is revoked")
+    until(lambda: revoked(cloud, subject, "okta:5f0c2a1e-0d51-11f1-8c1e-000000000002"), f"{subject} is revoked")
     until(lambda: cloud.waiting("Signals") == 0, "the poison is gone")
     assert cloud.waiting("DeadLetters") == 0
 
 
 def test_what_can_not_be_done_ends_in_the_dead_letter_queue_and_a_redrive_does_it(cloud):
     subject = "ari.cohen@example.com"
+    signal = "okta:5f0c2a1e-0d51-11f1-8c1e-000000000003"
     cloud.vpn.connect(subject)
-    cloud.vpn.control(
-        "POST",
-        "faults",
-        {
-            "action": "TerminateClientVpnConnections",
-            "kind": "error",
-            "status": 403,
-            "code": "UnauthorizedOperation",
-            "message": "You are not authorized to perform this operation.",
-            "always": True,
-        },
-    )
+    cloud.vpn.control("POST", "faults", NOT_ALLOWED | {"always": True})
     try:
         cloud.send(okta_deactivates(subject, "5f0c2a1e-0d51-11f1-8c1e-000000000003"))
         until(lambda: cloud.waiting("DeadLetters") == 1, "the message is in the dead-letter queue")
+        assert cloud.vpn.alive(subject) and "incomplete" in cloud.kinds(subject, signal), "honestly said"
     finally:
         cloud.vpn.control("DELETE", "faults")
-    assert cloud.vpn.alive(subject) and "incomplete" in cloud.kinds(subject), "honestly said"
+    assert "completed" not in cloud.kinds(subject, signal)
     redrive(cloud)
-    until(lambda: revoked(cloud, subject), f"{subject} is revoked")
+    until(lambda: revoked(cloud, subject, signal), f"{subject} is revoked, by the signal and not by a sweep alone")
     assert cloud.waiting("DeadLetters") == 0
+
+
+NOT_ALLOWED = {
+    "action": "TerminateClientVpnConnections",
+    "kind": "error",
+    "status": 403,
+    "code": "UnauthorizedOperation",
+    "message": "You are not authorized to perform this operation.",
+}
 
 
 def redrive(cloud):
@@ -133,8 +136,12 @@ def test_the_schedule_sweeps_who_came_back(cloud):
     assert (error, receipt["outcome"]) == (None, "completed")
     cloud.vpn.connect(subject)
     until(lambda: not cloud.vpn.alive(subject), "a sweep ends the connection", seconds=240)
-    until(lambda: cloud.kinds(subject).count("completed") == 2, "the sweep is recorded")
-    assert cloud.entries(subject)[-1]["signal_id"]["S"].startswith("sweep:")
+
+    def swept():
+        entries = cloud.entries(subject)
+        return any(e["kind"]["S"] == "completed" and e["signal_id"]["S"].startswith("sweep:") for e in entries)
+
+    until(swept, "the sweep is recorded")
 
 
 def test_the_connect_handler_answers(cloud):
@@ -144,18 +151,25 @@ def test_the_connect_handler_answers(cloud):
     assert (error, answer["allow"], answer["schema-version"]) == (None, True, "v3")
     error, receipt = cloud.invoke("Revoker", {"action": "revoke", "subjects": [subject], "reason": "INC-4", "id": "INC-4"})
     assert (error, receipt["outcome"]) == (None, "completed")
-    error, answer = cloud.invoke("ConnectHandler", request)
-    assert (error, answer["allow"]) == (None, False)
-    assert cloud.kinds(subject)[-1] == "denied"
+    asked = iter(range(100))
+
+    def refused_and_recorded():
+        # Each asks at another endpoint: an entry that takes longer than a second is left out, and the answer is not.
+        endpoint = f"cvpn-endpoint-{next(asked):017x}"
+        error, answer = cloud.invoke("ConnectHandler", request | {"endpoint-id": endpoint})
+        assert (error, answer["allow"]) == (None, False)
+        return "denied" in cloud.kinds(subject)
+
+    until(refused_and_recorded, "the refusal is recorded")
     error, answer = cloud.invoke("ConnectHandler", request | {"username": "break-glass-1"})
     assert (error, answer["allow"]) == (None, True), "protected"
 
 
 def test_the_alias_that_provisioned_concurrency_needs_answers_too(cloud):
-    request = sample("connect-handler/v3.json")
+    request = sample("connect-handler/v3.json") | {"username": "pat.rossi@example.com"}
     qualified = f"{cloud.ids['ConnectHandler']}:live"
     answer = cloud.client("lambda").invoke(FunctionName=qualified, Payload=json.dumps(request))
-    assert "FunctionError" not in answer and "allow" in json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer and json.loads(answer["Payload"].read())["allow"] is True
 
 
 def test_who_changes_the_trail_rings_an_alarm(cloud, pipe, alarms):
@@ -184,7 +198,7 @@ def test_who_changes_the_trail_rings_an_alarm(cloud, pipe, alarms):
 def test_a_wrong_parameter_fails_at_the_parameter(cloud):
     """The engine looks at lists of values only; test_template.py has the others."""
     done = cloud.sam_deploy("another", {"Mode": "Enforce"})
-    assert done.returncode != 0 and "Mode" in done.stderr, done.stderr
+    assert done.returncode != 0 and "'Mode' value 'Enforce' is not in AllowedValues" in done.stderr, done.stderr
 
 
 def test_neither_table_can_be_deleted_by_mistake(cloud):
@@ -197,7 +211,6 @@ def test_neither_table_can_be_deleted_by_mistake(cloud):
 def test_the_functions_are_named_as_the_documentation_says(cloud):
     assert cloud.ids["ConnectHandler"].split(":")[-1] == "AWSClientVPN-vpn-revoker"
     assert cloud.ids["Revoker"].split(":")[-1] == "vpn-revoker-revoker"
-    assert ACCOUNT in cloud.ids["Alarms"]
 
 
 def runbook_step(name):
@@ -223,7 +236,7 @@ def test_the_runbook_sends_a_command_and_reads_its_receipt(cloud):
     given = {"Subject": "ivo.lang@example.com", "Reason": "INC-8", "RequestedBy": "jane", "automation:EXECUTION_ID": "e-1"}
     cloud.vpn.connect(given["Subject"])
     error, receipt = cloud.invoke("Revoker", filled(runbook_step("revoke")["InputPayload"], given))
-    assert error is None and revoked(cloud, given["Subject"])
+    assert error is None and revoked(cloud, given["Subject"], "e-1")
     # Whether a step's output is a text or an object, AWS does not say.
     for form in (receipt, json.dumps(receipt)):
         assert read_receipt(form) == {"outcome": "completed", "signal_id": "e-1"}
@@ -261,9 +274,49 @@ def test_the_playbook_for_step_functions_revokes_and_fails_where_a_person_has_to
     machine = playbook(cloud)
     seen, name = play(cloud, machine, subjects=[subject], reason="INC-6", requested_by="soc")
     assert seen["status"] == "SUCCEEDED", seen
-    assert revoked(cloud, subject)
-    assert cloud.entries(subject)[0]["signal_id"]["S"] == name
+    assert revoked(cloud, subject, name)
     cloud.vpn.connect("break-glass-2")
     seen, _ = play(cloud, machine, subjects=["break-glass-2"], reason="INC-7", requested_by="soc")
     assert (seen["status"], seen["error"]) == ("FAILED", "NotVerified")
     assert cloud.vpn.alive("break-glass-2")
+
+
+def test_the_playbook_tries_again_while_something_is_left(cloud):
+    subject = "val.noor@example.com"
+    cloud.vpn.connect(subject)
+    cloud.vpn.control("POST", "faults", NOT_ALLOWED | {"always": True})
+    machine = playbook(cloud)
+    states = cloud.client("stepfunctions")
+    given = json.dumps({"subjects": [subject], "reason": "INC-9", "requested_by": "soc"})
+    execution = states.start_execution(stateMachineArn=machine, input=given)["executionArn"]
+    name = execution.rsplit(":", 1)[1]
+    try:
+        until(lambda: "incomplete" in cloud.kinds(subject, name), "the first attempt is incomplete")
+    finally:
+        cloud.vpn.control("DELETE", "faults")
+    until(lambda: states.describe_execution(executionArn=execution)["status"] == "SUCCEEDED", "it succeeds after all")
+    assert revoked(cloud, subject, name)
+
+
+def test_what_the_operations_page_types_works(cloud):
+    """Its shell functions, run by a shell and the AWS CLI."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    functions = re.search(r"## Tools for this page\n.*?```sh\n(.+?)```", page, re.S).group(1)
+    # The CLI here is version 1, which takes a payload as it is and does not know the option.
+    functions = functions.replace("--cli-binary-format raw-in-base64-out", "")
+    script = functions + """
+set -ex
+revoker '{"action":"revoke","subjects":["Ona.Berg@example.com"],"reason":"INC-10","id":"INC-10"}' | grep -q '"outcome": *"completed"'
+trail 'ona.berg@example.com' | grep -q '"completed"'
+recent completed | grep -q 'ona.berg@example.com'
+test "$(output AuditTable)" = "$AUDIT"
+"""
+    aws = {
+        "AWS_ENDPOINT_URL": cloud.url,
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_DEFAULT_REGION": REGION,
+        "AUDIT": cloud.ids["AuditTable"],
+    }
+    done = subprocess.run(["bash", "-c", script], env=os.environ | aws, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -48,6 +48,18 @@ def test_what_may_count_comes_through(cloud, rule):
         assert matches(cloud, pattern(rule), event), f"{rule} keeps out {RULES[rule]}/{name}"
 
 
+@pytest.mark.parametrize("rule", ["IdentityCenterRule", "IdentityCenterHeard", "GuardDutyRule", "SecurityHubRule"])
+def test_nobody_but_aws_can_put_what_a_rule_on_the_default_bus_takes(cloud, rule):
+    taken = 0
+    for folder in ("identity-center", "guardduty", "security-hub"):
+        for name, event, _ in samples(folder):
+            own = {key: value for key, value in pattern(rule).items() if key != "resources"}
+            if matches(cloud, own, event):
+                taken += 1
+                assert not matches(cloud, own, event | {"source": "my.application"}), f"{rule} takes a forged {name}"
+    assert taken
+
+
 def test_something_is_saved(cloud):
     kept_out = [name for name, event, expected in samples("okta") if not matches(cloud, pattern("OktaRule"), event)]
     assert "session-end-eventbridge.json" in kept_out

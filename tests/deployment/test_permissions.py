@@ -82,13 +82,17 @@ def test_nobody_may_change_or_delete_an_audit_entry():
                 assert listed(statement["Action"]) == ["dynamodb:PartiQLInsert"], role
 
 
-def test_the_connect_handler_can_not_write_a_lock():
+def test_the_connect_handler_can_not_write_a_lock_nor_read_the_directory():
     for template in (SOURCE, TARGET):
         for statement in statements(template, "ConnectHandlerRole"):
+            if "dynamodb:GetItem" in listed(statement["Action"]):
+                hidden = {"dynamodb:LeadingKeys": ["#directory/*", "#alias*", "#breaker/*"]}
+                assert statement["Condition"]["ForAllValues:StringNotLike"] == hidden
+                assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
             writes = {"dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"} & set(listed(statement["Action"]))
             if writes and statement["Resource"] not in (AUDIT, {"Ref": "AuditTableArn"}):
                 condition = statement["Condition"]
-                assert condition["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["#head/*", "#done/*"]}
+                assert condition["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["#head/*", "#done/denied:*"]}
                 assert condition["Null"] == {"dynamodb:LeadingKeys": "false"}
 
 

@@ -36,7 +36,9 @@ def left_out(resource):
     if resource["Type"] == "AWS::SSM::Document":
         return "it knows no AWS::SSM::Document"
     if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
-        return "it knows no alarm on a query"
+        return "it knows no alarm on a query or an expression"
+    if resource["Type"] == "AWS::Logs::LogStream":
+        return "it knows no AWS::Logs::LogStream"
     return None
 
 
@@ -83,8 +85,8 @@ class ClientVpn:
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         command = [target / "debug" / "client-vpn-emulator", "--port", "0", "--terminate-delay", "1s"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = next(line for line in self.process.stdout if "AWS_ENDPOINT_URL_EC2=" in line)
-        self.url = line.strip().split("=", 1)[1]
+        lines = (line for line in self.process.stdout if "AWS_ENDPOINT_URL_EC2=" in line)
+        self.url = next(lines).strip().split("=", 1)[1]
         self.endpoint = self.control("POST", "endpoints", {})["endpoint_id"]
 
     def control(self, method, path, body=None):
@@ -131,9 +133,12 @@ class Cloud:
         self.log = open(scratch / "engine.log", "w")
         command = [sys.executable, "-m", "ministack"]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
-        until(self.healthy, "the engine answers")
         self.front = Front(self.port)
         self.vpn = ClientVpn()
+
+    def start(self):
+        """Waits until everything answers."""
+        until(self.healthy, "the engine answers")
 
     def healthy(self):
         try:
@@ -175,7 +180,9 @@ class Cloud:
         command = ["sam", "deploy", "--template-file", self.scratch / "template.yaml", "--stack-name", stack]
         command += ["--region", REGION, "--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "--no-progressbar"]
         command += ["--parameter-overrides", *overrides]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=self.scratch)
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, cwd=self.scratch, timeout=300
+        )
 
     def give_what_the_engine_dropped(self, template):
         """It makes queues without their redrive policy. The test's is shorter than the template's 25 minutes."""
@@ -220,8 +227,10 @@ class Cloud:
         )
         return answer["Items"]
 
-    def kinds(self, subject):
-        return [entry["kind"]["S"] for entry in self.entries(subject)]
+    def kinds(self, subject, signal=None):
+        """The kinds of the entries about a subject, in order; with `signal`, of those of that signal."""
+        entries = self.entries(subject)
+        return [entry["kind"]["S"] for entry in entries if signal in (None, entry["signal_id"]["S"])]
 
     def listen(self, topic):
         """A queue that hears what is published on a topic of the stack."""
@@ -234,4 +243,6 @@ class Cloud:
 
     def heard(self, queue):
         answer = self.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        for message in answer.get("Messages", []):
+            self.client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return [message["Body"] for message in answer.get("Messages", [])]

@@ -35,7 +35,8 @@ impl World {
         let config = config_with(connect::retries(), connect::timeouts(), sleep);
         let client = aws_sdk_dynamodb::config::Builder::from(&config).endpoint_url(tables).build();
         let metrics = Arc::clone(&self.metrics);
-        let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()));
+        let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()))
+            .of(Some("function-under-test".to_owned()));
         ConnectApp::new(settings, aws_sdk_dynamodb::Client::from_conf(client), clock, metrics)
     }
 

@@ -85,7 +85,8 @@ impl World {
 
     pub fn app_with(&self, clients: Clients, variables: &[(&str, &str)]) -> App {
         let metrics = Arc::clone(&self.metrics);
-        let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()));
+        let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()))
+            .of(Some("function-under-test".to_owned()));
         App::new(settings(variables), clients, Arc::clone(&self.clock) as Arc<dyn Clock>, metrics)
     }
 
