@@ -6,6 +6,8 @@ mod breaker;
 mod convert;
 mod locks;
 mod people;
+#[cfg(feature = "cli")]
+mod trail;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use revocation::ports::StoreError;

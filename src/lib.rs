@@ -12,6 +12,8 @@
 #[cfg(feature = "revoker")]
 mod app;
 pub mod aws;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod clock;
 pub mod connect;
 #[cfg(feature = "revoker")]

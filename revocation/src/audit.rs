@@ -17,7 +17,7 @@ use crate::ports::{AuditTrail, Commit, StoreError};
 use crate::signal::{Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
-pub use verify::{Finding, verify};
+pub use verify::{Finding, Walk, verify};
 
 /// What the first entry of a chain has in the place of its predecessor's hash.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -51,6 +51,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::Completed,
+        Self::Incomplete,
+        Self::Shadowed,
+        Self::Refused,
+        Self::Superseded,
+        Self::Unresolved,
+        Self::Restored,
+        Self::Aliased,
+        Self::Denied,
+    ];
+
     /// The word in the table.
     #[must_use]
     pub fn word(self) -> &'static str {

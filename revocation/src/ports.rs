@@ -373,28 +373,35 @@ pub enum Commit {
 
 /// A table could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{message}")]
+#[error("{cause}{next}")]
 pub struct StoreError {
-    message: String,
+    cause: String,
+    next: &'static str,
 }
 
 impl StoreError {
     /// The store is away, throttled, or refuses us.
     #[must_use]
     pub fn away(what: &str, why: &str) -> Self {
-        Self { message: format!("{what}: {why}; nothing further was done, it is tried again") }
+        Self { cause: format!("{what}: {why}"), next: "; nothing further was done, it is tried again" }
     }
 
     /// The store answered something that can't be used.
     #[must_use]
     pub fn unusable(what: &str, why: &dyn fmt::Display) -> Self {
-        Self { message: format!("{what}: {why}") }
+        Self { cause: format!("{what}: {why}"), next: "" }
     }
 
     /// Others were faster too often.
     #[must_use]
     pub fn busy(what: &str) -> Self {
-        Self { message: format!("`{what}` was being written by others all the time; it is tried again") }
+        Self { cause: format!("`{what}` was being written by others all the time"), next: "; it is tried again" }
+    }
+
+    /// What happened, without what the functions do about it.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
     }
 }
 

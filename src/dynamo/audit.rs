@@ -12,9 +12,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::execute_transaction::ExecuteTransactionError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ParameterizedStatement};
 use revocation::audit::{Entry, Head, Marker};
-use revocation::ports::{AuditTrail, Commit, ReadTrail, StoreError};
+use revocation::ports::{AuditTrail, Commit, StoreError};
 
-use super::convert::{from_item, to_attribute};
+use super::convert::to_attribute;
 use super::locks::{number, read_items, text};
 use super::{KEY, store_error};
 
@@ -31,9 +31,9 @@ const STAND_BACK: Duration = Duration::from_millis(20);
 /// The audit table.
 #[derive(Debug, Clone)]
 pub struct DynamoAudit {
-    client: Client,
-    entries: String,
-    locks: String,
+    pub(super) client: Client,
+    pub(super) entries: String,
+    pub(super) locks: String,
 }
 
 /// A table's bare name. PartiQL statements take no ARN; the client is in the ARN's Region already, and PartiQL reaches
@@ -83,7 +83,7 @@ impl DynamoAudit {
         Ok([built(insert(&self.entries, attributes))?, built(head)?, built(insert(&self.locks, marker))?])
     }
 
-    fn unusable(&self, chain: &str) -> StoreError {
+    pub(super) fn unusable(&self, chain: &str) -> StoreError {
         StoreError::unusable(
             &format!("the audit chain of `{chain}`"),
             &"an item holds what this program never writes; find out who changed it",
@@ -134,27 +134,7 @@ impl AuditTrail for DynamoAudit {
     }
 }
 
-#[async_trait]
-impl ReadTrail for DynamoAudit {
-    async fn entries(&self, chain: &str) -> Result<Vec<Entry>, StoreError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.entries)
-            .key_condition_expression("subject = :chain")
-            .expression_attribute_values(":chain", AttributeValue::S(chain.to_owned()))
-            .consistent_read(true);
-        let mut items = query.into_paginator().items().send();
-        let mut entries = Vec::new();
-        while let Some(item) = items.next().await {
-            let item = item.map_err(|error| store_error(&self.entries, &error))?;
-            entries.push(Entry::from_attributes(from_item(&item).ok_or_else(|| self.unusable(chain))?));
-        }
-        Ok(entries)
-    }
-}
-
-fn head_key(chain: &str) -> String {
+pub(super) fn head_key(chain: &str) -> String {
     format!("#head/{chain}")
 }
 

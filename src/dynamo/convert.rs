@@ -1,9 +1,7 @@
 //! DynamoDB's attribute values, and JSON, which audit entries are hashed in.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 /// JSON as an attribute. Numbers keep their digits.
 pub(super) fn to_attribute(value: &Value) -> AttributeValue {
@@ -19,28 +17,40 @@ pub(super) fn to_attribute(value: &Value) -> AttributeValue {
     }
 }
 
-/// An attribute as JSON; `None` for sets and bytes, which no entry holds.
-pub(super) fn from_attribute(value: &AttributeValue) -> Option<Value> {
-    Some(match value {
-        AttributeValue::Null(_) => Value::Null,
-        AttributeValue::Bool(flag) => Value::Bool(*flag),
-        AttributeValue::N(digits) => Value::Number(number(digits)?),
-        AttributeValue::S(text) => Value::String(text.clone()),
-        AttributeValue::L(items) => Value::Array(items.iter().map(from_attribute).collect::<Option<_>>()?),
-        AttributeValue::M(fields) => Value::Object(from_item(fields)?),
-        _ => return None,
-    })
+/// The way back, for whoever reads the trail.
+#[cfg(any(test, feature = "cli"))]
+mod back {
+    use std::collections::HashMap;
+
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use serde_json::{Map, Number, Value};
+
+    /// An attribute as JSON; `None` for sets and bytes, which no entry holds.
+    pub(in super::super) fn from_attribute(value: &AttributeValue) -> Option<Value> {
+        Some(match value {
+            AttributeValue::Null(_) => Value::Null,
+            AttributeValue::Bool(flag) => Value::Bool(*flag),
+            AttributeValue::N(digits) => Value::Number(number(digits)?),
+            AttributeValue::S(text) => Value::String(text.clone()),
+            AttributeValue::L(items) => Value::Array(items.iter().map(from_attribute).collect::<Option<_>>()?),
+            AttributeValue::M(fields) => Value::Object(from_item(fields)?),
+            _ => return None,
+        })
+    }
+
+    /// A whole item as JSON.
+    fn from_item(item: &HashMap<String, AttributeValue>) -> Option<Map<String, Value>> {
+        item.iter().map(|(key, value)| Some((key.clone(), from_attribute(value)?))).collect()
+    }
+
+    fn number(digits: &str) -> Option<Number> {
+        let whole = digits.parse::<u64>().map(Number::from).or_else(|_| digits.parse::<i64>().map(Number::from));
+        whole.ok().or_else(|| Number::from_f64(digits.parse().ok()?))
+    }
 }
 
-/// A whole item as JSON.
-pub(super) fn from_item(item: &HashMap<String, AttributeValue>) -> Option<Map<String, Value>> {
-    item.iter().map(|(key, value)| Some((key.clone(), from_attribute(value)?))).collect()
-}
-
-fn number(digits: &str) -> Option<Number> {
-    let whole = digits.parse::<u64>().map(Number::from).or_else(|_| digits.parse::<i64>().map(Number::from));
-    whole.ok().or_else(|| Number::from_f64(digits.parse().ok()?))
-}
+#[cfg(any(test, feature = "cli"))]
+pub(super) use back::from_attribute;
 
 #[cfg(test)]
 mod tests {

@@ -111,7 +111,98 @@ fn a_fork_is_found_out() {
     assert!(findings.contains(&Finding::Unlinked { chain: "alice".into(), seq: 2 }), "{findings:?}");
 }
 
+#[test]
+fn a_finding_says_which_entry_and_why() {
+    let (entries, head) = chain(&reasons(5));
+    let alice = || "alice".to_owned();
+    let without: Vec<Entry> = [0, 3, 4].iter().map(|&n: &usize| entries[n].clone()).collect();
+    assert_eq!(verify("alice", &without, &head), vec![Finding::Missing { chain: alice(), from: 2, to: 3 }]);
+    let again: Vec<Entry> = [0, 1, 1, 2, 3, 4].iter().map(|&n: &usize| entries[n].clone()).collect();
+    assert_eq!(verify("alice", &again, &head), vec![Finding::OutOfOrder { chain: alice(), seq: 2, last: 2 }]);
+    let swapped: Vec<Entry> = [0, 2, 1, 3, 4].iter().map(|&n: &usize| entries[n].clone()).collect();
+    let words: Vec<&str> = verify("alice", &swapped, &head).iter().map(Finding::word).collect();
+    assert_eq!(words, ["missing", "out-of-order"]);
+}
+
+/// A walk over these entries, with what it found on the way.
+fn walk(mut walk: Walk, entries: &[Entry]) -> (Walk, Vec<Finding>) {
+    let findings = entries.iter().flat_map(|entry| walk.entry(entry)).collect();
+    (walk, findings)
+}
+
+#[test]
+fn a_walk_finds_what_a_chain_and_head_rewritten_together_hide() {
+    let (before, _) = chain(&reasons(3));
+    let earlier = || walk(Walk::default(), &before).0.standing();
+    let (longer, head) = chain(&reasons(5));
+    let (mut whole, findings) = walk(Walk::against(earlier()), &longer);
+    assert_eq!((findings, whole.head("alice", &head), whole.end(true)), (vec![], None, vec![]));
+
+    let told_anew: Vec<String> = (0..5).map(|n| format!("another reason {n}")).collect();
+    let (rewritten, head) = chain(&told_anew);
+    let (mut walked, findings) = walk(Walk::against(earlier()), &rewritten);
+    assert_eq!(walked.head("alice", &head), None, "chain and head agree with each other");
+    assert_eq!(findings, vec![Finding::Rewritten { chain: "alice".into(), seq: 3 }]);
+
+    let (walked, findings) = walk(Walk::against(earlier()), &before[..2]);
+    assert_eq!(findings, vec![]);
+    assert_eq!(walked.end(false), vec![Finding::Removed { chain: "alice".into(), seq: 3 }]);
+    let (nothing, _) = walk(Walk::against(earlier()), &[]);
+    assert_eq!(nothing.end(false), vec![Finding::Removed { chain: "alice".into(), seq: 3 }], "the whole chain is gone");
+}
+
+#[test]
+fn a_walk_misses_heads_and_chains_of_heads() {
+    let (entries, head) = chain(&reasons(2));
+    let (mut walked, _) = walk(Walk::default(), &entries);
+    assert_eq!(walked.end(true), vec![Finding::Headless { chain: "alice".into(), last: 2 }]);
+    assert_eq!(walked.end(false), vec![], "where heads are not known, none is missed");
+    assert_eq!(walked.head("bob", &head), Some(Finding::CutOff { chain: "bob".into(), last: 0, head: 2 }));
+    assert_eq!((walked.entries(), walked.chains()), (2, 2));
+}
+
 proptest! {
+    #[test]
+    fn a_walk_over_mingled_chains_finds_what_each_alone_would(
+        lengths in proptest::collection::vec(1_usize..5, 1..4),
+        order in any::<u64>(),
+        damaged in any::<prop::sample::Index>(),
+    ) {
+        let chains: Vec<Vec<Entry>> = lengths.iter().enumerate().map(|(n, &length)| {
+            let name = format!("subject {n}");
+            let mut head = Head::genesis();
+            (0..length).map(|step| {
+                let at = signal("").received_at;
+                let entry = Draft::new(&signal(&step.to_string()), &name, Kind::Incomplete, at, Map::new()).seal(&head).unwrap();
+                head = entry.head();
+                entry
+            }).collect()
+        }).collect();
+        // Mingles them, each in its own order.
+        let mut queues: Vec<std::collections::VecDeque<Entry>> = chains.iter().cloned().map(Into::into).collect();
+        let (mut mingled, mut chance) = (Vec::new(), order);
+        while queues.iter().any(|queue| !queue.is_empty()) {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let pick = usize::try_from(chance >> 33).unwrap() % queues.len();
+            mingled.extend(queues[pick].pop_front());
+        }
+        let (mut walked, findings) = walk(Walk::default(), &mingled);
+        prop_assert_eq!(&findings, &vec![]);
+        for chain in &chains {
+            prop_assert_eq!(walked.head(chain[0].chain(), &chain.last().unwrap().head()), None);
+        }
+        prop_assert_eq!(walked.end(true), vec![]);
+
+        let at = damaged.index(mingled.len());
+        let mut attributes = mingled[at].attributes().clone();
+        attributes.insert("reason".to_owned(), json!("another"));
+        let owner = mingled[at].chain().to_owned();
+        mingled[at] = Entry::from_attributes(attributes);
+        let (_, findings) = walk(Walk::default(), &mingled);
+        prop_assert!(findings.iter().any(|found| found.word() == "changed" && found.chain() == owner));
+        prop_assert!(findings.iter().all(|found| found.chain() == owner), "{:?}", findings);
+    }
+
     #[test]
     fn any_single_change_is_found(
         reasons in proptest::collection::vec("[a-z]{1,8}", 2..8),

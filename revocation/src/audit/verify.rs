@@ -1,4 +1,6 @@
-//! Whether a chain is whole.
+//! Whether chains are whole.
+
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
@@ -15,15 +17,25 @@ pub enum Finding {
         /// The entry.
         seq: u64,
     },
-    /// A sequence number is missing, repeated, or out of order.
-    #[error("{chain} has entry {found} where entry {expected} should stand")]
-    OutOfSequence {
+    /// Entries are not there, though later ones are.
+    #[error("entries {from} to {to} of {chain} are missing")]
+    Missing {
         /// The chain.
         chain: String,
-        /// The number that should stand there.
-        expected: u64,
-        /// The number that does; zero where there is none.
-        found: u64,
+        /// The first that is missing.
+        from: u64,
+        /// The last that is missing.
+        to: u64,
+    },
+    /// A number that had its turn comes again.
+    #[error("entry {seq} of {chain} comes after entry {last}: it is out of order, or the chain was forked there")]
+    OutOfOrder {
+        /// The chain.
+        chain: String,
+        /// The number that comes again; zero where an entry has none.
+        seq: u64,
+        /// The number before it.
+        last: u64,
     },
     /// An entry does not follow from the one before it.
     #[error("entry {seq} of {chain} does not follow from the entry before it: one of the two was replaced")]
@@ -53,6 +65,122 @@ pub enum Finding {
         /// The last entry by the head.
         head: u64,
     },
+    /// A chain has entries and no head.
+    #[error("{chain} ends with entry {last}, and its head is gone: whether entries were cut off can't be told")]
+    Headless {
+        /// The chain.
+        chain: String,
+        /// The last entry that is there.
+        last: u64,
+    },
+    /// An earlier export has another entry in this place.
+    #[error("entry {seq} of {chain} is another one than in the earlier export: the chain was rewritten since")]
+    Rewritten {
+        /// The chain.
+        chain: String,
+        /// The entry.
+        seq: u64,
+    },
+    /// An earlier export has an entry that is gone, head or no head.
+    #[error("entry {seq} of {chain} stands in the earlier export and is gone")]
+    Removed {
+        /// The chain.
+        chain: String,
+        /// The last entry of the earlier export.
+        seq: u64,
+    },
+}
+
+impl Finding {
+    /// A stable word for what is wrong.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Changed { .. } => "changed",
+            Self::Missing { .. } => "missing",
+            Self::OutOfOrder { .. } => "out-of-order",
+            Self::Unlinked { .. } => "unlinked",
+            Self::Foreign { .. } => "foreign",
+            Self::CutOff { .. } => "cut-off",
+            Self::Headless { .. } => "headless",
+            Self::Rewritten { .. } => "rewritten",
+            Self::Removed { .. } => "removed",
+        }
+    }
+
+    /// The chain that it is wrong with.
+    #[must_use]
+    pub fn chain(&self) -> &str {
+        match self {
+            Self::Changed { chain, .. }
+            | Self::Missing { chain, .. }
+            | Self::OutOfOrder { chain, .. }
+            | Self::Unlinked { chain, .. }
+            | Self::Foreign { chain, .. }
+            | Self::CutOff { chain, .. }
+            | Self::Headless { chain, .. }
+            | Self::Rewritten { chain, .. }
+            | Self::Removed { chain, .. } => chain,
+        }
+    }
+
+    /// The entry at which it shows.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Changed { seq, .. }
+            | Self::OutOfOrder { seq, .. }
+            | Self::Unlinked { seq, .. }
+            | Self::Foreign { seq, .. }
+            | Self::Rewritten { seq, .. }
+            | Self::Removed { seq, .. } => *seq,
+            Self::Missing { from, .. } => *from,
+            Self::CutOff { last, .. } | Self::Headless { last, .. } => last.saturating_add(1),
+        }
+    }
+}
+
+/// Where the walk along one chain stands.
+#[derive(Debug, Clone)]
+struct Link {
+    last: Head,
+    /// Whether the head was seen.
+    has_head: bool,
+}
+
+impl Link {
+    fn genesis() -> Self {
+        Self { last: Head::genesis(), has_head: false }
+    }
+
+    /// Goes on to the next entry.
+    fn follow(&mut self, chain: &str, entry: &Entry) -> Vec<Finding> {
+        let chain = || chain.to_owned();
+        let mut findings = Vec::new();
+        let seq = entry.seq().unwrap_or_default();
+        let expected = self.last.seq.saturating_add(1);
+        if seq < expected {
+            findings.push(Finding::OutOfOrder { chain: chain(), seq, last: self.last.seq });
+        } else if seq > expected {
+            findings.push(Finding::Missing { chain: chain(), from: expected, to: seq - 1 });
+        } else if entry.text("prev_hash") != Some(self.last.hash.as_str()) {
+            findings.push(Finding::Unlinked { chain: chain(), seq });
+        }
+        match hash_of(entry.attributes()) {
+            Ok(hash) if entry.text("hash") == Some(hash.as_str()) => {}
+            _ => findings.push(Finding::Changed { chain: chain(), seq }),
+        }
+        // One that comes again must not make all that follow it look wrong.
+        if seq >= expected {
+            self.last = entry.head();
+        }
+        findings
+    }
+
+    fn check(&self, chain: &str, head: &Head) -> Option<Finding> {
+        let cut_off = || Finding::CutOff { chain: chain.to_owned(), last: self.last.seq, head: head.seq };
+        (self.last != *head).then(cut_off)
+    }
 }
 
 /// Checks a whole chain, in order, against its head; an empty answer means that it is whole.
@@ -60,27 +188,83 @@ pub enum Finding {
 /// What this can't detect: a chain and its head rewritten together by someone who may write both tables. An export
 /// kept elsewhere detects that.
 pub fn verify<'a>(chain: &str, entries: impl IntoIterator<Item = &'a Entry>, head: &Head) -> Vec<Finding> {
+    let mut link = Link::genesis();
     let mut findings = Vec::new();
-    let mut last = Head::genesis();
     for entry in entries {
-        let expected = last.seq.saturating_add(1);
-        let seq = entry.seq().unwrap_or_default();
-        if seq != expected {
-            findings.push(Finding::OutOfSequence { chain: chain.to_owned(), expected, found: seq });
-        } else if entry.text("prev_hash") != Some(last.hash.as_str()) {
-            findings.push(Finding::Unlinked { chain: chain.to_owned(), seq });
-        }
         if entry.chain() != chain {
-            findings.push(Finding::Foreign { chain: chain.to_owned(), seq, found: entry.chain().to_owned() });
+            let found = entry.chain().to_owned();
+            findings.push(Finding::Foreign { chain: chain.to_owned(), seq: entry.seq().unwrap_or_default(), found });
         }
-        match hash_of(entry.attributes()) {
-            Ok(hash) if entry.text("hash") == Some(hash.as_str()) => {}
-            _ => findings.push(Finding::Changed { chain: chain.to_owned(), seq }),
-        }
-        last = entry.head();
+        findings.extend(link.follow(chain, entry));
     }
-    if last != *head {
-        findings.push(Finding::CutOff { chain: chain.to_owned(), last: last.seq, head: head.seq });
-    }
+    findings.extend(link.check(chain, head));
     findings
+}
+
+/// A walk over the entries of many chains, each chain in its order, whatever the order of the chains.
+///
+/// It keeps of each chain where it stands and nothing else, so its memory grows with subjects and not with entries.
+#[derive(Debug, Default)]
+pub struct Walk {
+    chains: BTreeMap<String, Link>,
+    /// Where the chains stood in an earlier export, as far as that was not met yet.
+    earlier: BTreeMap<String, Head>,
+    entries: u64,
+}
+
+impl Walk {
+    /// A walk that also holds each chain against where it stood earlier, such as by [`Walk::standing`] of an export.
+    #[must_use]
+    pub fn against(earlier: BTreeMap<String, Head>) -> Self {
+        Self { earlier, ..Self::default() }
+    }
+
+    /// How many entries were walked over.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// How many chains there are.
+    #[must_use]
+    pub fn chains(&self) -> usize {
+        self.chains.len()
+    }
+
+    /// Goes on to an entry.
+    pub fn entry(&mut self, entry: &Entry) -> Vec<Finding> {
+        self.entries = self.entries.saturating_add(1);
+        let chain = entry.chain();
+        let link = self.chains.entry(chain.to_owned()).or_insert_with(Link::genesis);
+        let mut findings = link.follow(chain, entry);
+        let here = entry.head();
+        if self.earlier.get(chain).is_some_and(|earlier| earlier.seq == here.seq)
+            && self.earlier.remove(chain).is_some_and(|earlier| earlier.hash != here.hash)
+        {
+            findings.push(Finding::Rewritten { chain: chain.to_owned(), seq: here.seq });
+        }
+        findings
+    }
+
+    /// Holds a chain against its head, once its entries were walked over.
+    pub fn head(&mut self, chain: &str, head: &Head) -> Option<Finding> {
+        let link = self.chains.entry(chain.to_owned()).or_insert_with(Link::genesis);
+        link.has_head = true;
+        link.check(chain, head)
+    }
+
+    /// What shows only at the end: with `heads`, chains without one; and what an earlier export has and is gone.
+    pub fn end(&self, heads: bool) -> Vec<Finding> {
+        let without = self.chains.iter().filter(|(_, link)| heads && !link.has_head);
+        let headless = without.map(|(chain, link)| Finding::Headless { chain: chain.clone(), last: link.last.seq });
+        let removed =
+            self.earlier.iter().map(|(chain, earlier)| Finding::Removed { chain: chain.clone(), seq: earlier.seq });
+        headless.chain(removed).collect()
+    }
+
+    /// Where each chain stands.
+    #[must_use]
+    pub fn standing(self) -> BTreeMap<String, Head> {
+        self.chains.into_iter().map(|(chain, link)| (chain, link.last)).collect()
+    }
 }

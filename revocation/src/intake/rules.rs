@@ -46,6 +46,14 @@ enum Checked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RulesError(pub(super) Vec<String>);
 
+impl RulesError {
+    /// Each mistake, by rule and field.
+    #[must_use]
+    pub fn mistakes(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl fmt::Display for RulesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mistakes = if self.0.len() == 1 { "mistake" } else { "mistakes" };

@@ -1,0 +1,73 @@
+//! What a command fails with: one sentence, and the next step.
+
+use std::io;
+
+use revocation::ports::StoreError;
+use thiserror::Error;
+
+use super::output::shown;
+
+/// What a command fails with.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// A table could not be read.
+    #[error("{}", table(.0))]
+    Table(#[from] StoreError),
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file holds what it should not.
+    #[error("{path}, line {line}: {problem}")]
+    Line {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// An option is missing or wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The output could not be written.
+    #[error("the output could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl CliError {
+    /// Whether the reader of the output has gone, as `head` does.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// AWS's words, and what to do about them.
+const NEXT: [(&str, &str); 8] = [
+    ("ResourceNotFoundException", "check the table's name and --region"),
+    (
+        "AccessDeniedException",
+        "it takes dynamodb:Scan, Query, GetItem and BatchGetItem on both tables, and on the index",
+    ),
+    ("ExpiredToken", "the credentials have expired: sign in again"),
+    ("UnrecognizedClientException", "AWS does not know these credentials: check --profile and AWS_ACCESS_KEY_ID"),
+    ("InvalidSignatureException", "the secret key does not fit the access key: check the credentials"),
+    ("MissingAuthenticationTokenException", "set --profile or AWS_PROFILE, or sign in"),
+    (
+        "credential",
+        "set --profile or AWS_PROFILE, or sign in; for a profile of IAM Identity Center: eval \"$(aws configure export-credentials --format env)\"",
+    ),
+    ("dispatch failure", "check --region, --endpoint-url and the network"),
+];
+
+fn table(error: &StoreError) -> String {
+    let cause = shown(error.cause());
+    match NEXT.iter().find(|(word, _)| cause.contains(word)) {
+        Some((_, next)) => format!("{cause}; {next}"),
+        None => cause,
+    }
+}

@@ -1,0 +1,98 @@
+//! What goes wrong ends in one clear sentence and the next step, never in a debug dump.
+
+use crate::world::World;
+use crate::{Said, command, offline, online, said};
+
+fn is_one_sentence(said: &Said, code: i32, parts: &[&str]) {
+    assert_eq!((said.code, said.out.as_str(), said.err.lines().count()), (code, "", 1), "{said:?}");
+    assert!(said.err.starts_with("vpn-revoker: ") && !said.err.contains(" { "), "{said:?}");
+    for part in parts {
+        assert!(said.err.contains(part), "no `{part}` in {said:?}");
+    }
+}
+
+#[test]
+fn a_missing_table_name_is_asked_for() {
+    is_one_sentence(&offline(&["locks", "list"]), 3, &["--locks-table is missing", "output of the stack"]);
+}
+
+#[test]
+fn a_missing_region_is_asked_for() {
+    let said = offline(&["locks", "list", "--locks-table", "locks"]);
+    is_one_sentence(&said, 3, &["no AWS Region is set", "--region"]);
+}
+
+#[test]
+fn missing_credentials_are_asked_for() {
+    let mut command = command(&["locks", "list", "--locks-table", "locks", "--region", "eu-west-1"]);
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+    is_one_sentence(&said(command), 3, &["table locks", "--profile"]);
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_named() {
+    let world = World::new().await;
+    let said = online(&world, &["audit", "verify", "--audit-table", "another"]).await;
+    is_one_sentence(&said, 3, &["table another", "ResourceNotFoundException", "--region"]);
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_answers_is_said() {
+    let mut command = command(&["locks", "list", "--locks-table", "locks", "--region", "eu-west-1"]);
+    command
+        .env("AWS_ACCESS_KEY_ID", "x")
+        .env("AWS_SECRET_ACCESS_KEY", "x")
+        .args(["--endpoint-url", "http://127.0.0.1:9"]);
+    let said = tokio::task::spawn_blocking(move || said(command)).await.unwrap();
+    is_one_sentence(&said, 3, &["table locks", "--endpoint-url and the network"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    is_one_sentence(&offline(&["explain", "/nonexistent.json"]), 3, &["/nonexistent.json", "No such file"]);
+    is_one_sentence(&offline(&["audit", "verify", "--export", "/nonexistent.jsonl"]), 3, &["/nonexistent.jsonl"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_with_help() {
+    for wrong in
+        [&["audit", "list", "--from", "yesterday"][..], &["audit", "list", "--kind", "done"], &["audit", "lst"], &[]]
+    {
+        let said = offline(wrong);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+        assert!(said.err.contains("--help") || said.err.contains("Usage:"), "{said:?}");
+    }
+}
+
+#[test]
+fn every_command_has_an_example() {
+    for command in [
+        &["audit", "list"][..],
+        &["audit", "show"],
+        &["audit", "export"],
+        &["audit", "verify"],
+        &["locks", "list"],
+        &["locks", "show"],
+        &["locks", "alias"],
+        &["explain"],
+        &["rules", "check"],
+        &["rules", "list"],
+    ] {
+        let help = offline(&[command, &["--help"]].concat());
+        let example = format!("  vpn-revoker {}", command.join(" "));
+        let one_line = format!("Example: vpn-revoker {}", command.join(" "));
+        assert!(
+            help.code == 0 && (help.out.contains(&example) || help.out.contains(&one_line)),
+            "{command:?}: {}",
+            help.out
+        );
+    }
+}
+
+#[test]
+fn shells_get_completions() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let said = offline(&["completions", shell]);
+        assert!(said.code == 0 && said.out.contains("verify"), "{shell}");
+    }
+}
