@@ -1,12 +1,15 @@
-//! The command line for people: what the functions did, can be seen and proved here.
+//! The command line for people: what the functions did can be seen and proved here, and commands be given.
 //!
-//! Nothing here ends a connection or changes a table: it needs `dynamodb:Scan`, `Query`, `GetItem` and `BatchGetItem` on
-//! the two tables, and no more.
+//! What is read is read from the two tables: `dynamodb:Scan`, `Query`, `GetItem` and `BatchGetItem`. What is done is done
+//! by the deployed function: `lambda:InvokeFunction` on it, and no more.
 
+mod act;
 mod audit;
+mod aws;
 mod error;
 mod explain;
 mod export;
+mod function;
 mod locks;
 mod output;
 mod tables;
@@ -17,6 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use aws::Aws;
 pub use error::CliError;
 use output::{Format, Printer};
 use tables::Tables;
@@ -30,7 +34,7 @@ enum Outcome {
     Wrong,
 }
 
-/// Ends nothing and changes nothing: shows what vpn-revoker did, and proves that its audit trail is whole.
+/// Takes somebody's VPN access away, shows what was done, and proves that the audit trail is whole.
 #[derive(Debug, Parser)]
 #[command(
     name = "vpn-revoker",
@@ -44,12 +48,20 @@ struct Cli {
     output: Format,
     #[command(flatten)]
     tables: Tables,
+    #[command(flatten)]
+    aws: Aws,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Revoke(act::Revoke),
+    Disconnect(act::Disconnect),
+    Restore(act::Restore),
+    /// The circuit breaker
+    #[command(subcommand)]
+    Breaker(act::Breaker),
     /// The audit trail: list, show, export, verify
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -72,7 +84,7 @@ enum Command {
 pub async fn run() -> ExitCode {
     let cli = Cli::parse();
     let printer = Printer::new(cli.output);
-    match cli.command.run(&cli.tables, &printer).await {
+    match cli.command.run(&cli.tables, &cli.aws, &printer).await {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Wrong) => ExitCode::from(1),
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
@@ -84,10 +96,14 @@ pub async fn run() -> ExitCode {
 }
 
 impl Command {
-    async fn run(self, tables: &Tables, printer: &Printer) -> Result<Outcome, CliError> {
+    async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         match self {
-            Self::Audit(command) => command.run(tables, printer).await,
-            Self::Locks(command) => command.run(tables, printer).await,
+            Self::Revoke(command) => command.run(aws, printer).await,
+            Self::Disconnect(command) => command.run(aws, printer).await,
+            Self::Restore(command) => command.run(aws, printer).await,
+            Self::Breaker(command) => command.run(aws, printer).await,
+            Self::Audit(command) => command.run(tables, aws, printer).await,
+            Self::Locks(command) => command.run(tables, aws, printer).await,
             Self::Explain(command) => command.run(printer),
             Self::Rules(command) => command.run(printer),
             Self::Completions { shell } => {

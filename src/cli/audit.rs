@@ -5,6 +5,7 @@ use revocation::audit::{Entry, Kind, verify as verify_chain};
 use revocation::ports::{AuditTrail, Clock, ReadTrail};
 use revocation::time::Timestamp;
 
+use super::aws::Aws;
 use super::export::Export;
 use super::output::{Printer, Progress, word};
 use super::tables::Tables;
@@ -129,18 +130,18 @@ pub(super) fn chain_of(subject: &str) -> Result<String, CliError> {
 }
 
 impl Audit {
-    pub(super) async fn run(self, tables: &Tables, printer: &Printer) -> Result<Outcome, CliError> {
+    pub(super) async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         match self {
-            Self::List(selection) => list(&selection, tables, printer).await,
-            Self::Show { subject, seq } => show(&subject, seq, tables, printer).await,
-            Self::Export(export) => export.run(tables).await,
-            Self::Verify(verify) => verify.run(tables, printer).await,
+            Self::List(selection) => list(&selection, tables, aws, printer).await,
+            Self::Show { subject, seq } => show(&subject, seq, tables, aws, printer).await,
+            Self::Export(export) => export.run(tables, aws).await,
+            Self::Verify(verify) => verify.run(tables, aws, printer).await,
         }
     }
 }
 
-async fn list(selection: &Selection, tables: &Tables, printer: &Printer) -> Result<Outcome, CliError> {
-    let trail = tables.audit().await?;
+async fn list(selection: &Selection, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+    let trail = tables.audit(aws).await?;
     let progress = Progress::new("reading entries");
     let mut found = Vec::new();
     let read = selection.read(&trail, |entries| {
@@ -158,8 +159,8 @@ async fn list(selection: &Selection, tables: &Tables, printer: &Printer) -> Resu
     Ok(Outcome::Fine)
 }
 
-async fn show(subject: &str, seq: u64, tables: &Tables, printer: &Printer) -> Result<Outcome, CliError> {
-    let trail = tables.audit().await?;
+async fn show(subject: &str, seq: u64, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+    let trail = tables.audit(aws).await?;
     let chain = chain_of(subject)?;
     let (entries, head) = (trail.entries(&chain).await?, trail.head(&chain).await?);
     let Some(entry) = entries.iter().find(|entry| entry.seq() == Some(seq)) else {

@@ -13,6 +13,17 @@ pub enum CliError {
     /// A table could not be read.
     #[error("{}", table(.0))]
     Table(#[from] StoreError),
+    /// The function could not be invoked.
+    #[error("function {name}: {}", with_next(.why))]
+    Function {
+        /// The function.
+        name: String,
+        /// AWS's words.
+        why: String,
+    },
+    /// The function did not take the command.
+    #[error("the function did not take it: {0}")]
+    Refused(String),
     /// A file could not be read or written.
     #[error("{path}: {error}")]
     File {
@@ -47,8 +58,9 @@ impl CliError {
 }
 
 /// AWS's words, and what to do about them.
-const NEXT: [(&str, &str); 8] = [
-    ("ResourceNotFoundException", "check the table's name and --region"),
+const NEXT: [(&str, &str); 9] = [
+    ("lambda:InvokeFunction", "allow lambda:InvokeFunction on the function to whoever is to send commands"),
+    ("ResourceNotFoundException", "check the name and --region"),
     (
         "AccessDeniedException",
         "it takes dynamodb:Scan, Query, GetItem and BatchGetItem on both tables, and on the index",
@@ -65,7 +77,11 @@ const NEXT: [(&str, &str); 8] = [
 ];
 
 fn table(error: &StoreError) -> String {
-    let cause = shown(error.cause());
+    with_next(error.cause())
+}
+
+fn with_next(why: &str) -> String {
+    let cause = shown(why);
     match NEXT.iter().find(|(word, _)| cause.contains(word)) {
         Some((_, next)) => format!("{cause}; {next}"),
         None => cause,

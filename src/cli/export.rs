@@ -9,6 +9,7 @@ use revocation::audit::Entry;
 use serde_json::{Value, json};
 
 use super::audit::Selection;
+use super::aws::Aws;
 use super::output::{Progress, note, word};
 use super::tables::Tables;
 use super::{CliError, Outcome};
@@ -101,8 +102,8 @@ fn harmless(cell: String) -> String {
 }
 
 impl Export {
-    pub(super) async fn run(self, tables: &Tables) -> Result<Outcome, CliError> {
-        let trail = tables.audit().await?;
+    pub(super) async fn run(self, tables: &Tables, aws: &Aws) -> Result<Outcome, CliError> {
+        let trail = tables.audit(aws).await?;
         let Some(path) = &self.to_file else {
             self.write(&trail, BufWriter::new(io::stdout())).await?;
             return Ok(Outcome::Fine);

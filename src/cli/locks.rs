@@ -8,6 +8,7 @@ use revocation::signal::Authority;
 use revocation::time::Timestamp;
 use serde::Serialize;
 
+use super::aws::Aws;
 use super::output::{Printer, Progress};
 use super::tables::Tables;
 use super::{CliError, Outcome};
@@ -79,8 +80,8 @@ fn rows(lock: &Lock, now: Timestamp) -> Vec<HoldRow> {
 }
 
 impl Locks {
-    pub(super) async fn run(self, tables: &Tables, printer: &Printer) -> Result<Outcome, CliError> {
-        let locks = tables.locks().await?;
+    pub(super) async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+        let locks = tables.locks(aws).await?;
         let now = SystemClock.now();
         match self {
             Self::List => {

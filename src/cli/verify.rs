@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::audit::chain_of;
+use super::aws::Aws;
 use super::export::HEAD;
 use super::output::{Format, Printer, Progress, shown};
 use super::tables::Tables;
@@ -64,14 +65,14 @@ struct Report {
 }
 
 impl Verify {
-    pub(super) async fn run(self, tables: &Tables, printer: &Printer) -> Result<Outcome, CliError> {
+    pub(super) async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         let earlier = self.against.as_deref().map(earlier).transpose()?;
         let against = earlier.is_some();
         let walk = Walk::against(earlier.unwrap_or_default());
         let report = match (&self.export, &self.subject) {
             (Some(path), _) => of_export(path, walk)?,
-            (None, Some(subject)) => of_chain(&tables.audit().await?, &chain_of(subject)?).await?,
-            (None, None) => of_tables(&tables.audit().await?, walk).await?,
+            (None, Some(subject)) => of_chain(&tables.audit(aws).await?, &chain_of(subject)?).await?,
+            (None, None) => of_tables(&tables.audit(aws).await?, walk).await?,
         };
         report.print(printer, against)?;
         Ok(if report.findings.is_empty() { Outcome::Fine } else { Outcome::Wrong })

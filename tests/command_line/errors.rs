@@ -67,7 +67,11 @@ fn wrong_usage_is_exit_code_2_with_help() {
 #[test]
 fn every_command_has_an_example() {
     for command in [
-        &["audit", "list"][..],
+        &["revoke"][..],
+        &["disconnect"],
+        &["restore"],
+        &["breaker", "close"],
+        &["audit", "list"],
         &["audit", "show"],
         &["audit", "export"],
         &["audit", "verify"],

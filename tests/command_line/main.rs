@@ -13,6 +13,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod acting;
 mod audit;
 mod errors;
 mod explain;
@@ -59,8 +60,14 @@ pub fn offline(arguments: &[&str]) -> Said {
 
 /// Against the tables of a world. In a thread of its own: the engine answers from this one.
 pub async fn online(world: &World, arguments: &[&str]) -> Said {
+    online_with(world, arguments, &[]).await
+}
+
+/// The same with further variables.
+pub async fn online_with(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = command(arguments);
     command
+        .envs(variables.iter().copied())
         .env("AWS_ENDPOINT_URL_DYNAMODB", &world.tables.url)
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", "emulated")

@@ -1,0 +1,47 @@
+//! As whom, and where, to call AWS.
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use clap::Args;
+
+use super::CliError;
+use crate::aws;
+
+/// As whom, and where, to call AWS, as the AWS CLI has it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "AWS")]
+pub(super) struct Aws {
+    /// The AWS profile to use
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// The Region of the stack
+    #[arg(long, global = true, value_name = "NAME")]
+    region: Option<String>,
+    /// Another address than AWS's, for an emulator
+    #[arg(long, global = true, value_name = "URL")]
+    endpoint_url: Option<String>,
+}
+
+impl Aws {
+    /// The SDK's configuration, with calls that may take so long.
+    pub(super) async fn config(&self, timeouts: TimeoutConfig) -> Result<SdkConfig, CliError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(aws::http_client())
+            .retry_config(aws::retries())
+            .timeout_config(timeouts);
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(url) = &self.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let config = loader.load().await;
+        match config.region() {
+            Some(_) => Ok(config),
+            None => Err(CliError::Usage("no AWS Region is set; give --region, or set AWS_REGION".to_owned())),
+        }
+    }
+}
