@@ -76,6 +76,7 @@ fn write(path: &Path, entries: usize) {
         actor: None,
         reason: Some("user.lifecycle.deactivate"),
     };
+    writeln!(out, r##"{{"#export":{{"of":"all"}}}}"##).unwrap();
     for number in 0..entries / CHAIN {
         let chain = format!("subject-{number}@example.com");
         let mut head = Head::genesis();
@@ -88,5 +89,7 @@ fn write(path: &Path, entries: usize) {
         serde_json::to_writer(&mut out, &json!({"#head": chain, "seq": head.seq, "hash": head.hash})).unwrap();
         out.write_all(b"\n").unwrap();
     }
+    let end = json!({"#end": {"entries": entries / CHAIN * CHAIN, "heads": entries / CHAIN}});
+    writeln!(out, "{end}").unwrap();
     out.flush().unwrap();
 }

@@ -12,6 +12,7 @@ mod export;
 mod function;
 mod locks;
 mod output;
+mod strict;
 mod tables;
 mod verify;
 
@@ -90,7 +91,7 @@ pub async fn run() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
-            ExitCode::from(3)
+            ExitCode::from(if error.is_usage() { 2 } else { 3 })
         }
     }
 }

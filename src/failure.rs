@@ -65,6 +65,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
+    // The SDK has errors of its own that print a whole request.
+    let text = text.split("Request {").next().unwrap_or_default();
     text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
@@ -92,5 +94,6 @@ mod tests {
         let error =
             Layer("dispatch failure", Some(Box::new(Layer("io error", Some(Box::new(Layer("io error", None)))))));
         assert_eq!(chain(&error), "dispatch failure: io error");
+        assert_eq!(chain(&Layer("no URI in Request { body: alice@example.com }", None)), "no URI in ");
     }
 }

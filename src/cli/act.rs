@@ -139,7 +139,7 @@ impl Subjects {
             }
         }
         match subjects.is_empty() {
-            true => Err(CliError::Usage("nobody is named: the file has no lines".to_owned())),
+            true => Err(CliError::Unfit("nobody is named: the file has no lines".to_owned())),
             false => Ok(subjects),
         }
     }
@@ -271,7 +271,7 @@ impl Cause {
         io::stdin().lock().read_line(&mut answer)?;
         match ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
             true => Ok(()),
-            false => Err(CliError::Usage("nothing was done".to_owned())),
+            false => Err(CliError::Unfit("nothing was done".to_owned())),
         }
     }
 }

@@ -73,9 +73,14 @@ fn day(text: &str) -> Result<Timestamp, String> {
 }
 
 impl Selection {
-    /// Whether it selects at all.
+    /// Whether it means all subjects and days.
+    pub(super) fn is_of_all_time(&self) -> bool {
+        self.subject.is_none() && self.from.is_none()
+    }
+
+    /// Whether it means every entry there is.
     pub(super) fn is_everything(&self) -> bool {
-        self.subject.is_none() && self.from.is_none() && self.kinds.is_empty() && self.signal.is_none()
+        self.is_of_all_time() && self.kinds.is_empty() && self.signal.is_none()
     }
 
     /// Whether an entry is among those of the kinds and the signal.
@@ -88,8 +93,11 @@ impl Selection {
     /// Every day that is meant, oldest first.
     fn days(&self) -> Result<Vec<String>, CliError> {
         let today = SystemClock.now();
-        let (from, to) = (self.from.unwrap_or(today), self.to.unwrap_or(today));
-        if self.from.is_some() && to < from {
+        let (from, to) = (self.from.unwrap_or(today), self.to.unwrap_or(today).min(today));
+        if from > today {
+            return Err(CliError::Usage("--from is in the future".to_owned()));
+        }
+        if self.to.is_some_and(|to| to < from) {
             return Err(CliError::Usage("--to is a day before --from".to_owned()));
         }
         let all = std::iter::successors(Some(from), |day| Some(day.plus(DAY)));
@@ -164,7 +172,7 @@ async fn show(subject: &str, seq: u64, tables: &Tables, aws: &Aws, printer: &Pri
     let chain = chain_of(subject)?;
     let (entries, head) = (trail.entries(&chain).await?, trail.head(&chain).await?);
     let Some(entry) = entries.iter().find(|entry| entry.seq() == Some(seq)) else {
-        printer.line(&format!("the chain has no entry {seq}; its head stands at {}", head.seq))?;
+        super::output::note(&format!("the chain has no entry {seq}; its head stands at {}", head.seq));
         return Ok(Outcome::Wrong);
     };
     printer.json(entry)?;

@@ -1,5 +1,6 @@
 //! As whom, and where, to call AWS.
 
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::Args;
@@ -18,8 +19,14 @@ pub(super) struct Aws {
     #[arg(long, global = true, value_name = "NAME")]
     region: Option<String>,
     /// Another address than AWS's, for an emulator
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_url = rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()));
+    if is_url { Ok(text.to_owned()) } else { Err("give an address such as http://127.0.0.1:8000".to_owned()) }
 }
 
 impl Aws {
@@ -30,7 +37,9 @@ impl Aws {
             .retry_config(aws::retries())
             .timeout_config(timeouts);
         if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
+            // As the AWS CLI has it: who names a profile means it, whatever the environment holds.
+            let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(credentials);
         }
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));

@@ -25,7 +25,7 @@ pub enum CliError {
     #[error("the function did not take it: {0}")]
     Refused(String),
     /// A file could not be read or written.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; check the path and its permissions")]
     File {
         /// The file.
         path: String,
@@ -45,12 +45,20 @@ pub enum CliError {
     /// An option is missing or wrong.
     #[error("{0}")]
     Usage(String),
+    /// What was given can't be used.
+    #[error("{0}")]
+    Unfit(String),
     /// The output could not be written.
     #[error("the output could not be written: {0}")]
     Output(#[from] io::Error),
 }
 
 impl CliError {
+    /// Whether it is for who typed it to put right.
+    pub(super) fn is_usage(&self) -> bool {
+        matches!(self, Self::Usage(_))
+    }
+
     /// Whether the reader of the output has gone, as `head` does.
     pub(super) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -58,20 +66,23 @@ impl CliError {
 }
 
 /// AWS's words, and what to do about them.
-const NEXT: [(&str, &str); 9] = [
+const NEXT: [(&str, &str); 12] = [
     ("lambda:InvokeFunction", "allow lambda:InvokeFunction on the function to whoever is to send commands"),
     ("ResourceNotFoundException", "check the name and --region"),
     (
         "AccessDeniedException",
-        "it takes dynamodb:Scan, Query, GetItem and BatchGetItem on both tables, and on the index",
+        "it takes dynamodb:Scan, Query, GetItem and BatchGetItem on both tables and the index, and kms:Decrypt where they have a key of yours",
     ),
+    ("ValidationException", "is that a table of vpn-revoker? The audit table has an index by-day"),
+    ("ThrottlingException", "AWS asks to slow down; try again"),
+    ("ProvisionedThroughputExceeded", "AWS asks to slow down; try again"),
     ("ExpiredToken", "the credentials have expired: sign in again"),
     ("UnrecognizedClientException", "AWS does not know these credentials: check --profile and AWS_ACCESS_KEY_ID"),
     ("InvalidSignatureException", "the secret key does not fit the access key: check the credentials"),
     ("MissingAuthenticationTokenException", "set --profile or AWS_PROFILE, or sign in"),
     (
         "credential",
-        "set --profile or AWS_PROFILE, or sign in; for a profile of IAM Identity Center: eval \"$(aws configure export-credentials --format env)\"",
+        "set --profile or AWS_PROFILE, or sign in; for a profile of IAM Identity Center: eval \"$(aws configure export-credentials --profile NAME --format env)\"",
     ),
     ("dispatch failure", "check --region, --endpoint-url and the network"),
 ];

@@ -71,7 +71,7 @@ fn read(path: &Path) -> Result<String, CliError> {
 fn intake(rules: Option<&Path>) -> Result<Intake, CliError> {
     let own = rules.map(|path| read(path).map(|text| (path.display().to_string(), text))).transpose()?;
     let own = own.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
-    Intake::with_rules(own).map_err(|error| CliError::Usage(error.to_string()))
+    Intake::with_rules(own).map_err(|error| CliError::Unfit(error.to_string()))
 }
 
 impl Explain {
@@ -85,7 +85,7 @@ impl Explain {
         let delivery = Delivery { via, received_at: SystemClock.now(), id: "explained".to_owned() };
         let explanation = intake
             .explain(event.as_bytes(), &delivery)
-            .map_err(|rejected| CliError::Usage(format!("{}: {rejected}", self.file.display())))?;
+            .map_err(|rejected| CliError::Unfit(format!("{}: {rejected}", self.file.display())))?;
         let counts = intake.read(event.as_bytes(), &delivery).is_ok();
         match printer.format {
             Format::Table => explanation.events.iter().try_for_each(|event| tell(event, printer))?,
@@ -100,7 +100,7 @@ fn tell(event: &Explained, printer: &Printer) -> Result<(), CliError> {
     printer.line(&format!("{through}{}", shown(&event.event)))?;
     for rule in &event.rules {
         let on = if rule.on { "on" } else { "off" };
-        printer.line(&format!("  rule {} ({on}, {}): {}", rule.rule, rule.action, rule.about))?;
+        printer.line(&format!("  rule {} ({on}, {}): {}", shown(&rule.rule), rule.action, shown(&rule.about)))?;
         for person in &rule.people {
             let what = if person.named { "who" } else { "who, by id" };
             printer.line(&format!("    {what}: {}, from {}", shown(&person.subject), shown(&person.path)))?;
@@ -112,7 +112,7 @@ fn tell(event: &Explained, printer: &Printer) -> Result<(), CliError> {
         }
     }
     for near in &event.near {
-        printer.line(&format!("  rule {} comes near: {}", near.rule, near.about))?;
+        printer.line(&format!("  rule {} comes near: {}", shown(&near.rule), shown(&near.about)))?;
         for misfit in &near.misfits {
             let found: Vec<String> = misfit.found.iter().map(|found| shown(&word(Some(found)))).collect();
             let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };

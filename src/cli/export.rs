@@ -1,22 +1,30 @@
 //! `audit export`: the trail, to keep elsewhere.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use revocation::audit::Entry;
+use revocation::ports::ReadTrail;
 use serde_json::{Value, json};
 
 use super::audit::Selection;
 use super::aws::Aws;
-use super::output::{Progress, note, word};
+use super::output::{Progress, escaped, note, shown, word};
 use super::tables::Tables;
 use super::{CliError, Outcome};
 use crate::DynamoAudit;
 
-/// Under this key a line of an export holds a chain's name, beside the chain's last `seq` and `hash`. No entry has it.
+/// Keys of the lines that are no entries; no entry has them. The first line says what the export is of, the last one how
+/// much it holds, so that one that was cut off shows; between, after the entries, stand the heads of their chains.
+pub(super) const EXPORT: &str = "#export";
 pub(super) const HEAD: &str = "#head";
+pub(super) const END: &str = "#end";
+
+/// What an export of the whole trail is of.
+pub(super) const ALL: &str = "all";
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -57,8 +65,9 @@ impl<W: Write> Sink<W> {
         if !csv {
             return Ok(Self::Lines(out));
         }
-        let mut writer = csv::Writer::from_writer(out);
-        writer.write_record(COLUMNS).map_err(io::Error::from)?;
+        // Quoted throughout, so that no program takes another character for the one between cells.
+        let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(out);
+        writer.write_record(COLUMNS).map_err(failed)?;
         Ok(Self::Csv(Box::new(writer)))
     }
 
@@ -66,15 +75,16 @@ impl<W: Write> Sink<W> {
         match self {
             Self::Lines(out) => line(out, &entry.attributes()),
             Self::Csv(writer) => {
-                let cells = COLUMNS.map(|column| harmless(word(entry.attributes().get(column))));
-                Ok(writer.write_record(cells).map_err(io::Error::from)?)
+                let cells = COLUMNS.map(|column| harmless(&shown(&word(entry.attributes().get(column)))));
+                Ok(writer.write_record(cells).map_err(failed)?)
             }
         }
     }
 
-    fn head(&mut self, head: &Value) -> Result<(), CliError> {
+    /// A line that is no entry.
+    fn aside(&mut self, aside: &Value) -> Result<(), CliError> {
         match self {
-            Self::Lines(out) => line(out, head),
+            Self::Lines(out) => line(out, aside),
             Self::Csv(_) => Ok(()),
         }
     }
@@ -87,17 +97,24 @@ impl<W: Write> Sink<W> {
     }
 }
 
+fn failed(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 fn line<T: serde::Serialize + ?Sized>(out: &mut impl Write, value: &T) -> Result<(), CliError> {
-    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
-    Ok(out.write_all(b"\n")?)
+    let json = serde_json::to_string(value).map_err(io::Error::from)?;
+    Ok(writeln!(out, "{}", escaped(&json))?)
 }
 
 /// A cell that a spreadsheet takes for a text: a name may be `=cmd|…`
 /// (<https://owasp.org/www-community/attacks/CSV_Injection>).
-fn harmless(cell: String) -> String {
-    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+fn harmless(cell: &str) -> String {
+    match cell.starts_with(['=', '+', '-', '@']) {
         true => format!("'{cell}"),
-        false => cell,
+        false => cell.to_owned(),
     }
 }
 
@@ -110,70 +127,103 @@ impl Export {
         };
         // Under another name until it is whole, so that half an export never looks like one.
         let part = part_of(path);
-        let failed = |error| CliError::File { path: path.display().to_string(), error };
-        let file = File::create(&part).map_err(failed)?;
-        let written = self.write(&trail, BufWriter::new(file)).await;
-        let moved = written.and_then(|count| std::fs::rename(&part, path).map(|()| count).map_err(failed));
+        let failed_at = |path: &Path, error| CliError::File { path: path.display().to_string(), error };
+        let file = File::create_new(&part).map_err(|error| failed_at(&part, error))?;
+        let written = self.write(&trail, BufWriter::new(&file)).await;
+        let moved = written.and_then(|count| {
+            file.sync_all().map_err(|error| failed_at(&part, error))?;
+            std::fs::rename(&part, path).map(|()| count).map_err(|error| failed_at(path, error))
+        });
         if moved.is_err() {
             let _ = std::fs::remove_file(&part);
         }
-        let count = moved?;
-        note(&format!("{count} entries are in {}", path.display()));
+        note(&format!("{} entries are in {}", moved?, path.display()));
         Ok(Outcome::Fine)
     }
 
     async fn write(&self, trail: &DynamoAudit, out: impl Write) -> Result<u64, CliError> {
-        let progress = Progress::new("exporting entries");
-        let mut sink = Sink::new(out, self.csv)?;
-        let mut count = 0_u64;
-        let mut take = |entries: Vec<Entry>| {
-            progress.more(entries.len());
-            count = count.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
-            entries.iter().try_for_each(|entry| sink.entry(entry))
+        let mut writing = Writing {
+            sink: Sink::new(out, self.csv)?,
+            progress: Progress::new("exporting entries"),
+            standing: BTreeMap::new(),
+            entries: 0,
+            heads: 0,
         };
-        match self.selection.is_everything() {
-            false => self.selection.read(trail, take).await?,
+        let of = if self.selection.is_everything() { ALL } else { "selection" };
+        writing.sink.aside(&json!({ EXPORT: { "of": of } }))?;
+        match self.selection.is_of_all_time() {
+            false => self.selection.read(trail, |entries| writing.take(&entries)).await?,
             true => {
-                everything(trail, &mut take).await?;
-                heads(trail, &mut sink).await?;
+                let mut after = None;
+                loop {
+                    let (entries, next) = trail.page(after).await?;
+                    let wanted: Vec<Entry> = entries.into_iter().filter(|entry| self.selection.takes(entry)).collect();
+                    writing.take(&wanted)?;
+                    after = next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
             }
         }
-        sink.finish()?;
-        Ok(count)
+        if of == ALL {
+            writing.heads(trail).await?;
+        }
+        writing.sink.aside(&json!({ END: { "entries": writing.entries, "heads": writing.heads } }))?;
+        writing.sink.finish()?;
+        Ok(writing.entries)
+    }
+}
+
+/// An export on its way.
+struct Writing<W: Write> {
+    sink: Sink<W>,
+    progress: Progress,
+    /// The last entry of each chain that was written.
+    standing: BTreeMap<String, u64>,
+    entries: u64,
+    heads: u64,
+}
+
+impl<W: Write> Writing<W> {
+    fn take(&mut self, entries: &[Entry]) -> Result<(), CliError> {
+        self.progress.more(entries.len());
+        for entry in entries {
+            self.entries = self.entries.saturating_add(1);
+            let last = self.standing.entry(entry.chain().to_owned()).or_default();
+            *last = entry.seq().unwrap_or_default().max(*last);
+            self.sink.entry(entry)?;
+        }
+        Ok(())
+    }
+
+    /// The heads, each after what was added to its chain since its entries were read: the functions don't wait.
+    async fn heads(&mut self, trail: &DynamoAudit) -> Result<(), CliError> {
+        let mut after = None;
+        loop {
+            let (heads, next) = trail.heads(after).await?;
+            for (chain, head) in heads {
+                let written = self.standing.get(&chain).copied().unwrap_or_default();
+                if head.as_ref().is_some_and(|head| head.seq > written) {
+                    let upto = head.as_ref().map_or(0, |head| head.seq);
+                    let since = trail.entries(&chain).await?.into_iter();
+                    let since = since.filter(|entry| entry.seq().is_some_and(|seq| seq > written && seq <= upto));
+                    self.take(&since.collect::<Vec<_>>())?;
+                }
+                let (seq, hash) = head.map_or((Value::Null, Value::Null), |head| (head.seq.into(), head.hash.into()));
+                self.heads = self.heads.saturating_add(1);
+                self.sink.aside(&json!({ HEAD: chain, "seq": seq, "hash": hash }))?;
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 }
 
 fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".part");
+    name.push(format!(".{}.part", std::process::id()));
     name.into()
-}
-
-async fn everything(
-    trail: &DynamoAudit,
-    take: &mut impl FnMut(Vec<Entry>) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    let mut after = None;
-    loop {
-        let (entries, next) = trail.page(after).await?;
-        take(entries)?;
-        after = next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-async fn heads<W: Write>(trail: &DynamoAudit, sink: &mut Sink<W>) -> Result<(), CliError> {
-    let mut after = None;
-    loop {
-        let (heads, next) = trail.heads(after).await?;
-        for (chain, head) in heads {
-            sink.head(&json!({ HEAD: chain, "seq": head.seq, "hash": head.hash }))?;
-        }
-        after = next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
 }

@@ -9,7 +9,7 @@ use revocation::time::Timestamp;
 use serde::Serialize;
 
 use super::aws::Aws;
-use super::output::{Printer, Progress};
+use super::output::{Printer, Progress, note};
 use super::tables::Tables;
 use super::{CliError, Outcome};
 use crate::SystemClock;
@@ -86,12 +86,19 @@ impl Locks {
         match self {
             Self::List => {
                 let progress = Progress::new("reading locks");
-                let (mut found, mut after) = (Vec::new(), None);
+                let (mut found, mut after, mut outcome) = (Vec::new(), None, Outcome::Fine);
                 loop {
                     let (page, next) = locks.locked(after.as_ref()).await?;
                     progress.more(page.len());
                     for lock in page {
-                        let lock = lock?;
+                        let lock = match lock {
+                            Ok(lock) => lock,
+                            Err(error) => {
+                                note(error.cause());
+                                outcome = Outcome::Wrong;
+                                continue;
+                            }
+                        };
                         if lock.in_force(now) {
                             found.extend(rows(&lock, now).into_iter().filter(|row| row.state == "locked"));
                         }
@@ -104,7 +111,7 @@ impl Locks {
                 drop(progress);
                 found.sort_by(|one, other| one.name.cmp(&other.name));
                 printer.rows(&TITLES, &found, HoldRow::cells)?;
-                Ok(Outcome::Fine)
+                Ok(outcome)
             }
             Self::Show { name } => {
                 let name = named(&name)?;

@@ -45,7 +45,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// A JSON document with the same characters escaped as JSON escapes them. Line breaks between its parts stay: within
 /// texts, JSON has escaped them already.
-fn escaped(json: &str) -> String {
+pub(super) fn escaped(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut escaped, c| {
         match acts(c) && c != '\n' {
             true => {
@@ -59,7 +59,7 @@ fn escaped(json: &str) -> String {
 
 /// Says on standard error what went wrong.
 pub(super) fn complain(error: &CliError) {
-    let _ = writeln!(io::stderr().lock(), "vpn-revoker: {error}");
+    let _ = writeln!(io::stderr().lock(), "vpn-revoker: {}", shown(&error.to_string()));
 }
 
 /// Says on standard error what is worth knowing beside the output.
@@ -78,11 +78,13 @@ impl Printer {
         Self { format }
     }
 
-    /// A text as it is.
+    /// A text as it is. That nobody reads it to its end, as `head` does, changes nothing of what is found.
     pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// A line of text for people.
@@ -123,7 +125,7 @@ fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     for row in rows {
         table.add_row(row.iter().map(|cell| shown(cell)));
     }
-    table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// A JSON value in few words: a text without its quotes.

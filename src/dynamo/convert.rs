@@ -45,7 +45,9 @@ mod back {
 
     fn number(digits: &str) -> Option<Number> {
         let whole = digits.parse::<u64>().map(Number::from).or_else(|_| digits.parse::<i64>().map(Number::from));
-        whole.ok().or_else(|| Number::from_f64(digits.parse().ok()?))
+        // DynamoDB keeps 38 digits. What does not come through whole would be another number.
+        let fraction = || Number::from_f64(digits.parse().ok()?).filter(|number| number.to_string() == digits);
+        whole.ok().or_else(fraction)
     }
 }
 

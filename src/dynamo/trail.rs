@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::audit::{DynamoAudit, head_key};
 use super::convert::from_attribute;
-use super::locks::{Item, number, text};
+use super::locks::{Item, number, read_items, text};
 use super::{KEY, store_error};
 
 /// Where the next page begins; opaque.
@@ -20,8 +20,8 @@ pub(crate) struct After(Item);
 /// Entries, and where more of them begin.
 pub(crate) type EntryPage = (Vec<Entry>, Option<After>);
 
-/// Heads by chain, and where more of them begin.
-pub(crate) type HeadPage = (Vec<(String, Head)>, Option<After>);
+/// Heads by chain, and where more of them begin. `None` for a head that is none the functions write.
+pub(crate) type HeadPage = (Vec<(String, Option<Head>)>, Option<After>);
 
 impl DynamoAudit {
     /// One page of the whole trail. Each chain comes in its order; the order of chains is the table's own.
@@ -56,7 +56,7 @@ impl DynamoAudit {
     /// One page of the heads, which stand in the locks table.
     ///
     /// # Errors
-    /// Where the table can't be read, or a head is none.
+    /// Where the table can't be read.
     pub(crate) async fn heads(&self, after: Option<After>) -> Result<HeadPage, StoreError> {
         let scan = self
             .client
@@ -71,14 +71,24 @@ impl DynamoAudit {
         let mut heads = Vec::new();
         for item in page.items() {
             let key = text(item, KEY).unwrap_or_default();
-            let chain = key.strip_prefix(&head_key("")).unwrap_or_default().to_owned();
-            let (Some(seq), Some(hash)) = (number(item, "seq"), text(item, "hash")) else {
-                return Err(self.unusable(&chain));
-            };
-            heads.push((chain, Head { seq, hash }));
+            heads.push((key.strip_prefix(&head_key("")).unwrap_or_default().to_owned(), head(item)));
         }
         Ok((heads, page.last_evaluated_key().cloned().map(After)))
     }
+
+    /// A chain's head; none where there is none, and `Some(None)` for one that the functions did not write.
+    ///
+    /// # Errors
+    /// Where the table can't be read.
+    pub(crate) async fn stored_head(&self, chain: &str) -> Result<Option<Option<Head>>, StoreError> {
+        let key = head_key(chain);
+        let items = read_items(&self.client, &self.locks, std::slice::from_ref(&key)).await?;
+        Ok(items.get(&key).map(head))
+    }
+}
+
+fn head(item: &Item) -> Option<Head> {
+    Some(Head { seq: number(item, "seq")?, hash: text(item, "hash")? })
 }
 
 /// Items as entries. What no entry holds, a set or bytes that somebody put there, becomes a text in its place: its hash

@@ -120,7 +120,7 @@ async fn nothing_is_done_that_nobody_confirmed() {
     let connection = world.user(DANA);
     let function = deployed(&world, &[]).await;
     let said = function.say(&world, &["revoke", DANA, "--reason", "INC-1"]).await;
-    assert_eq!((said.code, said.out.as_str(), function.invokes()), (3, "", 0));
+    assert_eq!((said.code, said.out.as_str(), function.invokes()), (2, "", 0));
     assert!(said.err.contains("add --yes, or --dry-run"), "{said:?}");
     assert_eq!(world.alive(), [connection]);
 }

@@ -13,13 +13,13 @@ fn is_one_sentence(said: &Said, code: i32, parts: &[&str]) {
 
 #[test]
 fn a_missing_table_name_is_asked_for() {
-    is_one_sentence(&offline(&["locks", "list"]), 3, &["--locks-table is missing", "output of the stack"]);
+    is_one_sentence(&offline(&["locks", "list"]), 2, &["--locks-table is missing", "output of the stack"]);
 }
 
 #[test]
 fn a_missing_region_is_asked_for() {
     let said = offline(&["locks", "list", "--locks-table", "locks"]);
-    is_one_sentence(&said, 3, &["no AWS Region is set", "--region"]);
+    is_one_sentence(&said, 2, &["no AWS Region is set", "--region"]);
 }
 
 #[test]
@@ -55,9 +55,13 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn wrong_usage_is_exit_code_2_with_help() {
-    for wrong in
-        [&["audit", "list", "--from", "yesterday"][..], &["audit", "list", "--kind", "done"], &["audit", "lst"], &[]]
-    {
+    for wrong in [
+        &["audit", "list", "--from", "yesterday"][..],
+        &["audit", "list", "--kind", "done"],
+        &["locks", "list", "--endpoint-url", "bad url"],
+        &["audit", "lst"],
+        &[],
+    ] {
         let said = offline(wrong);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
         assert!(said.err.contains("--help") || said.err.contains("Usage:"), "{said:?}");
@@ -99,4 +103,22 @@ fn shells_get_completions() {
         let said = offline(&["completions", shell]);
         assert!(said.code == 0 && said.out.contains("verify"), "{shell}");
     }
+}
+
+#[tokio::test]
+async fn days_that_are_none_end_in_a_sentence_and_not_in_a_loop() {
+    let world = World::new().await;
+    let said = online(&world, &["audit", "list", "--from", "9999-12-29", "--to", "9999-12-30"]).await;
+    is_one_sentence(&said, 2, &["--from is in the future"]);
+    let said = online(&world, &["audit", "list", "--from", "2026-03-02", "--to", "2026-03-01"]).await;
+    is_one_sentence(&said, 2, &["--to is a day before --from"]);
+}
+
+#[test]
+fn a_rules_file_can_not_drive_the_terminal() {
+    let file = crate::scratch("escape.json");
+    std::fs::write(&file, r#"{"on": ["\u001b[2Jx"]}"#).unwrap();
+    let said = offline(&["rules", "list", "--rules", file.to_str().unwrap()]);
+    std::fs::remove_file(file).unwrap();
+    assert!(said.code == 3 && said.err.contains(r"\u{1b}") && !said.err.contains('\u{1b}'), "{said:?}");
 }

@@ -66,15 +66,20 @@ pub async fn online(world: &World, arguments: &[&str]) -> Said {
 /// The same with further variables.
 pub async fn online_with(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = command(arguments);
+    with_world(&mut command, world);
+    command.envs(variables.iter().copied());
+    tokio::task::spawn_blocking(move || said(command)).await.unwrap()
+}
+
+/// Lets a command find a world's tables.
+pub fn with_world(command: &mut Command, world: &World) {
     command
-        .envs(variables.iter().copied())
         .env("AWS_ENDPOINT_URL_DYNAMODB", &world.tables.url)
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", "emulated")
         .env("AWS_SECRET_ACCESS_KEY", "emulated")
         .env("VPN_REVOKER_LOCKS_TABLE", LOCKS)
         .env("VPN_REVOKER_AUDIT_TABLE", AUDIT);
-    tokio::task::spawn_blocking(move || said(command)).await.unwrap()
 }
 
 /// A world in which Dana was revoked twice and let in once, and Lee is locked.

@@ -136,12 +136,12 @@ fn a_walk_finds_what_a_chain_and_head_rewritten_together_hide() {
     let earlier = || walk(Walk::default(), &before).0.standing();
     let (longer, head) = chain(&reasons(5));
     let (mut whole, findings) = walk(Walk::against(earlier()), &longer);
-    assert_eq!((findings, whole.head("alice", &head), whole.end(true)), (vec![], None, vec![]));
+    assert_eq!((findings, whole.head("alice", Some(&head)), whole.end(true)), (vec![], None, vec![]));
 
     let told_anew: Vec<String> = (0..5).map(|n| format!("another reason {n}")).collect();
     let (rewritten, head) = chain(&told_anew);
     let (mut walked, findings) = walk(Walk::against(earlier()), &rewritten);
-    assert_eq!(walked.head("alice", &head), None, "chain and head agree with each other");
+    assert_eq!(walked.head("alice", Some(&head)), None, "chain and head agree with each other");
     assert_eq!(findings, vec![Finding::Rewritten { chain: "alice".into(), seq: 3 }]);
 
     let (walked, findings) = walk(Walk::against(earlier()), &before[..2]);
@@ -152,12 +152,42 @@ fn a_walk_finds_what_a_chain_and_head_rewritten_together_hide() {
 }
 
 #[test]
+fn a_head_that_disagrees_says_how() {
+    let (entries, head) = chain(&reasons(3));
+    let alice = || "alice".to_owned();
+    let other = Head { hash: GENESIS.to_owned(), ..head.clone() };
+    assert_eq!(verify("alice", &entries, &other), vec![Finding::Replaced { chain: alice(), seq: 3 }]);
+    let behind = entries[1].head();
+    assert_eq!(verify("alice", &entries, &behind), vec![Finding::Added { chain: alice(), seq: 3 }]);
+    for unusable in [None, Some(&Head::genesis())] {
+        let found = Walk::default().head("alice", unusable);
+        assert_eq!(
+            found,
+            Some(Finding::BadHead { chain: alice() }),
+            "a removed chain must not pass with a head of zero"
+        );
+    }
+}
+
+#[test]
+fn a_number_that_the_hash_does_not_cover_is_a_change() {
+    let with = |number: u64| {
+        let Value::Object(detail) = json!({ "list": [number] }) else { unreachable!() };
+        let draft = Draft::new(&signal("x"), "alice", Kind::Incomplete, signal("x").received_at, detail);
+        draft.seal(&Head::genesis()).unwrap()
+    };
+    let (exact, beyond) = (with(1 << 53), with((1 << 53) + 1));
+    assert_eq!(verify("alice", [&exact], &exact.head()), vec![]);
+    assert_eq!(verify("alice", [&beyond], &beyond.head()), vec![Finding::Changed { chain: "alice".into(), seq: 1 }]);
+}
+
+#[test]
 fn a_walk_misses_heads_and_chains_of_heads() {
     let (entries, head) = chain(&reasons(2));
     let (mut walked, _) = walk(Walk::default(), &entries);
     assert_eq!(walked.end(true), vec![Finding::Headless { chain: "alice".into(), last: 2 }]);
     assert_eq!(walked.end(false), vec![], "where heads are not known, none is missed");
-    assert_eq!(walked.head("bob", &head), Some(Finding::CutOff { chain: "bob".into(), last: 0, head: 2 }));
+    assert_eq!(walked.head("bob", Some(&head)), Some(Finding::CutOff { chain: "bob".into(), last: 0, head: 2 }));
     assert_eq!((walked.entries(), walked.chains()), (2, 2));
 }
 
@@ -189,7 +219,7 @@ proptest! {
         let (mut walked, findings) = walk(Walk::default(), &mingled);
         prop_assert_eq!(&findings, &vec![]);
         for chain in &chains {
-            prop_assert_eq!(walked.head(chain[0].chain(), &chain.last().unwrap().head()), None);
+            prop_assert_eq!(walked.head(chain[0].chain(), Some(&chain.last().unwrap().head())), None);
         }
         prop_assert_eq!(walked.end(true), vec![]);
 

@@ -1,7 +1,9 @@
 //! Whether chains are whole.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::{Entry, Head, hash_of};
@@ -18,7 +20,7 @@ pub enum Finding {
         seq: u64,
     },
     /// Entries are not there, though later ones are.
-    #[error("entries {from} to {to} of {chain} are missing")]
+    #[error("{} of {chain} should stand here, before a later one", entries(*from, *to))]
     Missing {
         /// The chain.
         chain: String,
@@ -65,6 +67,28 @@ pub enum Finding {
         /// The last entry by the head.
         head: u64,
     },
+    /// The last entry is not the one that the head names.
+    #[error("entry {seq} of {chain} is not the one that the chain's head names: it was replaced")]
+    Replaced {
+        /// The chain.
+        chain: String,
+        /// The entry.
+        seq: u64,
+    },
+    /// Entries stand beyond the head.
+    #[error("entry {seq} of {chain} stands beyond the chain's head: something else than the functions added it")]
+    Added {
+        /// The chain.
+        chain: String,
+        /// The first of them.
+        seq: u64,
+    },
+    /// The head is none that the functions write.
+    #[error("the head of {chain} was changed: it is none that the functions write")]
+    BadHead {
+        /// The chain.
+        chain: String,
+    },
     /// A chain has entries and no head.
     #[error("{chain} ends with entry {last}, and its head is gone: whether entries were cut off can't be told")]
     Headless {
@@ -91,6 +115,11 @@ pub enum Finding {
     },
 }
 
+/// The subject of a sentence.
+fn entries(from: u64, to: u64) -> String {
+    if from == to { format!("entry {from}") } else { format!("entries {from} to {to}") }
+}
+
 impl Finding {
     /// A stable word for what is wrong.
     #[must_use]
@@ -102,6 +131,9 @@ impl Finding {
             Self::Unlinked { .. } => "unlinked",
             Self::Foreign { .. } => "foreign",
             Self::CutOff { .. } => "cut-off",
+            Self::Replaced { .. } => "replaced",
+            Self::Added { .. } => "added",
+            Self::BadHead { .. } => "bad-head",
             Self::Headless { .. } => "headless",
             Self::Rewritten { .. } => "rewritten",
             Self::Removed { .. } => "removed",
@@ -118,13 +150,16 @@ impl Finding {
             | Self::Unlinked { chain, .. }
             | Self::Foreign { chain, .. }
             | Self::CutOff { chain, .. }
+            | Self::Replaced { chain, .. }
+            | Self::Added { chain, .. }
+            | Self::BadHead { chain }
             | Self::Headless { chain, .. }
             | Self::Rewritten { chain, .. }
             | Self::Removed { chain, .. } => chain,
         }
     }
 
-    /// The entry at which it shows.
+    /// The entry at which it shows; zero for what is wrong with a head.
     #[must_use]
     pub fn seq(&self) -> u64 {
         match self {
@@ -132,9 +167,12 @@ impl Finding {
             | Self::OutOfOrder { seq, .. }
             | Self::Unlinked { seq, .. }
             | Self::Foreign { seq, .. }
+            | Self::Replaced { seq, .. }
+            | Self::Added { seq, .. }
             | Self::Rewritten { seq, .. }
             | Self::Removed { seq, .. } => *seq,
             Self::Missing { from, .. } => *from,
+            Self::BadHead { .. } => 0,
             Self::CutOff { last, .. } | Self::Headless { last, .. } => last.saturating_add(1),
         }
     }
@@ -167,7 +205,7 @@ impl Link {
             findings.push(Finding::Unlinked { chain: chain(), seq });
         }
         match hash_of(entry.attributes()) {
-            Ok(hash) if entry.text("hash") == Some(hash.as_str()) => {}
+            Ok(hash) if entry.text("hash") == Some(hash.as_str()) && entry.attributes().values().all(is_exact) => {}
             _ => findings.push(Finding::Changed { chain: chain(), seq }),
         }
         // One that comes again must not make all that follow it look wrong.
@@ -178,8 +216,29 @@ impl Link {
     }
 
     fn check(&self, chain: &str, head: &Head) -> Option<Finding> {
-        let cut_off = || Finding::CutOff { chain: chain.to_owned(), last: self.last.seq, head: head.seq };
-        (self.last != *head).then(cut_off)
+        let (chain, last) = (chain.to_owned(), self.last.seq);
+        match head.seq.cmp(&last) {
+            Ordering::Greater => Some(Finding::CutOff { chain, last, head: head.seq }),
+            Ordering::Less => Some(Finding::Added { chain, seq: head.seq.saturating_add(1) }),
+            Ordering::Equal if head.hash != self.last.hash => Some(Finding::Replaced { chain, seq: last }),
+            Ordering::Equal => None,
+        }
+    }
+}
+
+/// The largest whole number that RFC 8785, whose numbers are those of JavaScript, tells from its neighbours.
+const LARGEST: u64 = 1 << 53;
+
+/// Whether the hash covers all of a value: of larger numbers it covers the beginning only.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (None, None) => true,
+            (unsigned, signed) => unsigned.or(signed.map(i64::unsigned_abs)).is_some_and(|size| size <= LARGEST),
+        },
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
     }
 }
 
@@ -246,11 +305,15 @@ impl Walk {
         findings
     }
 
-    /// Holds a chain against its head, once its entries were walked over.
-    pub fn head(&mut self, chain: &str, head: &Head) -> Option<Finding> {
+    /// Holds a chain against its head, once its entries were walked over; `None` for a head that can't be read.
+    pub fn head(&mut self, chain: &str, head: Option<&Head>) -> Option<Finding> {
         let link = self.chains.entry(chain.to_owned()).or_insert_with(Link::genesis);
         link.has_head = true;
-        link.check(chain, head)
+        match head {
+            // The functions write a head with its first entry.
+            Some(head) if head.seq > 0 => link.check(chain, head),
+            _ => Some(Finding::BadHead { chain: chain.to_owned() }),
+        }
     }
 
     /// What shows only at the end: with `heads`, chains without one; and what an earlier export has and is gone.
