@@ -125,7 +125,12 @@ fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     for row in rows {
         table.add_row(row.iter().map(|cell| shown(cell)));
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    // Each line begins with the space that a border would follow.
+    let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+    lines.collect::<Vec<_>>().join(
+        "
+",
+    )
 }
 
 /// A JSON value in few words: a text without its quotes.
