@@ -1,8 +1,9 @@
-"""A small front before the engine's DynamoDB, for the one call that it does not know as AWS does.
+"""A small front before the engine's DynamoDB, for what it does not know as AWS does.
 
 The audit trail is written with ExecuteTransaction. The engine takes no second `SET` in an UPDATE and tells no stream of
 what PartiQL writes, so the front says the same to it as TransactWriteItems: an INSERT that may meet no item, an UPDATE
-under its conditions. Everything else goes through as it is.
+under its conditions. A table's ARN, which it does not take for the table, becomes the table's name. Everything else goes
+through as it is.
 """
 
 import http.client
@@ -12,6 +13,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 EXECUTE, WRITE = "DynamoDB_20120810.ExecuteTransaction", "DynamoDB_20120810.TransactWriteItems"
+
+ARN = re.compile(rb"arn:aws:dynamodb:[a-z0-9-]+:\d{12}:table/")
 
 
 def as_writes(transaction):
@@ -53,6 +56,7 @@ class Front:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = ARN.sub(b"", body)
                 headers = {key: value for key, value in self.headers.items() if key.lower() != "content-length"}
                 if self.headers["X-Amz-Target"] == EXECUTE:
                     body = json.dumps(as_writes(json.loads(body))).encode()

@@ -165,6 +165,19 @@ def test_the_connect_handler_answers(cloud):
     assert (error, answer["allow"]) == (None, True), "protected"
 
 
+def test_a_connect_handler_of_target_yaml_reads_the_home_locks(cloud):
+    outputs = cloud.deploy_target()
+    assert outputs["RoleArn"].endswith(":role/vpn-revoker-target")
+    assert outputs["ConnectHandlerArn"].endswith(":function:AWSClientVPN-elsewhere")
+    subject = "eli.stone@example.com"
+    error, receipt = cloud.invoke("Revoker", {"action": "revoke", "subjects": [subject], "reason": "INC-11", "id": "INC-11"})
+    assert (error, receipt["outcome"]) == (None, "completed")
+    for username, allow in ((subject, False), ("pat.rossi@example.com", True)):
+        request = json.dumps(sample("connect-handler/v2.json") | {"username": username})
+        answer = cloud.client("lambda").invoke(FunctionName=outputs["ConnectHandlerArn"], Payload=request)
+        assert "FunctionError" not in answer and json.loads(answer["Payload"].read())["allow"] is allow, username
+
+
 def test_the_alias_that_provisioned_concurrency_needs_answers_too(cloud):
     request = sample("connect-handler/v3.json") | {"username": "pat.rossi@example.com"}
     qualified = f"{cloud.ids['ConnectHandler']}:live"

@@ -184,6 +184,43 @@ class Cloud:
             command, env=environment, capture_output=True, text=True, cwd=self.scratch, timeout=300
         )
 
+    def deploy_target(self):
+        """target.yaml beside the home stack, with the package of the connect handler; its outputs."""
+        template = copy.deepcopy(load(ROOT / "target.yaml"))
+        template["Conditions"]["OnlyOnAws"] = {"Fn::Equals": ["the engine", "AWS"]}
+        for resource in template["Resources"].values():
+            if left_out(resource):
+                resource["Condition"] = "OnlyOnAws"
+        variables = template["Resources"]["ConnectHandler"]["Properties"]["Environment"]["Variables"]
+        variables["AWS_ENDPOINT_URL_DYNAMODB"] = self.front.url
+        package = next((ROOT / "dist").glob("connect-handler-*.zip"))
+        self.client("s3").upload_file(str(package), BUCKET, package.name)
+        formation = self.client("cloudformation")
+        home = {row["OutputKey"]: row["OutputValue"] for row in formation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]}
+        parameters = {
+            "HomeRoleArn": home["RevokerRoleArn"],
+            "ExternalId": "5f0c2a1e-0d51-11f1-8c1e-0123456789ab",
+            "HandlerBucket": BUCKET,
+            "HandlerKey": package.name,
+            "HandlerName": "AWSClientVPN-elsewhere",
+            "LocksTableArn": home["LocksTableArn"],
+            "AuditTableArn": home["AuditTableArn"],
+            "Mode": "enforce",
+        }
+        formation.create_stack(
+            StackName="target",
+            TemplateBody=yaml_dump(template),
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        )
+
+        def made():
+            stack = formation.describe_stacks(StackName="target")["Stacks"][0]
+            assert "ROLLBACK" not in stack["StackStatus"], stack
+            return stack["StackStatus"] == "CREATE_COMPLETE" and stack
+
+        return {row["OutputKey"]: row["OutputValue"] for row in until(made, "target.yaml is deployed")["Outputs"]}
+
     def give_what_the_engine_dropped(self, template):
         """It makes queues without their redrive policy. The test's is shorter than the template's 25 minutes."""
         policy = template["Resources"]["Signals"]["Properties"]["RedrivePolicy"]
