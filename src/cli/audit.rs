@@ -1,15 +1,15 @@
 //! `audit`: what is recorded.
 
 use clap::{Args, Subcommand};
-use revocation::audit::{Entry, Kind, verify as verify_chain};
-use revocation::ports::{AuditTrail, Clock, ReadTrail};
+use revocation::audit::{Entry, Kind};
+use revocation::ports::{Clock, ReadTrail};
 use revocation::time::Timestamp;
 
 use super::aws::Aws;
 use super::export::Export;
 use super::output::{Printer, Progress, word};
 use super::tables::Tables;
-use super::verify::Verify;
+use super::verify::{Verify, chain_findings};
 use super::{CliError, Outcome};
 use crate::{DynamoAudit, SystemClock};
 
@@ -170,13 +170,13 @@ async fn list(selection: &Selection, tables: &Tables, aws: &Aws, printer: &Print
 async fn show(subject: &str, seq: u64, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
     let trail = tables.audit(aws).await?;
     let chain = chain_of(subject)?;
-    let (entries, head) = (trail.entries(&chain).await?, trail.head(&chain).await?);
+    let (entries, findings) = chain_findings(&trail, &chain).await?;
     let Some(entry) = entries.iter().find(|entry| entry.seq() == Some(seq)) else {
-        super::output::note(&format!("the chain has no entry {seq}; its head stands at {}", head.seq));
+        let last = entries.last().and_then(Entry::seq).unwrap_or_default();
+        super::output::note(&format!("the chain has no entry {seq}; its last one is {last}"));
         return Ok(Outcome::Wrong);
     };
     printer.json(entry)?;
-    let findings = verify_chain(&chain, &entries, &head);
     for finding in &findings {
         super::output::note(&finding.to_string());
     }

@@ -185,12 +185,11 @@ async fn of_tables(trail: &DynamoAudit, mut walk: Walk) -> Result<Report, CliErr
     Ok(report)
 }
 
-/// One chain: how many entries it has, and what is wrong with it. Entries come after the head is read, so there are at
+/// One chain: its entries, and what is wrong with it. Entries come after the head is read, so there are at
 /// least those that it names; those beyond it are right if the head has moved on since.
-async fn chain_findings(trail: &DynamoAudit, chain: &str) -> Result<(usize, Vec<Finding>), CliError> {
+pub(super) async fn chain_findings(trail: &DynamoAudit, chain: &str) -> Result<(Vec<Entry>, Vec<Finding>), CliError> {
     let before = trail.stored_head(chain).await?;
     let entries = trail.entries(chain).await?;
-    let count = entries.len();
     let last = entries.last().map_or(0, |entry| entry.head().seq);
     let mut walk = Walk::default();
     let findings = match before {
@@ -207,17 +206,18 @@ async fn chain_findings(trail: &DynamoAudit, chain: &str) -> Result<(usize, Vec<
         }
         None => {
             let mut findings: Vec<Finding> = entries.iter().flat_map(|entry| walk.entry(entry)).collect();
-            if count > 0 && trail.stored_head(chain).await?.is_none() {
+            if !entries.is_empty() && trail.stored_head(chain).await?.is_none() {
                 findings.push(Finding::Headless { chain: chain.to_owned(), last });
             }
             findings
         }
     };
-    Ok((count, findings))
+    Ok((entries, findings))
 }
 
 async fn of_chain(trail: &DynamoAudit, chain: &str) -> Result<Report, CliError> {
-    let (count, findings) = chain_findings(trail, chain).await?;
+    let (entries, findings) = chain_findings(trail, chain).await?;
+    let count = entries.len();
     let entries = u64::try_from(count).unwrap_or(u64::MAX);
     let mut report = Report { entries, chains: usize::from(count > 0), not_shown: OF_CHAIN, ..Report::default() };
     if count == 0 && findings.is_empty() {

@@ -39,7 +39,7 @@ async fn an_entry_is_shown_with_all_that_it_holds() {
     assert!(!said.out.contains('\u{1b}'), "and not to a terminal");
     let said = online(&world, &["audit", "show", DANA, "6"]).await;
     let missing = (said.code, said.out.as_str(), said.err.as_str());
-    assert_eq!(missing, (1, "", "the chain has no entry 6; its head stands at 5\n"));
+    assert_eq!(missing, (1, "", "the chain has no entry 6; its last one is 5\n"));
 }
 
 #[tokio::test]
