@@ -36,11 +36,11 @@ impl Buckets {
     }
 }
 
-/// Size and refill per second: `Describe*` is "non-mutating", terminate is "mutating".
+/// Size and refill per second: `Describe*` is "non-mutating", terminate and modify are "mutating".
 fn limits(action: Action) -> (i64, i64) {
     match action {
         Action::DescribeEndpoints | Action::DescribeConnections => (100, 20),
-        Action::Terminate => (50, 5),
+        Action::Terminate | Action::ModifyEndpoint => (50, 5),
     }
 }
 
@@ -68,6 +68,8 @@ mod tests {
         assert_eq!(taken(&mut buckets, Action::Terminate, 0), 50);
         assert_eq!(taken(&mut buckets, Action::DescribeConnections, 0), 100);
         assert_eq!(taken(&mut buckets, Action::DescribeEndpoints, 0), 100);
+        assert_eq!(taken(&mut buckets, Action::ModifyEndpoint, 0), 50);
+        assert_eq!(taken(&mut buckets, Action::ModifyEndpoint, 1_000), 5);
     }
 
     #[test]

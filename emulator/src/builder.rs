@@ -66,6 +66,13 @@ impl EmulatorBuilder {
         self
     }
 
+    /// How long connect options are `applying` after `ModifyClientVpnEndpoint`; not at all unless said otherwise. How
+    /// long it takes in AWS is undocumented.
+    pub fn apply_delay(mut self, delay: Duration) -> Self {
+        self.settings.apply_delay = delay;
+        self
+    }
+
     /// How far listings of connections are behind: new connections and changes of status show this much later. EC2
     /// is eventually consistent; how far behind it is, is undocumented. Terminate always sees the present.
     pub fn listing_lag(mut self, lag: Duration) -> Self {
@@ -80,7 +87,7 @@ impl EmulatorBuilder {
     }
 
     /// Whether requests are throttled with EC2's documented token buckets; they are not unless said otherwise.
-    /// Describe: 100 at once and 20 a second; terminate: 50 at once and 5 a second.
+    /// Describe: 100 at once and 20 a second; terminate and modify: 50 at once and 5 a second.
     pub fn buckets(mut self, on: bool) -> Self {
         self.settings.buckets = on;
         self

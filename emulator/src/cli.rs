@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// How long a connection is `terminating`
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     terminate_delay: Duration,
+    /// How long connect options are `applying` after they were modified
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    apply_delay: Duration,
     /// How far listings of connections are behind
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     listing_lag: Duration,
@@ -34,7 +37,7 @@ pub(crate) struct Arguments {
     /// Longest page, whatever MaxResults says
     #[arg(long, value_name = "ROWS", default_value_t = MAX_PAGE_SIZE)]
     max_page_size: usize,
-    /// Throttle as EC2 does: describe 100 and 20 a second, terminate 50 and 5 a second
+    /// Throttle as EC2 does: describe 100 and 20 a second, terminate and modify 50 and 5 a second
     #[arg(long)]
     buckets: bool,
 }
@@ -76,6 +79,7 @@ async fn serve(arguments: Arguments) -> Result<(), Failure> {
         .port(arguments.port)
         .region(&arguments.region)
         .terminate_delay(arguments.terminate_delay)
+        .apply_delay(arguments.apply_delay)
         .listing_lag(arguments.listing_lag)
         .latency(arguments.latency)
         .max_page_size(arguments.max_page_size)

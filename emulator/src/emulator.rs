@@ -40,6 +40,8 @@ pub struct EndpointView {
     pub associated: bool,
     /// The Lambda function that is listed as its connect handler.
     pub connect_handler: Option<String>,
+    /// `applying` while a change of that is on its way, `applied` otherwise.
+    pub connect_handler_status: String,
 }
 
 impl Emulator {
@@ -255,6 +257,7 @@ pub(crate) fn connections(shared: &Shared) -> Vec<ConnectionView> {
 }
 
 pub(crate) fn endpoints(shared: &Shared) -> Vec<EndpointView> {
+    let now = shared.now();
     let world = shared.lock();
     let mut endpoints: Vec<_> = world.endpoints.values().collect();
     endpoints.sort_by_key(|endpoint| endpoint.number);
@@ -267,6 +270,7 @@ pub(crate) fn endpoints(shared: &Shared) -> Vec<EndpointView> {
             authentication: endpoint.about.authentication.clone(),
             associated: endpoint.about.associated,
             connect_handler: endpoint.about.connect_handler.clone(),
+            connect_handler_status: endpoint.connect_handler_status(now).to_owned(),
         })
         .collect()
 }

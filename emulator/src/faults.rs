@@ -58,7 +58,7 @@ impl FaultKind {
     pub(crate) fn applies_to(&self, action: Action) -> bool {
         match self {
             Self::Error { .. } | Self::BareStatus(_) | Self::LostAnswer | Self::Hang => true,
-            Self::RepeatedToken => action != Action::Terminate,
+            Self::RepeatedToken => matches!(action, Action::DescribeEndpoints | Action::DescribeConnections),
             Self::UnknownStatus(_) => action == Action::DescribeConnections,
             Self::FailedToTerminate(_) | Self::EmptyStatuses { .. } => action == Action::Terminate,
         }
@@ -234,7 +234,11 @@ mod tests {
 
     #[test]
     fn a_fault_that_makes_no_sense_for_its_action_never_happens() {
-        assert_eq!(script(vec![Fault::on(Action::Terminate).repeated_token()], Action::Terminate, 1), [None]);
+        for action in [Action::Terminate, Action::ModifyEndpoint] {
+            assert_eq!(script(vec![Fault::on(action).repeated_token()], action, 1), [None]);
+        }
+        let modify = Action::ModifyEndpoint;
+        assert_eq!(script(vec![Fault::on(modify).failed_to_terminate("no")], modify, 1), [None]);
         let listing = Action::DescribeConnections;
         assert_eq!(script(vec![Fault::on(listing).empty_statuses()], listing, 1), [None]);
     }

@@ -1,5 +1,6 @@
-//! AWS Client VPN on loopback: the three actions that find and end connections, over the EC2 query protocol, so
-//! that the AWS SDKs, boto3 and the AWS CLI talk to it unchanged.
+//! AWS Client VPN on loopback: the three actions that find and end connections, and the one that attaches a client
+//! connect handler to an endpoint, over the EC2 query protocol, so that the AWS SDKs, boto3 and the AWS CLI talk to it
+//! unchanged.
 //!
 //! It exists to test programs that end people's VPN connections. The hard parts of that job are paging, rows that
 //! change while they are read, the five-connection rule, throttling, lost answers and clients that come straight
@@ -21,8 +22,8 @@
 //! ```
 //!
 //! Everything that takes time in AWS (ending a connection, becoming visible, coming back, leaving the listing after
-//! 60 minutes, refilling a token bucket) is worked out from the [`Clock`] whenever somebody looks. There are no
-//! background timers; only [`EmulatorBuilder::latency`] and [`Fault::hang`] really wait.
+//! 60 minutes, applying connect options, refilling a token bucket) is worked out from the [`Clock`] whenever somebody
+//! looks. There are no background timers; only [`EmulatorBuilder::latency`] and [`Fault::hang`] really wait.
 
 #![cfg_attr(
     test,

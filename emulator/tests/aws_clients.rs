@@ -17,6 +17,7 @@ use client_vpn_emulator::{Action, Authentication, Emulator, ManualClock, NewConn
 use tokio::process::Command;
 
 const ENDPOINT: &str = "cvpn-endpoint-0a1b2c3d4e5f60718";
+const GATE: &str = "arn:aws:lambda:eu-west-1:123456789012:function:AWSClientVPN-gate";
 
 /// Credentials that mean nothing, and no profile of whoever runs the tests.
 fn client(program: &str) -> Command {
@@ -48,7 +49,7 @@ fn text(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn boto3_reads_pages_filters_and_ends_connections() {
+async fn boto3_reads_pages_filters_ends_connections_and_changes_the_handler() {
     if !installed("python3", &["-c", "import boto3"]).await {
         return;
     }
@@ -57,13 +58,14 @@ async fn boto3_reads_pages_filters_and_ends_connections() {
         .clock(clock)
         .max_page_size(2)
         .terminate_delay(Duration::from_secs(10))
+        .apply_delay(Duration::from_secs(10))
         .start()
         .await
         .unwrap();
     let about = NewEndpoint::new(ENDPOINT)
         .description("staff & guests")
         .authentication(&[Authentication::Certificate, Authentication::Federated])
-        .connect_handler("arn:aws:lambda:eu-west-1:123456789012:function:AWSClientVPN-gate");
+        .connect_handler(GATE);
     emulator.add_endpoint(about);
     emulator.add_endpoint(NewEndpoint::new("cvpn-endpoint-tcp").transport_protocol("tcp"));
     emulator.add_endpoint(NewEndpoint::new("cvpn-endpoint-bare").without_association());
@@ -81,6 +83,7 @@ async fn boto3_reads_pages_filters_and_ends_connections() {
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(emulator.alive("carol").len(), 6);
     assert!(emulator.alive("bob@example.com").is_empty());
+    assert_eq!(emulator.endpoints()[0].connect_handler.as_deref(), Some(GATE));
 }
 
 #[tokio::test]
@@ -114,4 +117,27 @@ async fn the_aws_cli_lists_and_ends_connections() {
     let denied = run("terminate-client-vpn-connections", &["--username", "user-2"]).await;
     assert!(text(&denied).contains("(UnauthorizedOperation)"), "{}", text(&denied));
     assert_eq!(emulator.alive("user-2").len(), 1);
+}
+
+#[tokio::test]
+async fn the_aws_cli_attaches_and_detaches_a_connect_handler() {
+    if !installed("aws", &["--version"]).await {
+        return;
+    }
+    let emulator = Emulator::builder().start().await.unwrap();
+    emulator.add_endpoint(NewEndpoint::new(ENDPOINT));
+    let url = emulator.url();
+    let modify = |options: String| {
+        let mut command = client("aws");
+        command.args(["ec2", "modify-client-vpn-endpoint", "--client-vpn-endpoint-id", ENDPOINT]);
+        command.args(["--endpoint-url", &url, "--output", "text", "--client-connect-options", &options]);
+        async move { text(&command.output().await.unwrap()) }
+    };
+    let listed = || emulator.endpoints()[0].connect_handler.clone();
+    assert_eq!(modify(format!("Enabled=true,LambdaFunctionArn={GATE}")).await.trim(), "True");
+    assert_eq!(listed().as_deref(), Some(GATE));
+    let refused = modify("Enabled=true".into()).await;
+    assert!(refused.contains("(MissingParameter)"), "{refused}");
+    assert_eq!(modify("Enabled=false".into()).await.trim(), "True");
+    assert_eq!(listed(), None);
 }

@@ -24,6 +24,15 @@ def end(endpoint=ENDPOINT, **target):
     return ec2.terminate_client_vpn_connections(ClientVpnEndpointId=endpoint, **target)
 
 
+def modify(options, endpoint=ENDPOINT, **more):
+    return ec2.modify_client_vpn_endpoint(ClientVpnEndpointId=endpoint, ClientConnectOptions=options, **more)
+
+
+def connect_options():
+    answer = ec2.describe_client_vpn_endpoints(ClientVpnEndpointIds=[ENDPOINT])
+    return answer["ClientVpnEndpoints"][0]["ClientConnectOptions"]
+
+
 def refused(code, status, call, *args, **kwargs):
     try:
         call(*args, **kwargs)
@@ -77,7 +86,22 @@ answer = end(Username="bob@example.com")
 assert answer["Username"] == "bob@example.com" and len(answer["ConnectionStatuses"]) == 2
 assert [row["Status"]["Code"] for row in connections()[:4]] == ["terminating", "active", "terminating", "terminating"]
 
+# modify
+gate = connect_options()["LambdaFunctionArn"]
+on, off = {"Enabled": True, "LambdaFunctionArn": gate}, {"Enabled": False}
+assert connect_options() == {**on, "Status": {"Code": "applied"}}
+assert modify(off)["Return"] is True
+assert connect_options() == {**off, "Status": {"Code": "applying"}}
+assert modify(on)["Return"] is True
+assert connect_options() == {**on, "Status": {"Code": "applying"}}
+
 # refusals
+refused("MissingParameter", 400, modify, {"Enabled": True})
+misnamed = {**on, "LambdaFunctionArn": gate.replace("AWSClientVPN-", "")}
+refused("InvalidParameterValue", 400, modify, misnamed)
+refused("UnknownParameter", 400, modify, off, SessionTimeoutHours=8)
+refused("DryRunOperation", 412, modify, off, DryRun=True)
+refused("InvalidClientVpnEndpointId.NotFound", 400, modify, off, "cvpn-endpoint-9")
 refused("ClientVpnTerminateConnectionsLimitExceeded", 400, end, Username="carol")
 refused("InvalidClientVpnConnection.UserNotFound", 400, end, Username="bob@example.com")
 refused("InvalidClientVpnConnection.IdNotFound", 400, end, ConnectionId="cvpn-connection-9")

@@ -8,9 +8,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use client_vpn_emulator::{Emulator, ManualClock, Seed};
-use support::{ENDPOINT, list, send, terminate};
+use support::{ENDPOINT, GATE, attach, list, send, terminate};
 
 async fn emulator() -> Emulator {
     Emulator::builder().clock(Arc::new(ManualClock::default())).start().await.unwrap()
@@ -68,6 +69,21 @@ async fn a_bad_body_is_a_400_that_names_the_field() {
 }
 
 #[tokio::test]
+async fn another_process_can_watch_a_handler_being_applied() {
+    let clock = Arc::new(ManualClock::default());
+    let builder = Emulator::builder().clock(clock).apply_delay(Duration::from_secs(5));
+    let emulator = builder.start().await.unwrap();
+    post(&emulator, "endpoints", &format!(r#"{{"endpoint_id":"{ENDPOINT}"}}"#)).await;
+    attach(&emulator, GATE).await.unwrap();
+    for (status, seconds) in [("applying", 5), ("applied", 0)] {
+        let state = send(&emulator, "GET", "/_emulator/state", "").await.unwrap().body;
+        let shown = format!(r#""connect_handler":"{GATE}","connect_handler_status":"{status}""#);
+        assert!(state.contains(&shown), "{state}");
+        post(&emulator, "clock", &format!(r#"{{"advance_seconds":{seconds}}}"#)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_seed_fills_the_emulator() {
     let emulator = emulator().await;
     emulator.seed(&Seed::from_json(include_str!("../examples/seed.json")).unwrap()).unwrap();
@@ -111,6 +127,8 @@ fn the_program_says_what_is_wrong_with_its_arguments() {
     let output = program().args(["--port", "0", "--seed", "/nowhere.json"]).output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read the seed /nowhere.json"));
-    let output = program().args(["--terminate-delay", "soon"]).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("write it like 5s or 250ms"));
+    for delay in ["--terminate-delay", "--apply-delay"] {
+        let output = program().args([delay, "soon"]).output().unwrap();
+        assert!(String::from_utf8(output.stderr).unwrap().contains("write it like 5s or 250ms"), "{delay}");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client_vpn_emulator::{Action, Emulator, Fault, ManualClock, NewConnection, NewEndpoint, Status};
-use support::{ENDPOINT, ask, list, terminate};
+use support::{ENDPOINT, GATE, ask, attach, list, terminate};
 
 async fn emulator() -> Emulator {
     let emulator = Emulator::builder().clock(Arc::new(ManualClock::default())).start().await.unwrap();
@@ -136,6 +136,21 @@ async fn a_missing_permission_is_a_403_until_it_is_given_back() {
     assert_eq!((answer.status, answer.code()), (403, "UnauthorizedOperation"));
     emulator.permit(Action::Terminate);
     assert_eq!(terminate(&emulator, "Username=alice").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_modification_can_be_refused_denied_and_lost() {
+    let emulator = emulator().await;
+    let listed = || emulator.endpoints().remove(0).connect_handler;
+    emulator.inject(Fault::on(Action::ModifyEndpoint).endpoint(ENDPOINT).error(500, "InternalError", "try later"));
+    assert_eq!(attach(&emulator, GATE).await.unwrap().code(), "InternalError");
+    emulator.deny(Action::ModifyEndpoint);
+    assert_eq!(attach(&emulator, GATE).await.unwrap().code(), "UnauthorizedOperation");
+    emulator.permit(Action::ModifyEndpoint);
+    assert_eq!(listed(), None);
+    emulator.inject(Fault::on(Action::ModifyEndpoint).lost_answer());
+    assert!(attach(&emulator, GATE).await.is_err());
+    assert_eq!(listed().as_deref(), Some(GATE));
 }
 
 #[tokio::test]

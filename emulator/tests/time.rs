@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use client_vpn_emulator::{ConnectAnswer, Emulator, EmulatorError, ManualClock, NewConnection, NewEndpoint, Status};
-use support::{ENDPOINT, list, terminate};
+use support::{ENDPOINT, GATE, attach, list, terminate};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -16,7 +16,7 @@ fn secs(n: u64) -> Duration {
 
 async fn emulator() -> (Emulator, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    let builder = Emulator::builder().clock(clock.clone()).terminate_delay(secs(10));
+    let builder = Emulator::builder().clock(clock.clone()).terminate_delay(secs(10)).apply_delay(secs(20));
     let emulator = builder.start().await.unwrap();
     emulator.add_endpoint(NewEndpoint::new(ENDPOINT));
     (emulator, clock)
@@ -96,6 +96,31 @@ async fn nobody_connects_where_there_is_no_endpoint_or_no_network() {
     assert!(matches!(connect(&bare), EmulatorError::NoAssociation(_)));
     assert!(emulator.remove_endpoint(&bare));
     assert!(matches!(connect(&bare), EmulatorError::UnknownEndpoint(_)));
+}
+
+#[tokio::test]
+async fn a_handler_is_listed_at_once_and_applied_when_the_delay_is_over() {
+    let (emulator, clock) = emulator().await;
+    let shown = || {
+        let endpoint = emulator.endpoints().remove(0);
+        (endpoint.connect_handler, endpoint.connect_handler_status)
+    };
+    assert_eq!(shown(), (None, "applied".into()));
+    assert_eq!(attach(&emulator, GATE).await.unwrap().texts("return"), ["true"]);
+    assert_eq!(shown(), (Some(GATE.into()), "applying".into()));
+    clock.advance(secs(19));
+    assert_eq!(shown().1, "applying");
+    // Other processes move the same time.
+    emulator.advance(secs(1));
+    assert_eq!(shown(), (Some(GATE.into()), "applied".into()));
+}
+
+#[tokio::test]
+async fn the_handler_that_is_asked_is_the_one_that_was_set_whatever_is_listed() {
+    let (emulator, _clock) = emulator().await;
+    attach(&emulator, GATE).await.unwrap();
+    emulator.connect(ENDPOINT, NewConnection::user("alice")).unwrap();
+    assert!(emulator.handler_requests().is_empty());
 }
 
 /// The handler's lock-free call holds on a server with several threads, where two requests settle at once.

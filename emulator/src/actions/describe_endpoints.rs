@@ -50,12 +50,12 @@ pub(super) fn run(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     };
     answer(ACTION, call.request_id, |xml| {
         // The list's element is singular; no SDK reads any other.
-        xml.list("clientVpnEndpoint", rows, |xml, endpoint| write(xml, endpoint, settings))?;
+        xml.list("clientVpnEndpoint", rows, |xml, endpoint| write(xml, endpoint, call.now, settings))?;
         xml.maybe("nextToken", next.as_deref())
     })
 }
 
-fn write(xml: &mut Xml, endpoint: &Endpoint, settings: &Settings) -> io::Result<()> {
+fn write(xml: &mut Xml, endpoint: &Endpoint, now: i64, settings: &Settings) -> io::Result<()> {
     let Settings { region, account, .. } = settings;
     let Endpoint { id, about, .. } = endpoint;
     xml.text("clientVpnEndpointId", id)?;
@@ -78,7 +78,7 @@ fn write(xml: &mut Xml, endpoint: &Endpoint, settings: &Settings) -> io::Result<
     xml.nest("clientConnectOptions", |xml| {
         xml.text("enabled", if about.connect_handler.is_some() { "true" } else { "false" })?;
         xml.maybe("lambdaFunctionArn", about.connect_handler.as_deref())?;
-        xml.nest("status", |xml| xml.text("code", "applied"))
+        xml.nest("status", |xml| xml.text("code", endpoint.connect_handler_status(now)))
     })?;
     xml.text("sessionTimeoutHours", "24")?;
     xml.text("disconnectOnSessionTimeout", "true")

@@ -1,7 +1,8 @@
-//! The three actions, one file each.
+//! The four actions, one file each.
 
 mod describe_connections;
 mod describe_endpoints;
+mod modify_endpoint;
 mod terminate;
 
 use std::fmt;
@@ -20,10 +21,12 @@ pub enum Action {
     DescribeConnections,
     /// `TerminateClientVpnConnections`.
     Terminate,
+    /// `ModifyClientVpnEndpoint`, for the client connect options.
+    ModifyEndpoint,
 }
 
 impl Action {
-    const ALL: [Self; 3] = [Self::DescribeEndpoints, Self::DescribeConnections, Self::Terminate];
+    const ALL: [Self; 4] = [Self::DescribeEndpoints, Self::DescribeConnections, Self::Terminate, Self::ModifyEndpoint];
 
     /// The name on the wire.
     #[must_use]
@@ -32,6 +35,7 @@ impl Action {
             Self::DescribeEndpoints => "DescribeClientVpnEndpoints",
             Self::DescribeConnections => "DescribeClientVpnConnections",
             Self::Terminate => "TerminateClientVpnConnections",
+            Self::ModifyEndpoint => "ModifyClientVpnEndpoint",
         }
     }
 
@@ -71,6 +75,7 @@ impl Call<'_> {
             Action::DescribeEndpoints => describe_endpoints::run(self),
             Action::DescribeConnections => describe_connections::run(self),
             Action::Terminate => terminate::run(self),
+            Action::ModifyEndpoint => modify_endpoint::run(self),
         }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn advance(mut fields: Fields) -> Result<Duration, FieldError> {
 pub(super) fn fault(mut fields: Fields) -> Result<Fault, FieldError> {
     let name: String = fields.required("action")?;
     let action = Action::from_name(&name)
-        .ok_or_else(|| fields.error("action", format!("there is no action {name}; see the README for the three")))?;
+        .ok_or_else(|| fields.error("action", format!("there is no action {name}; see the README for the four")))?;
     let kind = fault_kind(&mut fields)?;
     if !kind.applies_to(action) {
         return Err(fields.error("kind", format!("{} cannot happen to {action}", kind.name())));
@@ -166,6 +166,7 @@ mod tests {
             ("bare-status", "TerminateClientVpnConnections", r#","times":3,"after":1"#),
             ("lost-answer", "TerminateClientVpnConnections", r#","always":true"#),
             ("hang", "DescribeClientVpnEndpoints", ""),
+            ("lost-answer", "ModifyClientVpnEndpoint", ""),
             ("repeated-token", "DescribeClientVpnConnections", r#","endpoint_id":"cvpn-endpoint-1""#),
             ("failed-to-terminate", "TerminateClientVpnConnections", r#","message":"no""#),
             ("unknown-status", "DescribeClientVpnConnections", r#","code":"paused""#),

@@ -93,12 +93,18 @@ impl Query {
         Ok(values.into_values().collect())
     }
 
-    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
-        match self.get("DryRun") {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(other) => Err(ApiError::invalid_value("DryRun", other, "Expecting true or false.")),
+    /// A parameter that is true or false.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("false") => Ok(Some(false)),
+            Some("true") => Ok(Some(true)),
+            Some(other) => Err(ApiError::invalid_value(name, other, "Expecting true or false.")),
         }
+    }
+
+    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
+        Ok(self.flag("DryRun")?.unwrap_or(false))
     }
 
     /// The endpoints that the request names, however it names them.

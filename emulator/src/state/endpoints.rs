@@ -93,8 +93,9 @@ impl NewEndpoint {
         self
     }
 
-    /// The Lambda function that is listed as the client connect handler. The function that is really asked is set
-    /// with [`Emulator::set_connect_handler`](crate::Emulator::set_connect_handler), for all endpoints.
+    /// The Lambda function that is listed as the client connect handler; `ModifyClientVpnEndpoint` changes it. The
+    /// function that is really asked is set with
+    /// [`Emulator::set_connect_handler`](crate::Emulator::set_connect_handler), for all endpoints.
     pub fn connect_handler(mut self, lambda_arn: impl Into<String>) -> Self {
         self.connect_handler = Some(lambda_arn.into());
         self
@@ -113,6 +114,8 @@ pub(crate) struct Endpoint {
     pub(crate) number: u64,
     pub(crate) id: String,
     pub(crate) created_at: i64,
+    /// When the last change of the connect handler is applied; nothing for one that it was added with.
+    pub(crate) applied_at: Option<i64>,
     pub(crate) about: NewEndpoint,
 }
 
@@ -124,6 +127,16 @@ impl Endpoint {
             None => "pending-associate",
         }
     }
+
+    /// The Lambda function that is listed from now on, and applied at a time to come.
+    pub(crate) fn set_connect_handler(&mut self, function: Option<&str>, applied_at: i64) {
+        self.about.connect_handler = function.map(str::to_owned);
+        self.applied_at = Some(applied_at);
+    }
+
+    pub(crate) fn connect_handler_status(&self, now: i64) -> &'static str {
+        if self.applied_at.is_some_and(|applied_at| now < applied_at) { "applying" } else { "applied" }
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +144,7 @@ mod tests {
     use super::*;
 
     fn status(about: NewEndpoint) -> String {
-        Endpoint { number: 1, id: "cvpn-endpoint-1".into(), created_at: 0, about }.status().to_owned()
+        Endpoint { number: 1, id: "cvpn-endpoint-1".into(), created_at: 0, applied_at: None, about }.status().to_owned()
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) account: String,
     pub(crate) max_page_size: usize,
     pub(crate) terminate_delay: Duration,
+    pub(crate) apply_delay: Duration,
     pub(crate) listing_lag: Duration,
     pub(crate) latency: Duration,
     pub(crate) buckets: bool,
@@ -39,6 +40,7 @@ impl Default for Settings {
             account: "123456789012".into(),
             max_page_size: MAX_PAGE_SIZE,
             terminate_delay: Duration::ZERO,
+            apply_delay: Duration::ZERO,
             listing_lag: Duration::ZERO,
             latency: Duration::ZERO,
             buckets: false,
@@ -116,7 +118,7 @@ impl World {
             Some(old) => (old.number, old.created_at),
             None => (self.number(), now),
         };
-        self.endpoints.insert(id.clone(), Endpoint { number, id: id.clone(), created_at, about });
+        self.endpoints.insert(id.clone(), Endpoint { number, id: id.clone(), created_at, applied_at: None, about });
         id
     }
 

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 
 pub const ENDPOINT: &str = "cvpn-endpoint-0a1b2c3d4e5f60718";
 
+pub const GATE: &str = "arn:aws:lambda:eu-west-1:123456789012:function:AWSClientVPN-gate";
+
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -57,6 +59,12 @@ pub async fn ask(emulator: &Emulator, action: &str, parameters: &str) -> io::Res
 pub async fn list(emulator: &Emulator) -> Answer {
     let parameters = format!("ClientVpnEndpointId={ENDPOINT}");
     ask(emulator, "DescribeClientVpnConnections", &parameters).await.unwrap()
+}
+
+/// Attaches this Lambda function to [`ENDPOINT`] as its connect handler.
+pub async fn attach(emulator: &Emulator, function: &str) -> io::Result<Answer> {
+    let options = format!("ClientConnectOptions.Enabled=true&ClientConnectOptions.LambdaFunctionArn={function}");
+    ask(emulator, "ModifyClientVpnEndpoint", &format!("ClientVpnEndpointId={ENDPOINT}&{options}")).await
 }
 
 /// Ends connections of [`ENDPOINT`].
