@@ -184,11 +184,7 @@ impl App {
             return handled;
         }
         let (owners, signals) = self.read_all(messages, via, call, &mut handled).await;
-        let run = Run {
-            attempt: format!("{} {now}", call.request_id),
-            stop_at: deadline.stop_at,
-            answer_by: deadline.answer_by,
-        };
+        let run = run(call, now, &deadline);
         let revoker = self.revoker(call);
         let receipts = match signals.is_empty() {
             true => Vec::new(),
@@ -204,14 +200,33 @@ impl App {
         handled
     }
 
+    /// Takes signals all the way that come from no delivery; one receipt for each, in their order.
+    #[cfg(feature = "cli")]
+    pub async fn settle(&self, signals: Vec<Signal>, call: &Call) -> Vec<Receipt> {
+        let now = self.clock.now();
+        let deadline = Deadline::new(now, call.cut_off_at);
+        self.revoker(call).handle(signals, &run(call, now, &deadline)).await
+    }
+
     /// Sweeps where that was ordered, after the signals of the same delivery.
     async fn sweep(&self, handled: &mut [Handled], revoker: &Revoker, run: &Run) {
         for handled in handled {
             for order in std::mem::take(&mut handled.sweeps) {
                 let receipt = revoker.sweep(&order, run).await;
                 self.metrics.swept(&receipt, self.clock.now());
+                if !order.dry_run {
+                    Box::pin(self.note_sweep(&receipt)).await;
+                }
                 handled.receipts.push(receipt);
             }
+        }
+    }
+
+    /// Leaves word that a sweep was made, for whoever looks after the deployment. Nothing hangs on it.
+    async fn note_sweep(&self, receipt: &Receipt) {
+        let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
+        if let Err(error) = locks.note_sweep(self.clock.now(), receipt.outcome).await {
+            tracing::warn!(error_type = "SweepUnnoted", %error, "that a sweep was made could not be kept");
         }
     }
 
@@ -328,6 +343,11 @@ impl App {
             policy: Arc::new(policy.clone()),
         }
     }
+}
+
+/// An attempt that begins now.
+fn run(call: &Call, now: Timestamp, deadline: &Deadline) -> Run {
+    Run { attempt: format!("{} {now}", call.request_id), stop_at: deadline.stop_at, answer_by: deadline.answer_by }
 }
 
 /// The answer to an invoke that is neither an SQS batch nor a direct command. Where whoever invoked tries an error

@@ -1,19 +1,28 @@
 //! The command line for people: what the functions did can be seen and proved here, and commands be given.
 //!
-//! What is read is read from the two tables: `dynamodb:Scan`, `Query`, `GetItem` and `BatchGetItem`. What is done is done
-//! by the deployed function: `lambda:InvokeFunction` on it, and no more.
+//! What is done is done by the deployed function (`act`), unless somebody asks for its code to run here (`here`). What is
+//! read is read from the two tables and from Client VPN. `docs/command-line.md` says which permissions each command takes.
 
 mod act;
 mod audit;
 mod aws;
+mod breaker;
+mod deployment;
+mod doctor;
 mod error;
 mod explain;
 mod export;
+mod field;
 mod function;
+mod handler;
+mod handlers;
+mod here;
+mod interrupt;
 mod locks;
 mod output;
+mod replay;
+mod sessions;
 mod strict;
-mod tables;
 mod verify;
 
 use std::process::ExitCode;
@@ -22,9 +31,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use aws::Aws;
+use deployment::Deployment;
 pub use error::CliError;
 use output::{Format, Printer};
-use tables::Tables;
 
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +42,8 @@ enum Outcome {
     Fine,
     /// Done, and something that was looked at is wrong.
     Wrong,
+    /// Some of it could not be done.
+    Partial,
 }
 
 /// Takes somebody's VPN access away, shows what was done, and proves that the audit trail is whole.
@@ -48,7 +59,7 @@ struct Cli {
     #[arg(long, value_enum, default_value = "table", global = true)]
     output: Format,
     #[command(flatten)]
-    tables: Tables,
+    deployment: Deployment,
     #[command(flatten)]
     aws: Aws,
     #[command(subcommand)]
@@ -57,20 +68,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Sessions(sessions::Sessions),
     Revoke(act::Revoke),
     Disconnect(act::Disconnect),
     Restore(act::Restore),
     /// The circuit breaker
     #[command(subcommand)]
-    Breaker(act::Breaker),
+    Breaker(breaker::Breaker),
+    /// The connect handler, which keeps out whoever is locked: status, attach, detach
+    #[command(subcommand)]
+    Handler(handler::Handler),
     /// The audit trail: list, show, export, verify
     #[command(subcommand)]
     Audit(audit::Audit),
     /// The locks: who is kept out, by whom, since when
     #[command(subcommand)]
     Locks(locks::Locks),
+    Doctor(doctor::Doctor),
     /// What the function would make of an event, rule by rule; needs no AWS
     Explain(explain::Explain),
+    Replay(replay::Replay),
     /// Intake rules of your own
     #[command(subcommand)]
     Rules(explain::Rules),
@@ -85,9 +102,13 @@ enum Command {
 pub async fn run() -> ExitCode {
     let cli = Cli::parse();
     let printer = Printer::new(cli.output);
-    match cli.command.run(&cli.tables, &cli.aws, &printer).await {
+    if let Err(error) = interrupt::watch() {
+        output::complain(&error);
+    }
+    match cli.command.run(&cli.deployment, &cli.aws, &printer).await {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Wrong) => ExitCode::from(1),
+        Ok(Outcome::Partial) => ExitCode::from(3),
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
@@ -97,15 +118,19 @@ pub async fn run() -> ExitCode {
 }
 
 impl Command {
-    async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+    async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         match self {
-            Self::Revoke(command) => command.run(aws, printer).await,
-            Self::Disconnect(command) => command.run(aws, printer).await,
-            Self::Restore(command) => command.run(aws, printer).await,
-            Self::Breaker(command) => command.run(aws, printer).await,
-            Self::Audit(command) => command.run(tables, aws, printer).await,
-            Self::Locks(command) => command.run(tables, aws, printer).await,
+            Self::Sessions(command) => command.run(deployment, aws, printer).await,
+            Self::Revoke(command) => command.run(deployment, aws, printer).await,
+            Self::Disconnect(command) => command.run(deployment, aws, printer).await,
+            Self::Restore(command) => command.run(deployment, aws, printer).await,
+            Self::Breaker(command) => command.run(deployment, aws, printer).await,
+            Self::Handler(command) => command.run(deployment, aws, printer).await,
+            Self::Audit(command) => command.run(deployment, aws, printer).await,
+            Self::Locks(command) => command.run(deployment, aws, printer).await,
+            Self::Doctor(command) => command.run(deployment, aws, printer).await,
             Self::Explain(command) => command.run(printer),
+            Self::Replay(command) => command.run(deployment, aws, printer).await,
             Self::Rules(command) => command.run(printer),
             Self::Completions { shell } => {
                 let mut script = Vec::new();

@@ -6,6 +6,8 @@ mod breaker;
 mod convert;
 mod locks;
 mod people;
+#[cfg(feature = "revoker")]
+mod sweeps;
 #[cfg(feature = "cli")]
 mod trail;
 

@@ -3,18 +3,31 @@
 //! The actions declare no modelled errors, so that failures are told apart by their code alone
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>).
 
+#[cfg(feature = "cli")]
+mod doors;
+#[cfg(feature = "cli")]
+mod sessions;
+
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::RequestId;
+use aws_sdk_ec2::operation::describe_client_vpn_connections::DescribeClientVpnConnectionsOutput;
 use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpnConnectionsOutput;
 use aws_sdk_ec2::operation::terminate_client_vpn_connections::builders::TerminateClientVpnConnectionsFluentBuilder;
-use aws_sdk_ec2::types::{ClientVpnConnection, ClientVpnConnectionStatus, ClientVpnEndpointStatusCode, Filter};
+use aws_sdk_ec2::types::{
+    ClientVpnConnection, ClientVpnConnectionStatus, ClientVpnEndpoint, ClientVpnEndpointStatusCode, Filter,
+};
 use revocation::connection::{Connection, ConnectionId, EndpointId, Status, Target};
 use revocation::ports::{ClientVpn, Ended, Page, PageToken, VpnError, VpnErrorKind, Which};
 use revocation::time::Timestamp;
 
 use crate::failure;
+
+#[cfg(feature = "cli")]
+pub(crate) use doors::Door;
+#[cfg(feature = "cli")]
+pub(crate) use sessions::Session;
 
 /// The largest page EC2 gives
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeClientVpnConnections.html>).
@@ -61,6 +74,48 @@ impl Ec2ClientVpn {
         }
     }
 
+    /// Every endpoint that is not deleted, as EC2 describes it.
+    async fn described_endpoints(&self) -> Result<Vec<ClientVpnEndpoint>, VpnError> {
+        let mut endpoints = Vec::new();
+        let mut tokens: Vec<String> = Vec::new();
+        loop {
+            let request =
+                self.client.describe_client_vpn_endpoints().max_results(PAGE).set_next_token(tokens.last().cloned());
+            let page = request.send().await.map_err(|error| self.error(&error))?;
+            let deleted = |endpoint: &ClientVpnEndpoint| {
+                endpoint.status().and_then(|status| status.code()) == Some(&ClientVpnEndpointStatusCode::Deleted)
+            };
+            let next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            endpoints.extend(
+                page.client_vpn_endpoints.unwrap_or_default().into_iter().filter(|endpoint| !deleted(endpoint)),
+            );
+            match next {
+                None => return Ok(endpoints),
+                Some(token) if tokens.contains(&token) => {
+                    return Err(VpnError::endless_listing(&EndpointId::new("the endpoints")));
+                }
+                Some(token) => tokens.push(token),
+            }
+        }
+    }
+
+    /// One page of an endpoint's connections, as EC2 gives it.
+    async fn page(
+        &self,
+        endpoint: &EndpointId,
+        filters: Option<Vec<Filter>>,
+        after: Option<&PageToken>,
+    ) -> Result<DescribeClientVpnConnectionsOutput, VpnError> {
+        let request = self
+            .client
+            .describe_client_vpn_connections()
+            .client_vpn_endpoint_id(endpoint.as_str())
+            .max_results(PAGE)
+            .set_filters(filters)
+            .set_next_token(after.map(|token| token.0.clone()));
+        request.send().await.map_err(|error| self.error(&error))
+    }
+
     fn terminate_request(&self, endpoint: &EndpointId, which: &Which) -> TerminateClientVpnConnectionsFluentBuilder {
         let request = self.client.terminate_client_vpn_connections().client_vpn_endpoint_id(endpoint.as_str());
         match which {
@@ -77,27 +132,8 @@ impl ClientVpn for Ec2ClientVpn {
     }
 
     async fn endpoints(&self) -> Result<Vec<EndpointId>, VpnError> {
-        let mut ids = Vec::new();
-        let mut tokens: Vec<String> = Vec::new();
-        loop {
-            let request =
-                self.client.describe_client_vpn_endpoints().max_results(PAGE).set_next_token(tokens.last().cloned());
-            let page = request.send().await.map_err(|error| self.error(&error))?;
-            for endpoint in page.client_vpn_endpoints() {
-                let status = endpoint.status().and_then(|status| status.code());
-                match endpoint.client_vpn_endpoint_id() {
-                    Some(id) if status != Some(&ClientVpnEndpointStatusCode::Deleted) => ids.push(EndpointId::new(id)),
-                    _ => {}
-                }
-            }
-            match page.next_token().filter(|token| !token.is_empty()) {
-                None => return Ok(ids),
-                Some(token) if tokens.iter().any(|seen| seen == token) => {
-                    return Err(VpnError::endless_listing(&EndpointId::new("the endpoints")));
-                }
-                Some(token) => tokens.push(token.to_owned()),
-            }
-        }
+        let found = self.described_endpoints().await?;
+        Ok(found.iter().filter_map(ClientVpnEndpoint::client_vpn_endpoint_id).map(EndpointId::new).collect())
     }
 
     async fn connections(
@@ -108,16 +144,8 @@ impl ClientVpn for Ec2ClientVpn {
     ) -> Result<Page, VpnError> {
         let ids = only.iter().map(|id| id.as_str().to_owned()).collect();
         let filter = Filter::builder().name("connection-id").set_values(Some(ids)).build();
-        let page = self
-            .client
-            .describe_client_vpn_connections()
-            .client_vpn_endpoint_id(endpoint.as_str())
-            .max_results(PAGE)
-            .set_filters((!only.is_empty()).then(|| vec![filter]))
-            .set_next_token(after.map(|token| token.0.clone()))
-            .send()
-            .await
-            .map_err(|error| self.error(&error))?;
+        let filters = (!only.is_empty()).then(|| vec![filter]);
+        let page = self.page(endpoint, filters, after).await?;
         Ok(Page {
             connections: page.connections().iter().map(connection).collect::<Option<_>>().ok_or_else(nameless)?,
             next: page.next_token().filter(|token| !token.is_empty()).map(|token| PageToken(token.to_owned())),

@@ -133,9 +133,7 @@ impl Brake {
         now: Timestamp,
         limit: usize,
     ) -> Result<Pass, StoreError> {
-        let minute = Minute::of(now);
-        let minutes: Vec<Minute> = (0..MINUTES).map(|ago| Minute(minute.0 - ago)).collect();
-        let standing = self.breaker.standing(authority, &minutes).await?;
+        let standing = self.breaker.standing(authority, &minutes_until(now)).await?;
         if let Some(since) = standing.opened_at {
             return Ok(Pass::Open { since });
         }
@@ -147,8 +145,16 @@ impl Brake {
             self.breaker.open(authority, standing.round, now).await?;
             return Ok(Pass::Open { since: now });
         }
-        self.breaker.count(authority, standing.round, minute, hold).await?;
+        self.breaker.count(authority, standing.round, Minute::of(now), hold).await?;
         Ok(Pass::Free)
+    }
+
+    /// How an authority's breaker stands now, with what was counted in the last ten minutes.
+    ///
+    /// # Errors
+    /// Where the table is away.
+    pub async fn standing(&self, authority: &Authority) -> Result<Standing, StoreError> {
+        self.breaker.standing(authority, &minutes_until(self.clock.now())).await
     }
 
     /// Closes an authority's breaker; it counts from zero.
@@ -158,6 +164,12 @@ impl Brake {
     pub async fn close(&self, authority: &Authority) -> Result<(), StoreError> {
         self.breaker.close(authority).await
     }
+}
+
+/// The minutes whose holds count now.
+fn minutes_until(now: Timestamp) -> Vec<Minute> {
+    let minute = Minute::of(now);
+    (0..MINUTES).map(|ago| Minute(minute.0 - ago)).collect()
 }
 
 /// How long a minute's count has to be kept.

@@ -6,9 +6,9 @@ use revocation::ports::{Clock, ReadTrail};
 use revocation::time::Timestamp;
 
 use super::aws::Aws;
+use super::deployment::Deployment;
 use super::export::Export;
 use super::output::{Printer, Progress, word};
-use super::tables::Tables;
 use super::verify::{Verify, chain_findings};
 use super::{CliError, Outcome};
 use crate::{DynamoAudit, SystemClock};
@@ -67,7 +67,7 @@ pub(super) struct Selection {
 
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-fn day(text: &str) -> Result<Timestamp, String> {
+pub(super) fn day(text: &str) -> Result<Timestamp, String> {
     let midnight = Timestamp::parse(&format!("{text}T00:00:00Z"));
     midnight.filter(|_| text.len() == 10).ok_or_else(|| "give a day such as 2026-03-01".to_owned())
 }
@@ -138,18 +138,23 @@ pub(super) fn chain_of(subject: &str) -> Result<String, CliError> {
 }
 
 impl Audit {
-    pub(super) async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+    pub(super) async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         match self {
-            Self::List(selection) => list(&selection, tables, aws, printer).await,
-            Self::Show { subject, seq } => show(&subject, seq, tables, aws, printer).await,
-            Self::Export(export) => export.run(tables, aws).await,
-            Self::Verify(verify) => verify.run(tables, aws, printer).await,
+            Self::List(selection) => list(&selection, deployment, aws, printer).await,
+            Self::Show { subject, seq } => show(&subject, seq, deployment, aws, printer).await,
+            Self::Export(export) => export.run(deployment, aws).await,
+            Self::Verify(verify) => verify.run(deployment, aws, printer).await,
         }
     }
 }
 
-async fn list(selection: &Selection, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
-    let trail = tables.audit(aws).await?;
+async fn list(
+    selection: &Selection,
+    deployment: &Deployment,
+    aws: &Aws,
+    printer: &Printer,
+) -> Result<Outcome, CliError> {
+    let trail = deployment.audit(aws).await?;
     let progress = Progress::new("reading entries");
     let mut found = Vec::new();
     let read = selection.read(&trail, |entries| {
@@ -167,8 +172,14 @@ async fn list(selection: &Selection, tables: &Tables, aws: &Aws, printer: &Print
     Ok(Outcome::Fine)
 }
 
-async fn show(subject: &str, seq: u64, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
-    let trail = tables.audit(aws).await?;
+async fn show(
+    subject: &str,
+    seq: u64,
+    deployment: &Deployment,
+    aws: &Aws,
+    printer: &Printer,
+) -> Result<Outcome, CliError> {
+    let trail = deployment.audit(aws).await?;
     let chain = chain_of(subject)?;
     let (entries, findings) = chain_findings(&trail, &chain).await?;
     let Some(entry) = entries.iter().find(|entry| entry.seq() == Some(seq)) else {

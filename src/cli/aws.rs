@@ -30,6 +30,12 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 impl Aws {
+    /// The Region.
+    pub(super) async fn region(&self) -> Result<String, CliError> {
+        let config = self.config(aws::timeouts()).await?;
+        Ok(config.region().map(ToString::to_string).unwrap_or_default())
+    }
+
     /// The SDK's configuration, with calls that may take so long.
     pub(super) async fn config(&self, timeouts: TimeoutConfig) -> Result<SdkConfig, CliError> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())

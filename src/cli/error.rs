@@ -21,6 +21,17 @@ pub enum CliError {
         /// AWS's words.
         why: String,
     },
+    /// The functions that there are could not be listed.
+    #[error("the deployed function could not be looked for: {}", with_next(.0))]
+    Search(String),
+    /// AWS could not be asked for something else.
+    #[error("{what}: {}", with_next(.why))]
+    Aws {
+        /// What could not be done, to what.
+        what: String,
+        /// AWS's words.
+        why: String,
+    },
     /// The function did not take the command.
     #[error("the function did not take it: {0}")]
     Refused(String),
@@ -66,7 +77,18 @@ impl CliError {
 }
 
 /// AWS's words, and what to do about them.
-const NEXT: [(&str, &str); 12] = [
+const NEXT: [(&str, &str); 17] = [
+    ("lambda:ListFunctions", "name it with --stack or --function, or allow lambda:ListFunctions"),
+    (
+        "lambda:GetFunctionConfiguration",
+        "allow lambda:GetFunctionConfiguration on the function, or give the tables by name",
+    ),
+    ("lambda:ListEventSourceMappings", "allow lambda:ListEventSourceMappings"),
+    (
+        "lambda:ListProvisionedConcurrencyConfigs",
+        "name the connect handler with --handler, or allow lambda:ListProvisionedConcurrencyConfigs",
+    ),
+    ("UnauthorizedOperation", "allow the action that it names to whoever is to do this"),
     ("lambda:InvokeFunction", "allow lambda:InvokeFunction on the function to whoever is to send commands"),
     ("ResourceNotFoundException", "check the name and --region"),
     (
@@ -80,10 +102,7 @@ const NEXT: [(&str, &str); 12] = [
     ("UnrecognizedClientException", "AWS does not know these credentials: check --profile and AWS_ACCESS_KEY_ID"),
     ("InvalidSignatureException", "the secret key does not fit the access key: check the credentials"),
     ("MissingAuthenticationTokenException", "set --profile or AWS_PROFILE, or sign in"),
-    (
-        "credential",
-        "set --profile or AWS_PROFILE, or sign in; for a profile of IAM Identity Center: eval \"$(aws configure export-credentials --profile NAME --format env)\"",
-    ),
+    ("credential", "set --profile or AWS_PROFILE, or sign in (aws sso login, aws login)"),
     ("dispatch failure", "check --region, --endpoint-url and the network"),
 ];
 

@@ -55,7 +55,7 @@ pub(super) enum Rules {
     },
 }
 
-fn read(path: &Path) -> Result<String, CliError> {
+pub(super) fn read(path: &Path) -> Result<String, CliError> {
     let failed = |error| CliError::File { path: path.display().to_string(), error };
     let mut text = String::new();
     match path.as_os_str() == "-" {

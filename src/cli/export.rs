@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::audit::Selection;
 use super::aws::Aws;
+use super::deployment::Deployment;
 use super::output::{Progress, escaped, note, shown, word};
-use super::tables::Tables;
-use super::{CliError, Outcome};
+use super::{CliError, Outcome, interrupt};
 use crate::DynamoAudit;
 
 /// Keys of the lines that are no entries; no entry has them. The first line says what the export is of, the last one how
@@ -119,8 +119,8 @@ fn harmless(cell: &str) -> String {
 }
 
 impl Export {
-    pub(super) async fn run(self, tables: &Tables, aws: &Aws) -> Result<Outcome, CliError> {
-        let trail = tables.audit(aws).await?;
+    pub(super) async fn run(self, deployment: &Deployment, aws: &Aws) -> Result<Outcome, CliError> {
+        let trail = deployment.audit(aws).await?;
         let Some(path) = &self.to_file else {
             self.write(&trail, BufWriter::new(io::stdout())).await?;
             return Ok(Outcome::Fine);
@@ -128,6 +128,7 @@ impl Export {
         // Under another name until it is whole, so that half an export never looks like one.
         let part = part_of(path);
         let failed_at = |path: &Path, error| CliError::File { path: path.display().to_string(), error };
+        let _kept = interrupt::removes(&part);
         let file = File::create_new(&part).map_err(|error| failed_at(&part, error))?;
         let written = self.write(&trail, BufWriter::new(&file)).await;
         let moved = written.and_then(|count| {

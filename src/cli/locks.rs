@@ -9,8 +9,8 @@ use revocation::time::Timestamp;
 use serde::Serialize;
 
 use super::aws::Aws;
+use super::deployment::Deployment;
 use super::output::{Printer, Progress, note};
-use super::tables::Tables;
 use super::{CliError, Outcome};
 use crate::SystemClock;
 
@@ -80,8 +80,8 @@ fn rows(lock: &Lock, now: Timestamp) -> Vec<HoldRow> {
 }
 
 impl Locks {
-    pub(super) async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
-        let locks = tables.locks(aws).await?;
+    pub(super) async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+        let locks = deployment.locks(aws).await?;
         let now = SystemClock.now();
         match self {
             Self::List => {

@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::CliError;
+use super::{CliError, interrupt};
 
 /// How to show things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +69,34 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", shown(text));
 }
 
+/// What a line says of itself by its colour as well: on a terminal, and unless `NO_COLOR` is set. Nothing is said by the
+/// colour alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Nothing.
+    Plain,
+    /// As it should be.
+    Good,
+    /// Wrong, or to be looked at.
+    Bad,
+}
+
+impl Tone {
+    /// Where something is to be looked at.
+    pub(super) fn bad_if(bad: bool) -> Self {
+        if bad { Self::Bad } else { Self::Plain }
+    }
+
+    fn paint(self, text: &str) -> String {
+        let style = match self {
+            Self::Plain => Style::new(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+}
+
 /// Writes to standard output.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -80,11 +110,12 @@ impl Printer {
 
     /// A text as it is. That nobody reads it to its end, as `head` does, changes nothing of what is found.
     pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
-        }
+        write_whole(io::stdout().lock(), text)
+    }
+
+    /// A line of text for people, in its tone.
+    pub(super) fn toned_line(&self, tone: Tone, text: &str) -> Result<(), CliError> {
+        write_whole(AutoStream::auto(io::stdout()).lock(), &format!("{}\n", tone.paint(text)))
     }
 
     /// A line of text for people.
@@ -99,11 +130,27 @@ impl Printer {
         rows: &[T],
         cells: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), CliError> {
+        self.toned(titles, rows, cells, |_| Tone::Plain)
+    }
+
+    /// The same, each row in its tone.
+    pub(super) fn toned<T: Serialize>(
+        &self,
+        titles: &[&str],
+        rows: &[T],
+        cells: impl Fn(&T) -> Vec<String>,
+        tone: impl Fn(&T) -> Tone,
+    ) -> Result<(), CliError> {
         match self.format {
             Format::Json => self.json(&rows),
             Format::Jsonl => rows.iter().try_for_each(|row| self.json(row)),
             Format::Table if rows.is_empty() => Ok(()),
-            Format::Table => self.line(&table(titles, rows.iter().map(cells))),
+            Format::Table => {
+                // The title's line, then one for each row.
+                let tones = [Tone::Plain].into_iter().chain(rows.iter().map(tone));
+                let lines = table(titles, rows.iter().map(cells));
+                lines.iter().zip(tones).try_for_each(|(line, tone)| self.toned_line(tone, line))
+            }
         }
     }
 
@@ -117,8 +164,17 @@ impl Printer {
     }
 }
 
-/// A table without lines, which copies and greps well.
-fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// Writes a text, and keeps an interruption waiting until it stands there whole.
+fn write_whole(mut out: impl Write, text: &str) -> Result<(), CliError> {
+    let _whole = interrupt::writing();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The lines of a table without rules, which copies and greps well.
+fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(titles.iter().map(|title| title.to_uppercase()));
@@ -126,11 +182,7 @@ fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
         table.add_row(row.iter().map(|cell| shown(cell)));
     }
     // Each line begins with the space that a border would follow.
-    let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
-    lines.collect::<Vec<_>>().join(
-        "
-",
-    )
+    table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect()
 }
 
 /// A JSON value in few words: a text without its quotes.
@@ -156,6 +208,11 @@ impl Progress {
         bar.set_style(style);
         bar.set_message(what.to_owned());
         Self(bar)
+    }
+
+    /// Nothing is said.
+    pub(super) fn none() -> Self {
+        Self(ProgressBar::hidden())
     }
 
     /// So many more.

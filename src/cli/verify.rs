@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::audit::chain_of;
 use super::aws::Aws;
+use super::deployment::Deployment;
 use super::export::{ALL, END, EXPORT, HEAD};
 use super::output::{Format, Printer, Progress, shown};
 use super::strict;
-use super::tables::Tables;
 use super::{CliError, Outcome};
 use crate::DynamoAudit;
 
@@ -74,14 +74,14 @@ const OF_SELECTION: &str = "entries that were cut off at the ends of chains, and
 const SINCE: &str = "what is newer than the earlier export, if its heads were changed too; entries that somebody added who may write both tables";
 
 impl Verify {
-    pub(super) async fn run(self, tables: &Tables, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+    pub(super) async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         let earlier = self.against.as_deref().map(earlier).transpose()?;
         let against = earlier.is_some();
         let walk = Walk::against(earlier.unwrap_or_default());
         let mut report = match (&self.export, &self.subject) {
             (Some(path), _) => of_export(path, walk)?.0,
-            (None, Some(subject)) => of_chain(&tables.audit(aws).await?, &chain_of(subject)?).await?,
-            (None, None) => of_tables(&tables.audit(aws).await?, walk).await?,
+            (None, Some(subject)) => of_chain(&deployment.audit(aws).await?, &chain_of(subject)?).await?,
+            (None, None) => of_tables(&deployment.audit(aws).await?, walk).await?,
         };
         if against {
             report.not_shown = SINCE;

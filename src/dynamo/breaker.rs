@@ -13,13 +13,16 @@ use revocation::time::Timestamp;
 use super::locks::{DynamoLocks, Item, number, read_items, text};
 use super::{KEY, store_error};
 
+/// How the key of each of these items begins.
+const PREFIX: &str = "#breaker/";
+
 fn state_key(authority: &Authority) -> String {
-    format!("#breaker/{authority}")
+    format!("{PREFIX}{authority}")
 }
 
 fn minute_key(authority: &Authority, round: u64, minute: Minute) -> String {
     // An authority is text from outside; a round and a minute at the end can't be taken for a part of it.
-    format!("#breaker/{authority}/{round}/{}", minute.begins_at())
+    format!("{PREFIX}{authority}/{round}/{}", minute.begins_at())
 }
 
 fn key(text: String) -> Item {
@@ -27,6 +30,35 @@ fn key(text: String) -> Item {
 }
 
 impl DynamoLocks {
+    /// Every authority of which anything is counted, or whose breaker was ever closed.
+    ///
+    /// # Errors
+    /// Where the table can't be read.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn authorities(&self) -> Result<BTreeSet<Authority>, StoreError> {
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .filter_expression("begins_with(#key, :breaker)")
+            .expression_attribute_names("#key", KEY)
+            .expression_attribute_values(":breaker", AttributeValue::S(PREFIX.to_owned()));
+        let mut items = scan.into_paginator().items().send();
+        let mut found = BTreeSet::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| store_error(&self.table, &error))?;
+            let key = text(&item, KEY).unwrap_or_default();
+            let Some(rest) = key.strip_prefix(PREFIX) else { continue };
+            // A count's key goes on with its round and minute.
+            let name = match item.contains_key("holds") {
+                true => rest.rsplitn(3, '/').nth(2).unwrap_or_default(),
+                false => rest,
+            };
+            found.insert(Authority::named(name));
+        }
+        Ok(found)
+    }
+
     async fn breaker_state(&self, authority: &Authority) -> Result<(u64, Option<Timestamp>), StoreError> {
         let key = state_key(authority);
         let mut items = read_items(&self.client, &self.table, std::slice::from_ref(&key)).await?;

@@ -1,68 +1,10 @@
 //! What is asked for here is done by the deployed function, and its receipt is shown.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use revocation::ports::Clock;
 use serde_json::{Value, json};
 
-use crate::world::{World, call};
-use crate::{Said, command, online_with, said, scratch};
-
-/// The function, where Lambda's Invoke reaches it
-/// (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>).
-struct Deployed {
-    url: String,
-    invokes: Arc<AtomicUsize>,
-}
-
-const FUNCTION: &str = "vpn-revoker-revoker";
-
-async fn deployed(world: &World, variables: &[(&str, &str)]) -> Deployed {
-    let (app, clock) = (world.app(variables), Arc::clone(&world.clock));
-    let invokes = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&invokes);
-    let invoke = move |Path(name): Path<String>, body: Bytes| {
-        let (app, clock, counted) = (app.clone(), Arc::clone(&clock), Arc::clone(&counted));
-        async move {
-            let mut headers = HeaderMap::new();
-            if name != FUNCTION {
-                headers.insert("x-amzn-errortype", "ResourceNotFoundException".parse().unwrap());
-                return (StatusCode::NOT_FOUND, headers, json!({"Message": "Function not found"}).to_string());
-            }
-            counted.fetch_add(1, Ordering::SeqCst);
-            match app.invoke(&body, &call(clock.now())).await {
-                Ok(answer) => (StatusCode::OK, headers, answer.to_string()),
-                Err(failure) => {
-                    headers.insert("x-amz-function-error", "Unhandled".parse().unwrap());
-                    let error = json!({"errorType": failure.error_type, "errorMessage": failure.message});
-                    (StatusCode::OK, headers, error.to_string())
-                }
-            }
-        }
-    };
-    let routes = Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    Deployed { url, invokes }
-}
-
-impl Deployed {
-    async fn say(&self, world: &World, arguments: &[&str]) -> Said {
-        let variables = [("AWS_ENDPOINT_URL_LAMBDA", self.url.as_str()), ("VPN_REVOKER_FUNCTION", FUNCTION)];
-        online_with(world, arguments, &variables).await
-    }
-
-    fn invokes(&self) -> usize {
-        self.invokes.load(Ordering::SeqCst)
-    }
-}
+use crate::world::World;
+use crate::world::deployed::Deployed;
+use crate::{Said, deployed, scratch};
 
 const DANA: &str = "dana.reyes@example.com";
 
@@ -73,10 +15,13 @@ async fn a_revocation_ends_every_connection_and_shows_the_receipt() {
         world.user(DANA);
     }
     let other = world.user("lee.park@example.com");
-    let function = deployed(&world, &[]).await;
-    let said = function
-        .say(&world, &["revoke", DANA, "--reason", "INC-1", "--id", "INC-1-1", "--requested-by", "jane", "--yes"])
-        .await;
+    let function = Deployed::start(&world, &[]).await;
+    let said = deployed(
+        &world,
+        &function,
+        &["revoke", DANA, "--reason", "INC-1", "--id", "INC-1-1", "--requested-by", "jane", "--yes"],
+    )
+    .await;
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
     insta::assert_snapshot!(said.out);
     assert_eq!(world.alive(), [other]);
@@ -92,8 +37,9 @@ async fn a_revocation_ends_every_connection_and_shows_the_receipt() {
 async fn a_dry_run_shows_the_plan_and_changes_nothing() {
     let world = World::new().await;
     let connection = world.user(DANA);
-    let function = deployed(&world, &[]).await;
-    let said = function.say(&world, &["revoke", DANA, "--reason", "INC-1", "--dry-run", "--output", "json"]).await;
+    let function = Deployed::start(&world, &[]).await;
+    let said =
+        deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--dry-run", "--output", "json"]).await;
     let receipt = &said.json()[0];
     assert_eq!((said.code, &receipt["outcome"]), (0, &json!("planned")), "{said:?}");
     assert!(receipt["endpoints"].as_array().unwrap().iter().all(|endpoint| endpoint["permitted"] == true), "{receipt}");
@@ -105,12 +51,12 @@ async fn a_dry_run_shows_the_plan_and_changes_nothing() {
 async fn what_is_refused_or_left_exits_with_1_and_says_why() {
     let world = World::new().await;
     world.user(DANA);
-    let function = deployed(&world, &[("VPN_REVOKER_PROTECTED", "dana.*")]).await;
-    let said = function.say(&world, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await;
+    let function = Deployed::start(&world, &[("VPN_REVOKER_PROTECTED", "dana.*")]).await;
+    let said = deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("refused") && said.out.contains("is protected"), "{said:?}");
-    let shadow = deployed(&world, &[("VPN_REVOKER_MODE", "shadow")]).await;
-    let said = shadow.say(&world, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await;
+    let shadow = Deployed::start(&world, &[("VPN_REVOKER_MODE", "shadow")]).await;
+    let said = deployed(&world, &shadow, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await;
     assert!(said.code == 1 && said.out.contains("mode shadow"), "nobody was locked: {said:?}");
 }
 
@@ -118,8 +64,8 @@ async fn what_is_refused_or_left_exits_with_1_and_says_why() {
 async fn nothing_is_done_that_nobody_confirmed() {
     let world = World::new().await;
     let connection = world.user(DANA);
-    let function = deployed(&world, &[]).await;
-    let said = function.say(&world, &["revoke", DANA, "--reason", "INC-1"]).await;
+    let function = Deployed::start(&world, &[]).await;
+    let said = deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1"]).await;
     assert_eq!((said.code, said.out.as_str(), function.invokes()), (2, "", 0));
     assert!(said.err.contains("add --yes, or --dry-run"), "{said:?}");
     assert_eq!(world.alive(), [connection]);
@@ -128,18 +74,18 @@ async fn nothing_is_done_that_nobody_confirmed() {
 #[tokio::test]
 async fn many_come_from_a_file_fifty_at_a_time_and_again_is_the_same() {
     let world = World::new().await;
-    let function = deployed(&world, &[]).await;
+    let function = Deployed::start(&world, &[]).await;
     let file = scratch("leavers.txt");
     let names: Vec<String> = (0..70).map(|number| format!("leaver-{number}@example.com")).collect();
     std::fs::write(&file, format!("# March\n\n{}\n", names.join("\r\n"))).unwrap();
     let arguments =
         ["revoke", "--file", file.to_str().unwrap(), "--reason", "HR", "--id", "HR-3", "--yes", "--output", "jsonl"];
-    let said = function.say(&world, &arguments).await;
+    let said = deployed(&world, &function, &arguments).await;
     assert_eq!((said.code, said.out.lines().count(), function.invokes()), (0, 2, 2), "{}", said.err);
     let chains = world.chains().await;
     assert_eq!(chains.len(), 70);
     assert_eq!(chains["leaver-69@example.com"][0]["signal_id"], "HR-3-2");
-    assert_eq!(function.say(&world, &arguments).await.code, 0);
+    assert_eq!(deployed(&world, &function, &arguments).await.code, 0);
     std::fs::remove_file(file).unwrap();
     assert_eq!(world.chains().await, chains, "nothing twice");
 }
@@ -147,11 +93,12 @@ async fn many_come_from_a_file_fifty_at_a_time_and_again_is_the_same() {
 #[tokio::test]
 async fn a_restore_lifts_what_it_names() {
     let world = World::new().await;
-    let function = deployed(&world, &[]).await;
-    assert_eq!(function.say(&world, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await.code, 0);
-    let said = function.say(&world, &["restore", DANA, "--authority", "okta:acme", "--reason", "INC-1", "--yes"]).await;
+    let function = Deployed::start(&world, &[]).await;
+    assert_eq!(deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await.code, 0);
+    let said =
+        deployed(&world, &function, &["restore", DANA, "--authority", "okta:acme", "--reason", "INC-1", "--yes"]).await;
     assert_eq!(world.lock(DANA).await.unwrap()["state"], "locked", "{said:?}");
-    let said = function.say(&world, &["restore", DANA, "--reason", "INC-1 closed", "--yes"]).await;
+    let said = deployed(&world, &function, &["restore", DANA, "--reason", "INC-1 closed", "--yes"]).await;
     assert_eq!((said.code, world.lock(DANA).await.unwrap()["state"].clone()), (0, json!("released")), "{said:?}");
 }
 
@@ -159,11 +106,14 @@ async fn a_restore_lifts_what_it_names() {
 async fn one_connection_is_ended_by_its_id() {
     let world = World::new().await;
     let (one, other) = (world.user(DANA), world.user(DANA));
-    let function = deployed(&world, &[]).await;
+    let function = Deployed::start(&world, &[]).await;
     let endpoint = crate::world::ENDPOINTS[2];
-    let said = function
-        .say(&world, &["disconnect", "--endpoint", endpoint, "--connection", &one, "--reason", "stuck", "--yes"])
-        .await;
+    let said = deployed(
+        &world,
+        &function,
+        &["disconnect", "--endpoint", endpoint, "--connection", &one, "--reason", "stuck", "--yes"],
+    )
+    .await;
     assert_eq!((said.code, world.alive()), (0, vec![other]), "{said:?}");
     assert!(world.lock(DANA).await.is_none());
 }
@@ -171,8 +121,9 @@ async fn one_connection_is_ended_by_its_id() {
 #[tokio::test]
 async fn a_breaker_is_closed() {
     let world = World::new().await;
-    let function = deployed(&world, &[]).await;
-    let said = function.say(&world, &["breaker", "close", "okta:acme", "--reason", "they did leave", "--yes"]).await;
+    let function = Deployed::start(&world, &[]).await;
+    let said =
+        deployed(&world, &function, &["breaker", "close", "okta:acme", "--reason", "they did leave", "--yes"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(world.kinds("#breaker/okta:acme").await, ["restored"]);
 }
@@ -180,28 +131,25 @@ async fn a_breaker_is_closed() {
 #[tokio::test]
 async fn what_the_function_does_not_take_is_said_in_one_sentence() {
     let world = World::new().await;
-    let function = deployed(&world, &[]).await;
+    let function = Deployed::start(&world, &[]).await;
     let sentence = |said: &Said, part: &str| {
         assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
         let last = said.err.lines().last().unwrap();
         assert!(last.starts_with("vpn-revoker: ") && last.contains(part) && !last.contains(" { "), "{said:?}");
     };
     let wrong = ["revoke", DANA, "--reason", "INC-1", "--expires-in", "soon", "--yes"];
-    sentence(&function.say(&world, &wrong).await, "`expires_in`");
+    sentence(&deployed(&world, &function, &wrong).await, "`expires_in`");
     let another = ["revoke", DANA, "--reason", "INC-1", "--function", "another", "--yes"];
-    sentence(&function.say(&world, &another).await, "function another: ResourceNotFoundException");
-    let missing =
-        tokio::task::spawn_blocking(|| said(command(&["revoke", DANA, "--reason", "x", "--yes"]))).await.unwrap();
-    assert!(missing.code == 2 && missing.err.contains("--function"), "{missing:?}");
-    let reasonless = function.say(&world, &["revoke", DANA, "--yes"]).await;
+    sentence(&deployed(&world, &function, &another).await, "function another: ResourceNotFoundException");
+    let reasonless = deployed(&world, &function, &["revoke", DANA, "--yes"]).await;
     assert!(reasonless.code == 2 && reasonless.err.contains("--reason"), "{reasonless:?}");
 }
 
 #[tokio::test]
 async fn a_name_that_is_an_escape_is_shown_and_not_obeyed() {
     let world = World::new().await;
-    let function = deployed(&world, &[]).await;
-    let said = function.say(&world, &["revoke", "a\u{202e}b@example.com", "--reason", "INC-1", "--yes"]).await;
+    let function = Deployed::start(&world, &[]).await;
+    let said = deployed(&world, &function, &["revoke", "a\u{202e}b@example.com", "--reason", "INC-1", "--yes"]).await;
     assert!(!said.out.contains('\u{202e}') && !said.err.contains('\u{202e}'), "{said:?}");
     let value: Value = json!(said.out + &said.err);
     assert!(value.as_str().unwrap().contains(r"\u{202e}"), "{value}");

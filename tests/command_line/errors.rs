@@ -12,8 +12,9 @@ fn is_one_sentence(said: &Said, code: i32, parts: &[&str]) {
 }
 
 #[test]
-fn a_missing_table_name_is_asked_for() {
-    is_one_sentence(&offline(&["locks", "list"]), 2, &["--locks-table is missing", "output of the stack"]);
+fn half_of_the_tables_is_too_few() {
+    let half = &["audit", "verify", "--locks-table", "locks", "--region", "eu-west-1"];
+    is_one_sentence(&offline(half), 2, &["both --locks-table and --audit-table"]);
 }
 
 #[test]
@@ -71,7 +72,14 @@ fn wrong_usage_is_exit_code_2_with_help() {
 #[test]
 fn every_command_has_an_example() {
     for command in [
-        &["revoke"][..],
+        &["sessions"][..],
+        &["doctor"],
+        &["replay"],
+        &["handler", "status"],
+        &["handler", "attach"],
+        &["handler", "detach"],
+        &["breaker", "status"],
+        &["revoke"],
         &["disconnect"],
         &["restore"],
         &["breaker", "close"],

@@ -15,15 +15,24 @@ mod world;
 
 mod acting;
 mod audit;
+mod breaker;
+mod doctor;
 mod errors;
 mod explain;
+mod finding;
+mod handler;
+mod interrupting;
+mod local;
 mod locks;
+mod replay;
+mod sessions;
 mod tampering;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use world::deployed::Deployed;
 use world::{AUDIT, LOCKS, REGION, World};
 
 /// What the program said and how it ended.
@@ -71,10 +80,28 @@ pub async fn online_with(world: &World, arguments: &[&str], variables: &[(&str, 
     tokio::task::spawn_blocking(move || said(command)).await.unwrap()
 }
 
+/// Against a whole deployment, of which only the function is named.
+pub async fn deployed(world: &World, deployed: &Deployed, arguments: &[&str]) -> Said {
+    let command = deployed_command(world, deployed, arguments);
+    tokio::task::spawn_blocking(move || said(command)).await.unwrap()
+}
+
+/// Such a command, not begun.
+pub fn deployed_command(world: &World, deployed: &Deployed, arguments: &[&str]) -> Command {
+    let mut command = command(arguments);
+    with_world(&mut command, world);
+    command.env_remove("VPN_REVOKER_LOCKS_TABLE").env_remove("VPN_REVOKER_AUDIT_TABLE");
+    for service in ["LAMBDA", "SQS", "STS"] {
+        command.env(format!("AWS_ENDPOINT_URL_{service}"), &deployed.url);
+    }
+    command
+}
+
 /// Lets a command find a world's tables.
 pub fn with_world(command: &mut Command, world: &World) {
     command
         .env("AWS_ENDPOINT_URL_DYNAMODB", &world.tables.url)
+        .env("AWS_ENDPOINT_URL_EC2", world.emulator.url())
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", "emulated")
         .env("AWS_SECRET_ACCESS_KEY", "emulated")

@@ -1,0 +1,154 @@
+//! Who asks for it and why, and the way to whoever does it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use clap::Args;
+use revocation::ports::Clock;
+use serde_json::{Map, Value, json};
+
+use super::receipts::{outcome, show};
+use crate::SystemClock;
+use crate::cli::aws::Aws;
+use crate::cli::deployment::Deployment;
+use crate::cli::function::Function;
+use crate::cli::here::Here;
+use crate::cli::output::{Printer, Progress, note, shown};
+use crate::cli::{CliError, Outcome, interrupt};
+
+/// Subjects of one invoke. What one run can't finish in its two minutes is `incomplete`, and EC2 ends five connections a
+/// second.
+pub(in crate::cli) const AT_ONCE: usize = 50;
+
+/// Who asks for it, and why.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Cause {
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who asks for it, for the audit trail, as claimed
+    #[arg(long, value_name = "WHO", env = "USER")]
+    requested_by: Option<String>,
+    /// What this is called in the audit trail; the same again is the same revocation. Without it, a new one
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Show the plan, and whether EC2 would permit it; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Run the function's own code here, with its configuration and your permissions, instead of invoking it
+    #[arg(long)]
+    local: bool,
+}
+
+/// An id that no other run has: tried again within this one, it is the same revocation.
+pub(in crate::cli) fn new_id() -> String {
+    let chance = RandomState::new().hash_one(std::process::id());
+    format!("cli-{}-{chance:016x}", SystemClock.now().as_millis())
+}
+
+impl Cause {
+    /// Sends the command for all subjects, some at a time, and shows what came of it.
+    pub(in crate::cli) async fn carry_out(
+        &self,
+        what: &str,
+        mut command: Map<String, Value>,
+        subjects: Vec<String>,
+        deployment: &Deployment,
+        aws: &Aws,
+        printer: &Printer,
+    ) -> Result<Outcome, CliError> {
+        if !self.dry_run {
+            confirm(self.yes, what, &subjects)?;
+        }
+        command.insert("reason".to_owned(), json!(self.reason));
+        if let Some(who) = self.requested_by.as_deref().filter(|who| !who.is_empty()) {
+            command.insert("requested_by".to_owned(), json!(who));
+        }
+        if self.dry_run {
+            command.insert("dry_run".to_owned(), json!(true));
+        }
+        let id = self.id.clone().unwrap_or_else(new_id);
+        let doer = self.doer(deployment, aws).await?;
+        let again = format!("the same command with --id {id} goes on, and does nothing twice");
+        let _kept = interrupt::tells(match &doer {
+            Doer::Function(_) => format!("the function goes on with what it was sent; {again}"),
+            Doer::Here(_) => format!("what was done so far stands; {again}"),
+        });
+        let progress = Progress::new("subjects done");
+        let mut receipts = Vec::new();
+        let batches: Vec<&[String]> = if subjects.is_empty() { vec![&[]] } else { subjects.chunks(AT_ONCE).collect() };
+        for (number, batch) in batches.iter().enumerate() {
+            let mut command = command.clone();
+            // Each invoke is a signal of its own.
+            let signal = if batches.len() == 1 { id.clone() } else { format!("{id}-{}", number + 1) };
+            command.insert("id".to_owned(), json!(signal));
+            if !batch.is_empty() {
+                command.insert("subjects".to_owned(), json!(batch));
+            }
+            match doer.carry_out(&Value::Object(command)).await {
+                Ok(receipt) => receipts.push(receipt),
+                Err(error) => {
+                    drop(progress);
+                    show(&receipts, printer)?;
+                    note(&again);
+                    return Err(error);
+                }
+            }
+            progress.more(batch.len());
+        }
+        drop(progress);
+        show(&receipts, printer)?;
+        Ok(outcome(&receipts))
+    }
+
+    async fn doer(&self, deployment: &Deployment, aws: &Aws) -> Result<Doer, CliError> {
+        Ok(match self.local {
+            true => Doer::Here(Box::new(Here::new(deployment, aws).await?)),
+            false => Doer::Function(deployment.function(aws).await?),
+        })
+    }
+}
+
+/// Whoever does what is asked for.
+enum Doer {
+    Function(Function),
+    Here(Box<Here>),
+}
+
+impl Doer {
+    async fn carry_out(&self, command: &Value) -> Result<Value, CliError> {
+        match self {
+            Self::Function(function) => function.invoke(command).await,
+            Self::Here(here) => here.invoke(command).await,
+        }
+    }
+}
+
+/// Asks on a terminal; elsewhere `--yes` has to be said.
+pub(in crate::cli) fn confirm(yes: bool, what: &str, whom: &[String]) -> Result<(), CliError> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(CliError::Usage(
+            "nobody is there to confirm it; add --yes, or --dry-run to see what would happen".to_owned(),
+        ));
+    }
+    let some: Vec<String> = whom.iter().take(5).map(|subject| shown(subject)).collect();
+    let more = match whom.len() {
+        0..=5 => String::new(),
+        many => format!(" and {} more", many - 5),
+    };
+    let mut terminal = io::stderr();
+    write!(terminal, "{what} {}{more}? [y/N] ", some.join(", "))?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        true => Ok(()),
+        false => Err(CliError::Unfit("nothing was done".to_owned())),
+    }
+}

@@ -1,0 +1,206 @@
+//! What is deployed: the function, its configuration, and the tables.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_config::Region;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::Builder;
+use clap::Args;
+use serde_json::Value;
+
+use super::CliError;
+use super::aws::Aws;
+use super::function::Function;
+use super::output::shown;
+use crate::environment::region_of;
+use crate::{DynamoAudit, DynamoLocks, Settings};
+
+/// The function answers within its timeout of two minutes.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(150);
+const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What of the configuration says where to look. A command that only looks needs no more of it, and a file that is only
+/// in the function is not in its way.
+const WHERE: [&str; 4] = ["LOCKS_TABLE", "AUDIT_TABLE", "TARGETS", "ENDPOINTS"];
+
+/// Where vpn-revoker is deployed.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Deployment (without any of these: the only one there is in the Region)")]
+pub(super) struct Deployment {
+    /// The stack: its function, and that function's tables. Counts for more than what follows
+    #[arg(long, global = true, value_name = "NAME")]
+    stack: Option<String>,
+    /// The deployed function's name or ARN; output RevokerArn of the stack
+    #[arg(long, global = true, value_name = "NAME", env = "VPN_REVOKER_FUNCTION")]
+    function: Option<String>,
+    /// The locks table, where not the function's own
+    #[arg(long, global = true, value_name = "NAME", env = "VPN_REVOKER_LOCKS_TABLE")]
+    locks_table: Option<String>,
+    /// The audit table, where not the function's own
+    #[arg(long, global = true, value_name = "NAME", env = "VPN_REVOKER_AUDIT_TABLE")]
+    audit_table: Option<String>,
+    /// A file with the function's configuration instead of asking for it, as JSON: {"VPN_REVOKER_LOCKS_TABLE": "…", …}
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The tables' names or ARNs.
+pub(super) struct Names {
+    pub(super) locks: String,
+    pub(super) audit: String,
+}
+
+/// A configuration, and whose it is.
+pub(super) struct Configuration {
+    /// The function, or the file.
+    pub(super) of: String,
+    /// The function's ARN; empty for a file.
+    pub(super) arn: String,
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) region: String,
+}
+
+impl Deployment {
+    pub(super) async fn audit(&self, aws: &Aws) -> Result<DynamoAudit, CliError> {
+        let (names, client) = self.connected(aws).await?;
+        Ok(DynamoAudit::new(client, &names.audit, &names.locks))
+    }
+
+    pub(super) async fn locks(&self, aws: &Aws) -> Result<DynamoLocks, CliError> {
+        // Whoever names a locks table and looks only there needs no audit table.
+        let names = match self.tables() {
+            (Some(locks), None) => Names { locks: locks.to_owned(), audit: String::new() },
+            _ => self.names(aws).await?,
+        };
+        Ok(DynamoLocks::new(client(aws, &names).await?, &names.locks))
+    }
+
+    /// Both tables' names, and a client that reaches them.
+    pub(super) async fn connected(&self, aws: &Aws) -> Result<(Names, aws_sdk_dynamodb::Client), CliError> {
+        let names = self.names(aws).await?;
+        let client = client(aws, &names).await?;
+        Ok((names, client))
+    }
+
+    /// The tables that are named, unless a stack or a file says which.
+    fn tables(&self) -> (Option<&str>, Option<&str>) {
+        match (&self.stack, &self.config) {
+            (None, None) => (self.locks_table.as_deref(), self.audit_table.as_deref()),
+            _ => (None, None),
+        }
+    }
+
+    async fn names(&self, aws: &Aws) -> Result<Names, CliError> {
+        match self.tables() {
+            (Some(locks), Some(audit)) => Ok(Names { locks: locks.to_owned(), audit: audit.to_owned() }),
+            (Some(_), None) | (None, Some(_)) => Err(CliError::Usage(
+                "give both --locks-table and --audit-table, or neither to take the function's".to_owned(),
+            )),
+            (None, None) => {
+                let settings = self.scope(aws).await?;
+                Ok(Names { locks: settings.locks_table, audit: settings.audit_table })
+            }
+        }
+    }
+
+    /// The deployed function.
+    pub(super) async fn function(&self, aws: &Aws) -> Result<Function, CliError> {
+        // A call that was cut off may be made again: the command carries an id, so it is the same one.
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECTS_WITHIN).operation_attempt_timeout(ANSWERS_WITHIN);
+        let client = aws_sdk_lambda::Client::new(&aws.config(timeouts.build()).await?);
+        match (&self.stack, &self.function) {
+            (Some(stack), _) => Ok(Function::named(client, &format!("{stack}-revoker"))),
+            (None, Some(name)) => Ok(Function::named(client, name)),
+            (None, None) => Function::the_only_one(client).await,
+        }
+    }
+
+    /// The function's configuration, or that of the file.
+    pub(super) async fn configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
+        match &self.config {
+            None => self.function(aws).await?.configuration().await,
+            Some(path) => {
+                let failed = |error| CliError::File { path: path.display().to_string(), error };
+                let text = std::fs::read_to_string(path).map_err(failed)?;
+                Ok(Configuration {
+                    of: path.display().to_string(),
+                    arn: String::new(),
+                    variables: variables(&path.display().to_string(), &text)?,
+                    region: aws.region().await?,
+                })
+            }
+        }
+    }
+
+    /// Everything that the function is configured to.
+    pub(super) async fn settings(&self, aws: &Aws) -> Result<(Settings, Configuration), CliError> {
+        let configuration = self.configuration(aws).await?;
+        Ok((configuration.settings(|_| true)?, configuration))
+    }
+
+    /// Where to look: tables, targets and endpoints. Whoever names both tables and no function looks in the own account
+    /// and Region.
+    pub(super) async fn scope(&self, aws: &Aws) -> Result<Settings, CliError> {
+        if let ((Some(locks), Some(audit)), None) = (self.tables(), &self.function) {
+            let tables = [("VPN_REVOKER_LOCKS_TABLE", locks), ("VPN_REVOKER_AUDIT_TABLE", audit)];
+            let variables = tables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let region = ("AWS_REGION".to_owned(), aws.region().await?);
+            return Settings::read(variables.into_iter().chain([region]))
+                .map_err(|error| CliError::Usage(error.to_string()));
+        }
+        let configuration = self.configuration(aws).await?;
+        configuration.settings(|name| WHERE.iter().any(|wanted| name.strip_prefix("VPN_REVOKER_") == Some(wanted)))
+    }
+}
+
+impl Configuration {
+    /// Whether it names files, which are in the function and not here.
+    pub(super) fn has_files(&self) -> bool {
+        let names_file = |(name, value): (&String, &String)| {
+            name.starts_with("VPN_REVOKER_")
+                && (value.starts_with('@') || name.ends_with("_RULES") && !value.is_empty())
+        };
+        self.variables.iter().any(names_file)
+    }
+
+    /// The settings, of the variables that are wanted.
+    pub(super) fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<Settings, CliError> {
+        let variables = self.variables.iter().filter(|(name, _)| name.starts_with("VPN_REVOKER_") && wanted(name));
+        let variables = variables.map(|(name, value)| (name.clone(), value.clone()));
+        let region = [("AWS_REGION".to_owned(), self.region.clone())];
+        Settings::read(variables.chain(region)).map_err(|error| {
+            let of = shown(&self.of);
+            CliError::Unfit(format!(
+                "{of}: {error}; a file that is only in the function has to be here too: give --config FILE with its content"
+            ))
+        })
+    }
+}
+
+/// A client for the Region that the tables are in.
+async fn client(aws: &Aws, names: &Names) -> Result<aws_sdk_dynamodb::Client, CliError> {
+    let config = aws.config(crate::aws::timeouts()).await?;
+    let own = config.region().map(ToString::to_string).unwrap_or_default();
+    let region = Region::new(region_of(&names.locks, &own).to_owned());
+    Ok(aws_sdk_dynamodb::Client::from_conf(Builder::from(&config).region(region).build()))
+}
+
+/// The variables in a file; numbers as well as texts.
+fn variables(path: &str, text: &str) -> Result<BTreeMap<String, String>, CliError> {
+    let unfit = |why: &str| {
+        CliError::Unfit(format!(
+            "{path} {why}; `aws lambda get-function-configuration --function-name … --query Environment.Variables` writes such a file"
+        ))
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| unfit(&format!("is no JSON: {error}")))?;
+    let Value::Object(fields) = value else { return Err(unfit("is no JSON object")) };
+    let variable = |(name, value)| match value {
+        Value::String(text) => Ok((name, text)),
+        Value::Number(number) => Ok((name, number.to_string())),
+        _ => Err(unfit(&format!("has no text for {name}"))),
+    };
+    fields.into_iter().map(variable).collect()
+}

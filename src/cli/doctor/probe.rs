@@ -1,0 +1,233 @@
+//! What AWS does not document, found out on an endpoint of the user's own.
+
+use std::time::Duration;
+
+use aws_sdk_ec2::types::Filter;
+use clap::Args;
+use revocation::connection::{ConnectionId, EndpointId, Status};
+use revocation::ports::{ClientVpn, Clock, VpnError, Which};
+use revocation::time::Timestamp;
+use serde::Serialize;
+
+use crate::cli::act::confirm;
+use crate::cli::aws::Aws;
+use crate::cli::deployment::Deployment;
+use crate::cli::field::Field;
+use crate::cli::output::{Printer, Progress};
+use crate::cli::{CliError, Outcome, interrupt};
+use crate::ec2::{Door, Session};
+use crate::{Ec2ClientVpn, SystemClock};
+
+/// How often a connection that is being ended is looked at, and for how long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const ENDED_IN: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Args)]
+pub(super) struct Probe {
+    /// Find out on this endpoint what AWS does not document; reads only, unless --end is given
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(super) probe: Option<String>,
+    /// A connection on it, made for this, to be ended
+    #[arg(long, value_name = "CONNECTION", requires = "probe")]
+    end: Option<String>,
+    /// How many seconds to look whether its client comes back
+    #[arg(long, value_name = "SECONDS", default_value = "30", requires = "end")]
+    wait: u64,
+    /// Don't ask
+    #[arg(long, short, requires = "end")]
+    yes: bool,
+}
+
+/// One thing that was learned.
+#[derive(Debug, Serialize)]
+struct Learned {
+    question: &'static str,
+    answer: String,
+}
+
+/// What was learned so far.
+#[derive(Default)]
+struct Lessons(Vec<Learned>);
+
+impl Lessons {
+    fn add(&mut self, question: &'static str, answer: impl Into<String>) {
+        self.0.push(Learned { question, answer: answer.into() });
+    }
+}
+
+fn failed(error: &VpnError) -> CliError {
+    CliError::Aws { what: "the endpoint could not be looked at".to_owned(), why: error.to_string() }
+}
+
+impl Probe {
+    pub(super) async fn run(
+        &self,
+        endpoint: &str,
+        deployment: &Deployment,
+        aws: &Aws,
+        printer: &Printer,
+    ) -> Result<Outcome, CliError> {
+        let field = Field::of(&deployment.scope(aws).await?, aws).await?;
+        let (doors, _) = field.doors().await;
+        let found = doors.into_iter().find(|(_, door)| door.endpoint.as_str() == endpoint);
+        let Some((vpn, door)) = found else {
+            return Err(CliError::Usage(format!("endpoint {endpoint} is not there; check its id and --region")));
+        };
+        if self.end.is_some() {
+            let what = "end this connection, to see how long that takes and whether its client comes back:";
+            confirm(self.yes, what, self.end.as_slice())?;
+        }
+        let mut lessons = Lessons::default();
+        look(vpn, &door, &mut lessons).await?;
+        if let Some(id) = &self.end {
+            end(vpn, &door.endpoint, &ConnectionId::new(id), Duration::from_secs(self.wait), &mut lessons).await?;
+        }
+        printer.rows(&["question", "answer"], &lessons.0, |learned| {
+            vec![learned.question.to_owned(), learned.answer.clone()]
+        })?;
+        Ok(Outcome::Fine)
+    }
+}
+
+/// What can be seen without touching anything.
+async fn look(vpn: &Ec2ClientVpn, door: &Door, lessons: &mut Lessons) -> Result<(), CliError> {
+    let sessions = vpn.sessions(&door.endpoint, None, |_| {}).await.map_err(|error| failed(&error))?;
+    lessons.add("How do clients sign in?", door.authentication.join(" and "));
+    lessons.add("How many are connected?", sessions.len().to_string());
+    let of = |count: usize| format!("of {count} of {}", sessions.len());
+    let filled = |name: fn(&Session) -> bool| of(sessions.iter().filter(|session| name(session)).count());
+    lessons.add("Is the user name listed?", filled(|session| session.username.is_some()));
+    lessons.add("Is the common name listed?", filled(|session| session.common_name.is_some()));
+    lessons.add("Is the beginning listed readably?", filled(|session| session.established_at.is_some()));
+    match sessions.iter().find_map(|session| session.username.clone()) {
+        Some(name) => look_for(vpn, &door.endpoint, &name, lessons).await,
+        None => lessons
+            .add("Does the filter `username` find somebody?", "nobody with a user name is connected to try it with"),
+    }
+    let by_status = filtered(vpn, &door.endpoint, "status", "active").await;
+    lessons.add(
+        "Does the undocumented filter `status` work?",
+        by_status.map_or_else(
+            |error| format!("no: {error}"),
+            |found| format!("it is accepted, and finds {} of {}", found.len(), sessions.len()),
+        ),
+    );
+    Ok(())
+}
+
+/// Whether the filter finds a name, and in which spellings.
+async fn look_for(vpn: &Ec2ClientVpn, endpoint: &EndpointId, name: &str, lessons: &mut Lessons) {
+    let found_by = async |spelling: &str| match filtered(vpn, endpoint, "username", spelling).await {
+        Err(error) => format!("it failed: {error}"),
+        Ok(found) => match found.iter().any(|session| session.username.as_deref() == Some(name)) {
+            true => format!("yes, `{spelling}` finds `{name}`"),
+            false => format!("no, `{spelling}` does not find `{name}`"),
+        },
+    };
+    lessons.add("Does the filter `username` find somebody?", found_by(name).await);
+    match other_case(name) {
+        Some(other) => lessons.add("In another letter case?", found_by(&other).await),
+        None => lessons.add("In another letter case?", format!("`{name}` has no letters to try it with")),
+    }
+    let start: String = name.chars().take(1).collect();
+    lessons.add("Is `*` a wildcard in it?", found_by(&format!("{start}*")).await);
+}
+
+fn other_case(name: &str) -> Option<String> {
+    [name.to_uppercase(), name.to_lowercase()].into_iter().find(|other| other != name)
+}
+
+async fn filtered(
+    vpn: &Ec2ClientVpn,
+    endpoint: &EndpointId,
+    name: &str,
+    value: &str,
+) -> Result<Vec<Session>, VpnError> {
+    let filter = Filter::builder().name(name).values(value).build();
+    vpn.sessions(endpoint, Some(vec![filter]), |_| {}).await
+}
+
+/// Ends a connection, and looks how long that takes and what comes after.
+async fn end(
+    vpn: &Ec2ClientVpn,
+    endpoint: &EndpointId,
+    id: &ConnectionId,
+    wait: Duration,
+    lessons: &mut Lessons,
+) -> Result<(), CliError> {
+    let before = vpn.sessions(endpoint, None, |_| {}).await.map_err(|error| failed(&error))?;
+    let Some(session) = before.iter().find(|session| session.connection_id == id.as_str()) else {
+        return Err(CliError::Usage(format!(
+            "{id} is not connected to {endpoint}; `vpn-revoker sessions` shows who is"
+        )));
+    };
+    let _kept = interrupt::tells(format!("{id} may have been ended"));
+    let begun = SystemClock.now();
+    let answer = vpn.terminate(endpoint, &Which::Id(id.clone())).await.map_err(|error| failed(&error))?;
+    let said = answer.first().and_then(|ended| ended.current.as_ref()).map_or("nothing", Status::code);
+    lessons.add("What does ending a connection answer?", said);
+    let ended = until_ended(vpn, endpoint, id, begun).await?;
+    lessons.add(
+        "How long is it `terminating`?",
+        match ended {
+            Some(at) => {
+                format!("{:.1} seconds, until it was listed as terminated or no more", at.since(begun).as_secs_f64())
+            }
+            None => format!("longer than {} seconds", ENDED_IN.as_secs()),
+        },
+    );
+    let back = until_back(vpn, endpoint, session, &before, wait).await?;
+    lessons.add(
+        "Does its client come back?",
+        match back {
+            Some((other, at)) => {
+                format!("yes, {:.1} seconds after the call, as {other}", at.since(begun).as_secs_f64())
+            }
+            None => format!("not within {} seconds", wait.as_secs()),
+        },
+    );
+    Ok(())
+}
+
+async fn until_ended(
+    vpn: &Ec2ClientVpn,
+    endpoint: &EndpointId,
+    id: &ConnectionId,
+    begun: Timestamp,
+) -> Result<Option<Timestamp>, CliError> {
+    let progress = Progress::new("looks, until it has ended");
+    while SystemClock.now().since(begun) < ENDED_IN {
+        let page = vpn.connections(endpoint, std::slice::from_ref(id), None).await.map_err(|error| failed(&error))?;
+        if !page.connections.iter().any(|row| row.id == *id && row.status.is_alive()) {
+            return Ok(Some(SystemClock.now()));
+        }
+        progress.more(1);
+        SystemClock.sleep(LOOK_EVERY).await;
+    }
+    Ok(None)
+}
+
+/// A connection under the same names that was not there before.
+async fn until_back(
+    vpn: &Ec2ClientVpn,
+    endpoint: &EndpointId,
+    gone: &Session,
+    before: &[Session],
+    wait: Duration,
+) -> Result<Option<(String, Timestamp)>, CliError> {
+    let progress = Progress::new("looks, whether its client comes back");
+    let until = SystemClock.now().plus(wait);
+    loop {
+        let now = vpn.sessions(endpoint, None, |_| {}).await.map_err(|error| failed(&error))?;
+        let is_new = |session: &&Session| !before.iter().any(|old| old.connection_id == session.connection_id);
+        let is_same = |session: &&Session| session.username == gone.username && session.common_name == gone.common_name;
+        if let Some(back) = now.iter().filter(is_new).find(is_same) {
+            return Ok(Some((back.connection_id.clone(), SystemClock.now())));
+        }
+        if SystemClock.now() >= until {
+            return Ok(None);
+        }
+        progress.more(1);
+        SystemClock.sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! The endpoints: whether they are found, who is asked at their doors, and whether the function may end connections there.
+
+use serde_json::{Value, json};
+
+use super::Findings;
+use crate::Settings;
+use crate::cli::act::new_id;
+use crate::cli::aws::Aws;
+use crate::cli::deployment::Deployment;
+use crate::cli::field::{Field, place};
+use crate::cli::handler::{OURS, Row};
+use crate::cli::handlers::Handlers;
+use crate::cli::output::{shown, word};
+use revocation::ports::ClientVpn;
+
+/// Nobody's name: the function is asked what it would do about it.
+const NOBODY: &str = "vpn-revoker-doctor";
+
+pub(super) async fn look(findings: &mut Findings, settings: &Settings, deployment: &Deployment, aws: &Aws) {
+    match Field::of(settings, aws).await {
+        Ok(field) => doors(findings, &field, deployment, aws).await,
+        Err(error) => findings.failed("endpoints", &error),
+    }
+    permissions(findings, deployment, aws).await;
+}
+
+async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, aws: &Aws) {
+    let (doors, troubles) = field.doors().await;
+    for trouble in troubles {
+        findings.wrong("endpoints", trouble, "check the target's Region, account and role, and your own permissions");
+    }
+    for vpn in &field.vpn {
+        if !doors.iter().any(|(of, _)| of.target() == vpn.target()) {
+            let found = format!("none in {} that is in scope", place(vpn.target()));
+            findings.wrong("endpoints", found, "check the function's TARGETS and ENDPOINTS, and --region");
+        }
+    }
+    let ours = match Handlers::of(deployment, aws).await {
+        Ok(ours) => ours.arns,
+        Err(error) => {
+            findings.look("connect handlers", error.to_string(), "vpn-revoker handler status --handler ARN");
+            Vec::new()
+        }
+    };
+    for (vpn, door) in &doors {
+        let row = Row::new(vpn, door, &ours);
+        let what = format!("endpoint {}", door.endpoint);
+        let found = format!("{}, connect handler: {}", door.status, row.state);
+        let attach = format!("vpn-revoker handler attach {}", door.endpoint);
+        match (row.state, &door.handler) {
+            (OURS, _) => findings.fine(&what, found),
+            ("applying", _) => findings.look(&what, found, "it comes into force within minutes"),
+            (_, Some(arn)) => findings.look(
+                &what,
+                format!("{found}, {}", shown(arn)),
+                "whoever is locked is kept out by sweeps alone, unless that function asks ours",
+            ),
+            (_, None) => findings.wrong(&what, format!("{found}: whoever is locked comes back until a sweep"), &attach),
+        }
+    }
+}
+
+/// By EC2's own word: a dry run, made by the function, in its own role.
+async fn permissions(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {
+    let what = "permission to end connections";
+    let command =
+        json!({"action": "revoke", "subjects": [NOBODY], "reason": "doctor", "id": new_id(), "dry_run": true});
+    let asked = match deployment.function(aws).await {
+        Ok(function) => function.invoke(&command).await,
+        Err(error) => Err(error),
+    };
+    let receipt = match asked {
+        Ok(receipt) => receipt,
+        Err(error) => return findings.failed(what, &error),
+    };
+    let endpoints = receipt.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
+    let denied: Vec<&Value> =
+        endpoints.iter().filter(|endpoint| endpoint.get("permitted") != Some(&Value::Bool(true))).collect();
+    for endpoint in &denied {
+        let id = shown(&word(endpoint.get("endpoint_id")));
+        let why = shown(&word(endpoint.get("error")));
+        findings.wrong(
+            what,
+            format!("{id}: {why}"),
+            "the function's role needs ec2:TerminateClientVpnConnections there",
+        );
+    }
+    match (endpoints.len(), denied.is_empty()) {
+        (0, _) => {
+            let why = receipt.get("subjects").and_then(|subjects| subjects.get(0)).and_then(|first| first.get("error"));
+            findings.wrong(what, format!("no endpoint was asked: {}", shown(&word(why))), "see the function's log");
+        }
+        (count, true) => findings.fine(what, format!("granted on {count} endpoints, says EC2's dry run")),
+        (_, false) => {}
+    }
+}

@@ -1,0 +1,58 @@
+//! Client VPN in every target of the deployment.
+
+use revocation::connection::Target;
+use revocation::policy::Policy;
+use revocation::ports::{ClientVpn, VpnError};
+
+use super::CliError;
+use super::aws::Aws;
+use crate::ec2::Door;
+use crate::{Ec2ClientVpn, Settings};
+
+/// Client VPN in every target, as this machine reaches it.
+pub(super) struct Field {
+    pub(super) vpn: Vec<Ec2ClientVpn>,
+    /// Which endpoints are the function's to act on.
+    pub(super) scope: Policy,
+}
+
+impl Field {
+    pub(super) async fn of(settings: &Settings, aws: &Aws) -> Result<Self, CliError> {
+        let config = aws.config(crate::aws::timeouts()).await?;
+        let mut vpn = Vec::new();
+        for target in &settings.targets {
+            let about = Target { region: target.region.clone(), account: target.account().map(str::to_owned) };
+            let client = target.client(&config, &config).await;
+            vpn.push(Ec2ClientVpn::new(client, about).acting_as(target.role_arn.as_deref()));
+        }
+        Ok(Self { vpn, scope: settings.policy.clone() })
+    }
+
+    /// The doors of all endpoints in scope, with the target that each is in, and what could not be looked at.
+    pub(super) async fn doors(&self) -> (Vec<(&Ec2ClientVpn, Door)>, Vec<String>) {
+        let (mut doors, mut troubles) = (Vec::new(), Vec::new());
+        for vpn in &self.vpn {
+            match vpn.doors().await {
+                Ok(found) => {
+                    let in_scope = found.into_iter().filter(|door| self.scope.in_scope(&door.endpoint));
+                    doors.extend(in_scope.map(|door| (vpn, door)));
+                }
+                Err(error) => troubles.push(trouble(&place(vpn.target()), &error)),
+            }
+        }
+        (doors, troubles)
+    }
+}
+
+/// A target in words.
+pub(super) fn place(target: &Target) -> String {
+    match &target.account {
+        Some(account) => format!("{} of {account}", target.region),
+        None => target.region.clone(),
+    }
+}
+
+/// Why something could not be looked at.
+pub(super) fn trouble(at: &str, error: &VpnError) -> String {
+    format!("{at} could not be looked at: {error}")
+}

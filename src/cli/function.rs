@@ -1,0 +1,130 @@
+//! The deployed function: finding it, asking for its configuration, sending commands to it.
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::FunctionConfiguration;
+use serde_json::Value;
+
+use super::CliError;
+use super::deployment::Configuration;
+use super::output::{shown, word};
+use crate::failure;
+
+/// How the name of every connect handler begins: Client VPN invokes no other
+/// (<https://docs.aws.amazon.com/vpn/latest/clientvpn-admin/connection-authorization.html>).
+pub(super) const HANDLER: &str = "AWSClientVPN-";
+
+/// What a function of ours has in its environment.
+const OURS: &str = "VPN_REVOKER_LOCKS_TABLE";
+
+/// A deployed function.
+pub(super) struct Function {
+    client: Client,
+    pub(super) name: String,
+}
+
+impl Function {
+    pub(super) fn named(client: Client, name: &str) -> Self {
+        Self { client, name: name.to_owned() }
+    }
+
+    /// The only function of vpn-revoker in this account and Region.
+    pub(super) async fn the_only_one(client: Client) -> Result<Self, CliError> {
+        let found = ours(&client).await?;
+        let mut names: Vec<String> =
+            found.into_iter().map(|(name, _)| name).filter(|name| !name.starts_with(HANDLER)).collect();
+        match (names.pop(), names.is_empty()) {
+            (Some(name), true) => Ok(Self { client, name }),
+            (None, _) => Err(CliError::Usage(
+                "no function of vpn-revoker is in this account and Region; check --profile and --region, or name it with --stack or --function".to_owned(),
+            )),
+            (Some(name), false) => {
+                names.push(name);
+                names.sort();
+                let names = shown(&names.join(", "));
+                Err(CliError::Usage(format!("several are deployed here: {names}; name one with --stack or --function")))
+            }
+        }
+    }
+
+    /// How it is configured.
+    pub(super) async fn configuration(&self) -> Result<Configuration, CliError> {
+        let asked = self.client.get_function_configuration().function_name(&self.name).send().await;
+        let found = asked.map_err(|error| self.failed(failure::why(&error)))?;
+        let variables =
+            found.environment().and_then(|environment| environment.variables()).cloned().unwrap_or_default();
+        if !variables.contains_key(OURS) {
+            return Err(CliError::Unfit(format!(
+                "{} is no function of vpn-revoker: it has no {OURS}",
+                shown(&self.name)
+            )));
+        }
+        let arn = found.function_arn().unwrap_or_default().to_owned();
+        let region = arn.split(':').nth(3).unwrap_or_default().to_owned();
+        Ok(Configuration { of: self.name.clone(), arn, variables: variables.into_iter().collect(), region })
+    }
+
+    /// The connect handlers beside it: those that read the same locks.
+    pub(super) async fn handlers(&self, locks_table: &str) -> Result<Vec<String>, CliError> {
+        let mut arns = Vec::new();
+        for (name, function) in ours(&self.client).await? {
+            let variables = function.environment().and_then(|environment| environment.variables());
+            let same = variables.and_then(|variables| variables.get(OURS)).is_some_and(|table| table == locks_table);
+            if let Some(arn) = function.function_arn().filter(|_| same && name.starts_with(HANDLER)) {
+                arns.push(self.alias_kept_warm(&name).await?.unwrap_or_else(|| arn.to_owned()));
+            }
+        }
+        Ok(arns)
+    }
+
+    /// The alias for which executions are kept running: only who calls it by that gets them.
+    async fn alias_kept_warm(&self, name: &str) -> Result<Option<String>, CliError> {
+        let asked = self.client.list_provisioned_concurrency_configs().function_name(name).send().await;
+        let kept = asked.map_err(|error| self.failed(failure::why(&error)))?;
+        Ok(kept.provisioned_concurrency_configs().first().and_then(|kept| kept.function_arn()).map(str::to_owned))
+    }
+
+    /// The queues that feed it.
+    pub(super) async fn queues(&self) -> Result<Vec<String>, CliError> {
+        let asked = self.client.list_event_source_mappings().function_name(&self.name).into_paginator().items().send();
+        let mut mappings = asked;
+        let mut queues = Vec::new();
+        while let Some(mapping) = mappings.next().await {
+            let mapping = mapping.map_err(|error| self.failed(failure::why(&error)))?;
+            queues.extend(mapping.event_source_arn().filter(|arn| arn.contains(":sqs:")).map(str::to_owned));
+        }
+        Ok(queues)
+    }
+
+    /// Sends a command; its receipt.
+    pub(super) async fn invoke(&self, command: &Value) -> Result<Value, CliError> {
+        let payload = Blob::new(command.to_string());
+        let invoked = self.client.invoke().function_name(&self.name).payload(payload).send().await;
+        let answer = invoked.map_err(|error| self.failed(failure::why(&error)))?;
+        let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
+        let value: Value = serde_json::from_slice(payload).unwrap_or_default();
+        match answer.function_error() {
+            None if value.get("outcome").is_some() => Ok(value),
+            None => Err(CliError::Refused("its answer is no receipt; is that the revoker function?".to_owned())),
+            Some(_) => Err(CliError::Refused(shown(&word(value.get("errorMessage"))))),
+        }
+    }
+
+    fn failed(&self, why: String) -> CliError {
+        CliError::Function { name: shown(&self.name), why }
+    }
+}
+
+/// Every function of vpn-revoker in this account and Region, by name.
+async fn ours(client: &Client) -> Result<Vec<(String, FunctionConfiguration)>, CliError> {
+    let mut functions = client.list_functions().into_paginator().items().send();
+    let mut found = Vec::new();
+    while let Some(function) = functions.next().await {
+        let function = function.map_err(|error| CliError::Search(failure::why(&error)))?;
+        let variables = function.environment().and_then(|environment| environment.variables());
+        if variables.is_some_and(|variables| variables.contains_key(OURS)) {
+            found.push((function.function_name().unwrap_or_default().to_owned(), function));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,223 @@
+//! `sessions`: who is connected, and who of them should not be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::DecimalBytes;
+use revocation::connection::{EndpointId, Target};
+use revocation::name::Name;
+use revocation::ports::{ClientVpn, Clock, ReadLocks};
+use serde::Serialize;
+
+use super::aws::Aws;
+use super::deployment::Deployment;
+use super::field::{Field, place, trouble};
+use super::locks::named;
+use super::output::{Format, Printer, Progress, Tone, note};
+use super::{CliError, Outcome, interrupt};
+use crate::ec2::Session;
+use crate::{DynamoLocks, Ec2ClientVpn, SystemClock};
+
+/// Who is connected: where, since when, from which address, how much traffic, and who of them is locked
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vpn-revoker sessions
+  vpn-revoker sessions --user alice@example.com --output jsonl
+  vpn-revoker sessions --endpoint cvpn-endpoint-… --watch
+
+Exit code 1 where somebody is connected who is locked.")]
+pub(super) struct Sessions {
+    /// Only whose user name or common name this is, in whatever letter case
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only on this endpoint
+    #[arg(long, value_name = "ID")]
+    endpoint: Option<String>,
+    /// Look again and again, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// How many seconds lie between one look and the next
+    #[arg(long, value_name = "SECONDS", default_value = "5", requires = "watch", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    every: u64,
+}
+
+/// One connection, for people and programs.
+#[derive(Debug, Serialize)]
+struct Row {
+    region: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    endpoint_id: String,
+    #[serde(flatten)]
+    session: Session,
+    /// Those of its names that are locked.
+    locked: Vec<String>,
+}
+
+const TITLES: [&str; 9] =
+    ["user name", "common name", "endpoint", "since", "address", "sent", "received", "status", "locked"];
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let traffic = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| DecimalBytes(bytes).to_string());
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            text(&self.session.username),
+            text(&self.session.common_name),
+            self.endpoint_id.clone(),
+            text(&self.session.established_at),
+            text(&self.session.client_ip),
+            traffic(self.session.ingress_bytes),
+            traffic(self.session.egress_bytes),
+            self.session.status.clone(),
+            self.locked.join(", "),
+        ]
+    }
+}
+
+/// What one look showed.
+struct Seen {
+    rows: Vec<Row>,
+    /// What could not be looked at.
+    troubles: Vec<String>,
+}
+
+impl Sessions {
+    pub(super) async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+        let eyes = Eyes::open(&self, deployment, aws).await?;
+        if self.watch {
+            return self.keep_watching(&eyes, printer).await;
+        }
+        let progress = Progress::new("looking at connections");
+        let seen = eyes.look(&progress).await?;
+        drop(progress);
+        seen.show(printer)?;
+        Ok(seen.outcome())
+    }
+
+    async fn keep_watching(&self, eyes: &Eyes, printer: &Printer) -> Result<Outcome, CliError> {
+        let _kept = interrupt::expected();
+        loop {
+            let seen = eyes.look(&Progress::none()).await;
+            if printer.format == Format::Table {
+                let fresh = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[J" } else { "" };
+                printer.raw(&format!("{fresh}{}\n", SystemClock.now()))?;
+            }
+            match seen {
+                Ok(seen) => seen.show(printer)?,
+                // The next look may find AWS at home again.
+                Err(error) => super::output::complain(&error),
+            }
+            io::stdout().flush()?;
+            SystemClock.sleep(Duration::from_secs(self.every)).await;
+        }
+    }
+}
+
+impl Seen {
+    fn show(&self, printer: &Printer) -> Result<(), CliError> {
+        printer.toned(&TITLES, &self.rows, Row::cells, |row| Tone::bad_if(!row.locked.is_empty()))?;
+        let locked = self.rows.iter().filter(|row| !row.locked.is_empty()).count();
+        if printer.format == Format::Table {
+            let count = self.rows.len();
+            let are = if count == 1 { "connection" } else { "connections" };
+            printer.line(&format!("{count} {are}, {locked} of them under a locked name"))?;
+        }
+        self.troubles.iter().for_each(|trouble| note(trouble));
+        Ok(())
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self.troubles.is_empty(), self.rows.iter().any(|row| !row.locked.is_empty())) {
+            (false, _) => Outcome::Partial,
+            (true, true) => Outcome::Wrong,
+            (true, false) => Outcome::Fine,
+        }
+    }
+}
+
+/// Whatever looks at Client VPN, and what it looks for.
+struct Eyes {
+    field: Field,
+    locks: DynamoLocks,
+    endpoint: Option<EndpointId>,
+    user: Option<Name>,
+}
+
+impl Eyes {
+    async fn open(wanted: &Sessions, deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
+        let user = wanted.user.as_deref().map(named).transpose()?;
+        let field = Field::of(&deployment.scope(aws).await?, aws).await?;
+        let locks = deployment.locks(aws).await?;
+        let endpoint = wanted.endpoint.as_deref().map(EndpointId::new);
+        Ok(Self { field, locks, endpoint, user })
+    }
+
+    /// Every connection there is, of those that are looked for.
+    async fn look(&self, progress: &Progress) -> Result<Seen, CliError> {
+        let mut seen = Seen { rows: Vec::new(), troubles: Vec::new() };
+        let mut endpoints = 0_usize;
+        for vpn in &self.field.vpn {
+            let found = match vpn.endpoints().await {
+                Ok(found) => found,
+                Err(error) => {
+                    seen.troubles.push(trouble(&place(vpn.target()), &error));
+                    continue;
+                }
+            };
+            for endpoint in found.iter().filter(|id| self.looks_at(id)) {
+                endpoints = endpoints.saturating_add(1);
+                self.look_at(vpn, endpoint, progress, &mut seen).await;
+            }
+        }
+        if let (0, true, Some(id)) = (endpoints, seen.troubles.is_empty(), &self.endpoint) {
+            return Err(CliError::Usage(format!(
+                "endpoint {id} is not there, or not in scope of this deployment; check it, --region and the function's ENDPOINTS"
+            )));
+        }
+        self.hold_against_locks(&mut seen.rows).await?;
+        seen.rows.sort_by(|one, other| one.session.username.cmp(&other.session.username));
+        Ok(seen)
+    }
+
+    async fn look_at(&self, vpn: &Ec2ClientVpn, endpoint: &EndpointId, progress: &Progress, seen: &mut Seen) {
+        let Target { region, account } = vpn.target();
+        match vpn.sessions(endpoint, None, |count| progress.more(count)).await {
+            Err(error) => seen.troubles.push(trouble(&format!("{endpoint} in {}", place(vpn.target())), &error)),
+            Ok(sessions) => {
+                let wanted = sessions.into_iter().filter(|session| self.wants(session));
+                seen.rows.extend(wanted.map(|session| Row {
+                    region: region.clone(),
+                    account: account.clone(),
+                    endpoint_id: endpoint.to_string(),
+                    session,
+                    locked: Vec::new(),
+                }));
+            }
+        }
+    }
+
+    fn looks_at(&self, endpoint: &EndpointId) -> bool {
+        self.endpoint.as_ref().is_none_or(|wanted| wanted == endpoint) && self.field.scope.in_scope(endpoint)
+    }
+
+    fn wants(&self, session: &Session) -> bool {
+        self.user.as_ref().is_none_or(|user| session.names().contains(user))
+    }
+
+    async fn hold_against_locks(&self, rows: &mut [Row]) -> Result<(), CliError> {
+        let names: BTreeSet<&Name> = rows.iter().flat_map(|row| row.session.names()).collect();
+        let names: Vec<Name> = names.into_iter().cloned().collect();
+        let now = SystemClock.now();
+        let locks = self.locks.read(&names).await?;
+        let in_force: BTreeMap<&Name, bool> = names.iter().zip(locks.iter().map(|lock| lock.in_force(now))).collect();
+        for row in rows {
+            let names = row.session.names().iter();
+            let locked = names.filter(|name| in_force.get(name).copied().unwrap_or_default());
+            row.locked = locked.map(ToString::to_string).collect();
+        }
+        Ok(())
+    }
+}

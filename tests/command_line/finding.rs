@@ -1,0 +1,70 @@
+//! The deployment is found by its stack, by its function, or by being the only one there.
+
+use serde_json::json;
+
+use crate::world::deployed::{Deployed, FUNCTION, HANDLER};
+use crate::world::{AUDIT, LOCKS};
+use crate::{deployed, online, storied};
+
+#[tokio::test]
+async fn the_only_one_there_needs_no_name() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    let said = deployed(&world, &aws, &["locks", "list"]).await;
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(said.out, online(&world, &["locks", "list"]).await.out);
+    assert_eq!(deployed(&world, &aws, &["audit", "verify"]).await.code, 0);
+    let said = deployed(&world, &aws, &["revoke", "a@example.com", "--reason", "x", "--dry-run"]).await;
+    assert_eq!((said.code, aws.invokes()), (0, 1), "{said:?}");
+}
+
+#[tokio::test]
+async fn of_several_one_has_to_be_named() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    aws.also("staging-revoker", json!({"VPN_REVOKER_LOCKS_TABLE": "x", "VPN_REVOKER_AUDIT_TABLE": "y"}));
+    let said = deployed(&world, &aws, &["locks", "list"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("staging-revoker, vpn-revoker-revoker") && said.err.contains("--stack"), "{said:?}");
+    for named in [["--stack", "vpn-revoker"], ["--function", FUNCTION]] {
+        let said = deployed(&world, &aws, &[&["locks", "list"][..], &named].concat()).await;
+        assert!(said.code == 0 && said.out.contains("lee.park"), "{said:?}");
+    }
+    let said = deployed(&world, &aws, &["locks", "list", "--stack", "staging"]).await;
+    assert!(said.code == 3 && said.err.contains("table x"), "its own tables, and not those of another: {said:?}");
+}
+
+#[tokio::test]
+async fn where_there_is_none_that_is_said() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    aws.without(FUNCTION);
+    let said = deployed(&world, &aws, &["locks", "list"]).await;
+    assert!(
+        said.code == 2 && said.err.contains("no function of vpn-revoker is in this account and Region"),
+        "{said:?}"
+    );
+    let said = deployed(&world, &aws, &["locks", "list", "--stack", "vpn-revoker"]).await;
+    assert!(said.code == 3 && said.err.contains("function vpn-revoker-revoker: ResourceNotFoundException"), "{said:?}");
+    let said = deployed(&world, &aws, &["locks", "list", "--function", "somebody-elses"]).await;
+    assert!(said.code == 3 && said.err.contains("somebody-elses is no function of vpn-revoker"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_connect_handler_is_not_taken_for_the_function() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    aws.also("AWSClientVPN-another", json!({"VPN_REVOKER_LOCKS_TABLE": LOCKS, "VPN_REVOKER_AUDIT_TABLE": AUDIT}));
+    assert_eq!(deployed(&world, &aws, &["locks", "list"]).await.code, 0);
+    assert!(HANDLER.starts_with("AWSClientVPN-"));
+}
+
+#[tokio::test]
+async fn a_stack_counts_for_more_than_what_the_shell_exports() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    let mut command = crate::deployed_command(&world, &aws, &["locks", "list", "--stack", "vpn-revoker"]);
+    command.env("VPN_REVOKER_LOCKS_TABLE", "another").env("VPN_REVOKER_FUNCTION", "another");
+    let said = tokio::task::spawn_blocking(move || crate::said(command)).await.unwrap();
+    assert!(said.code == 0 && said.out.contains("lee.park"), "{said:?}");
+}

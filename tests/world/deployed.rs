@@ -1,0 +1,218 @@
+//! The deployed functions, and what else of AWS the command line asks: Lambda, SQS and STS on loopback.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use revocation::ports::Clock;
+use serde_json::{Value, json};
+use vpn_revoker::{App, ConnectApp};
+
+use super::{ACCOUNT, AUDIT, LOCKS, REGION, World, call};
+
+pub const FUNCTION: &str = "vpn-revoker-revoker";
+pub const HANDLER: &str = "AWSClientVPN-vpn-revoker";
+pub const QUEUE: &str = "vpn-revoker-signals";
+pub const DEAD_LETTERS: &str = "vpn-revoker-dead-letters";
+
+/// A function's ARN.
+pub fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+struct Shared {
+    app: App,
+    door: ConnectApp,
+    clock: Arc<dyn Clock>,
+    invokes: AtomicUsize,
+    functions: Mutex<BTreeMap<String, Value>>,
+    /// How many messages are in each queue.
+    depths: Mutex<BTreeMap<String, u64>>,
+    /// The alias of the connect handler for which executions are kept running.
+    kept_warm: Mutex<Option<String>>,
+    feeds: Mutex<bool>,
+}
+
+/// Everything of a deployment that is not Client VPN and not a table.
+pub struct Deployed {
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+impl Deployed {
+    /// The stack, its function with variables over the defaults.
+    pub async fn start(world: &World, variables: &[(&str, &str)]) -> Self {
+        let tables = [("VPN_REVOKER_LOCKS_TABLE", LOCKS), ("VPN_REVOKER_AUDIT_TABLE", AUDIT)];
+        let environment = |more: &[(&str, &str)]| -> Value {
+            tables.iter().chain(more).map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+        };
+        let functions = BTreeMap::from([
+            (FUNCTION.to_owned(), environment(variables)),
+            (HANDLER.to_owned(), environment(&[])),
+            ("somebody-elses".to_owned(), json!({"GREETING": "hello"})),
+        ]);
+        let shared = Arc::new(Shared {
+            app: world.app(variables),
+            door: world.door(&[]),
+            clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+            invokes: AtomicUsize::new(0),
+            functions: Mutex::new(functions),
+            depths: Mutex::new(BTreeMap::from([(QUEUE.to_owned(), 0), (DEAD_LETTERS.to_owned(), 0)])),
+            kept_warm: Mutex::default(),
+            feeds: Mutex::new(true),
+        });
+        let routes = Router::new()
+            .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+            .route("/2015-03-31/functions/{name}/configuration", get(configuration))
+            .route("/2015-03-31/functions", get(functions_there))
+            .route("/2015-03-31/event-source-mappings", get(mappings))
+            .route("/2019-09-30/functions/{name}/provisioned-concurrency", get(provisioned))
+            .route("/", post(queue_or_token))
+            .with_state(Arc::clone(&shared));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { url, shared }
+    }
+
+    /// How often a function was invoked.
+    pub fn invokes(&self) -> usize {
+        self.shared.invokes.load(Ordering::SeqCst)
+    }
+
+    /// Another function stands beside, with this environment.
+    pub fn also(&self, name: &str, environment: Value) {
+        self.shared.functions.lock().unwrap().insert(name.to_owned(), environment);
+    }
+
+    /// A function is no more.
+    pub fn without(&self, name: &str) {
+        self.shared.functions.lock().unwrap().remove(name);
+    }
+
+    /// So many messages are in a queue.
+    pub fn holds(&self, queue: &str, messages: u64) {
+        self.shared.depths.lock().unwrap().insert(queue.to_owned(), messages);
+    }
+
+    /// Executions of the connect handler are kept running, under this alias.
+    pub fn keeps_warm(&self, alias: &str) {
+        *self.shared.kept_warm.lock().unwrap() = Some(alias.to_owned());
+    }
+
+    /// No queue feeds the function any more.
+    pub fn starves(&self) {
+        *self.shared.feeds.lock().unwrap() = false;
+    }
+}
+
+type Answer = (StatusCode, HeaderMap, String);
+
+fn answer(value: &Value) -> Answer {
+    (StatusCode::OK, HeaderMap::new(), value.to_string())
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amzn-errortype", code.parse().unwrap());
+    (status, headers, json!({"Message": message, "__type": code}).to_string())
+}
+
+fn missing() -> Answer {
+    error(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Function not found")
+}
+
+/// A function's name in a name or an ARN.
+fn name_in(text: &str) -> &str {
+    text.split(':').nth(6).unwrap_or(text)
+}
+
+fn described(name: &str, environment: &Value) -> Value {
+    json!({"FunctionName": name, "FunctionArn": arn(name), "Environment": {"Variables": environment}})
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+async fn invoke(State(shared): State<Arc<Shared>>, Path(name): Path<String>, body: Bytes) -> Answer {
+    let name = name_in(&name);
+    if !shared.functions.lock().unwrap().contains_key(name) {
+        return missing();
+    }
+    shared.invokes.fetch_add(1, Ordering::SeqCst);
+    if name.starts_with("AWSClientVPN-") {
+        return answer(&json!(shared.door.invoke(&body).await));
+    }
+    match shared.app.invoke(&body, &call(shared.clock.now())).await {
+        Ok(receipt) => answer(&receipt),
+        Err(failure) => {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-function-error", "Unhandled".parse().unwrap());
+            let error = json!({"errorType": failure.error_type, "errorMessage": failure.message});
+            (StatusCode::OK, headers, error.to_string())
+        }
+    }
+}
+
+async fn configuration(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
+    let name = name_in(&name);
+    match shared.functions.lock().unwrap().get(name) {
+        Some(environment) => answer(&described(name, environment)),
+        None => missing(),
+    }
+}
+
+async fn functions_there(State(shared): State<Arc<Shared>>) -> Answer {
+    let functions = shared.functions.lock().unwrap();
+    let all: Vec<Value> = functions.iter().map(|(name, environment)| described(name, environment)).collect();
+    answer(&json!({"Functions": all}))
+}
+
+async fn mappings(State(shared): State<Arc<Shared>>) -> Answer {
+    let queue = json!({"UUID": "1", "EventSourceArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{QUEUE}")});
+    let feeds = *shared.feeds.lock().unwrap();
+    answer(&json!({"EventSourceMappings": if feeds { vec![queue] } else { Vec::new() }}))
+}
+
+async fn provisioned(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
+    let kept = shared.kept_warm.lock().unwrap().clone();
+    let kept = kept.map(|alias| json!({"FunctionArn": format!("{}:{alias}", arn(&name))}));
+    answer(&json!({"ProvisionedConcurrencyConfigs": kept.into_iter().collect::<Vec<_>>()}))
+}
+
+/// SQS says in a header what is asked, STS in the body.
+async fn queue_or_token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Answer {
+    let Some(target) = headers.get("x-amz-target") else {
+        assert!(body.contains("Action=GetCallerIdentity"), "{body}");
+        let arn = format!("arn:aws:sts::{ACCOUNT}:assumed-role/security-on-call/jane");
+        let xml = format!(
+            "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>{arn}</Arn><Account>{ACCOUNT}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+        );
+        return (StatusCode::OK, HeaderMap::new(), xml);
+    };
+    let asked: Value = serde_json::from_str(&body).unwrap();
+    match target.to_str().unwrap() {
+        "AmazonSQS.GetQueueUrl" => {
+            let name = asked["QueueName"].as_str().unwrap();
+            answer(&json!({"QueueUrl": format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}")}))
+        }
+        "AmazonSQS.GetQueueAttributes" => {
+            let name = asked["QueueUrl"].as_str().unwrap().rsplit('/').next().unwrap();
+            let depth = shared.depths.lock().unwrap()[name];
+            let mut attributes = json!({
+                "ApproximateNumberOfMessages": depth.to_string(),
+                "ApproximateNumberOfMessagesNotVisible": "0",
+            });
+            if name == QUEUE {
+                let target = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}");
+                attributes["RedrivePolicy"] =
+                    json!(json!({"deadLetterTargetArn": target, "maxReceiveCount": 10}).to_string());
+            }
+            answer(&json!({"Attributes": attributes}))
+        }
+        other => panic!("{other}"),
+    }
+}
