@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod export;
 mod field;
+mod file;
 mod function;
 mod handler;
 mod handlers;
@@ -21,6 +22,7 @@ mod interrupt;
 mod locks;
 mod output;
 mod replay;
+mod report;
 mod sessions;
 mod strict;
 mod verify;
@@ -81,6 +83,7 @@ enum Command {
     /// The audit trail: list, show, export, verify
     #[command(subcommand)]
     Audit(audit::Audit),
+    Report(report::Report),
     /// The locks: who is kept out, by whom, since when
     #[command(subcommand)]
     Locks(locks::Locks),
@@ -127,6 +130,7 @@ impl Command {
             Self::Breaker(command) => command.run(deployment, aws, printer).await,
             Self::Handler(command) => command.run(deployment, aws, printer).await,
             Self::Audit(command) => command.run(deployment, aws, printer).await,
+            Self::Report(command) => command.run(deployment, aws, printer).await,
             Self::Locks(command) => command.run(deployment, aws, printer).await,
             Self::Doctor(command) => command.run(deployment, aws, printer).await,
             Self::Explain(command) => command.run(printer),

@@ -4,6 +4,7 @@
 //! them ([RFC 8785](https://www.rfc-editor.org/rfc/rfc8785) form, `hash` left out). Whoever reads a table or an export
 //! can check it without this program.
 
+mod story;
 mod verify;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::ports::{AuditTrail, Commit, StoreError};
 use crate::signal::{Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
+pub use story::{GOAL, Story, Times, stories};
 pub use verify::{Finding, Walk, verify};
 
 /// What the first entry of a chain has in the place of its predecessor's hash.

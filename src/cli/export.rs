@@ -1,9 +1,8 @@
 //! `audit export`: the trail, to keep elsewhere.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use revocation::audit::Entry;
@@ -13,8 +12,9 @@ use serde_json::{Value, json};
 use super::audit::Selection;
 use super::aws::Aws;
 use super::deployment::Deployment;
+use super::file::Unfinished;
 use super::output::{Progress, escaped, note, shown, word};
-use super::{CliError, Outcome, interrupt};
+use super::{CliError, Outcome};
 use crate::DynamoAudit;
 
 /// Keys of the lines that are no entries; no entry has them. The first line says what the export is of, the last one how
@@ -125,20 +125,10 @@ impl Export {
             self.write(&trail, BufWriter::new(io::stdout())).await?;
             return Ok(Outcome::Fine);
         };
-        // Under another name until it is whole, so that half an export never looks like one.
-        let part = part_of(path);
-        let failed_at = |path: &Path, error| CliError::File { path: path.display().to_string(), error };
-        let _kept = interrupt::removes(&part);
-        let file = File::create_new(&part).map_err(|error| failed_at(&part, error))?;
-        let written = self.write(&trail, BufWriter::new(&file)).await;
-        let moved = written.and_then(|count| {
-            file.sync_all().map_err(|error| failed_at(&part, error))?;
-            std::fs::rename(&part, path).map(|()| count).map_err(|error| failed_at(path, error))
-        });
-        if moved.is_err() {
-            let _ = std::fs::remove_file(&part);
-        }
-        note(&format!("{} entries are in {}", moved?, path.display()));
+        let unfinished = Unfinished::begin(path)?;
+        let count = self.write(&trail, BufWriter::new(&unfinished.file)).await?;
+        unfinished.finish()?;
+        note(&format!("{count} entries are in {}", path.display()));
         Ok(Outcome::Fine)
     }
 
@@ -221,10 +211,4 @@ impl<W: Write> Writing<W> {
             }
         }
     }
-}
-
-fn part_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    name.into()
 }

@@ -194,6 +194,11 @@ pub(super) fn word(value: Option<&Value>) -> String {
     }
 }
 
+/// So many of something, in words.
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Says on standard error, where that is a terminal, how far something has come that takes longer than a second.
 pub(super) struct Progress(ProgressBar);
 

@@ -15,7 +15,7 @@ use super::aws::Aws;
 use super::deployment::Deployment;
 use super::field::{Field, place, trouble};
 use super::locks::named;
-use super::output::{Format, Printer, Progress, Tone, note};
+use super::output::{Format, Printer, Progress, Tone, counted, note};
 use super::{CliError, Outcome, interrupt};
 use crate::ec2::Session;
 use crate::{DynamoLocks, Ec2ClientVpn, SystemClock};
@@ -121,9 +121,8 @@ impl Seen {
         printer.toned(&TITLES, &self.rows, Row::cells, |row| Tone::bad_if(!row.locked.is_empty()))?;
         let locked = self.rows.iter().filter(|row| !row.locked.is_empty()).count();
         if printer.format == Format::Table {
-            let count = self.rows.len();
-            let are = if count == 1 { "connection" } else { "connections" };
-            printer.line(&format!("{count} {are}, {locked} of them under a locked name"))?;
+            let connections = counted(self.rows.len(), "connection", "connections");
+            printer.line(&format!("{connections}, {locked} of them under a locked name"))?;
         }
         self.troubles.iter().for_each(|trouble| note(trouble));
         Ok(())

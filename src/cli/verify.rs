@@ -15,7 +15,7 @@ use super::audit::chain_of;
 use super::aws::Aws;
 use super::deployment::Deployment;
 use super::export::{ALL, END, EXPORT, HEAD};
-use super::output::{Format, Printer, Progress, shown};
+use super::output::{Format, Printer, Progress, counted, shown};
 use super::strict;
 use super::{CliError, Outcome};
 use crate::DynamoAudit;
@@ -126,9 +126,8 @@ impl Report {
             1 => "1 thing is wrong".to_owned(),
             many => format!("{many} things are wrong"),
         };
-        let plural = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-        let entries = plural(self.entries, "entry", "entries");
-        let chains = plural(u64::try_from(self.chains).unwrap_or(u64::MAX), "subject", "subjects");
+        let entries = counted(usize::try_from(self.entries).unwrap_or(usize::MAX), "entry", "entries");
+        let chains = counted(self.chains, "subject", "subjects");
         printer.line(&format!("{entries} of {chains}: {verdict}."))?;
         printer.line(&format!("Not shown: {}.", self.not_shown))
     }

@@ -75,6 +75,7 @@ fn every_command_has_an_example() {
         &["sessions"][..],
         &["doctor"],
         &["replay"],
+        &["report"],
         &["handler", "status"],
         &["handler", "attach"],
         &["handler", "detach"],

@@ -25,6 +25,7 @@ mod interrupting;
 mod local;
 mod locks;
 mod replay;
+mod report;
 mod sessions;
 mod tampering;
 
