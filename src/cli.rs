@@ -20,11 +20,13 @@ mod handlers;
 mod here;
 mod interrupt;
 mod locks;
+mod names;
 mod output;
 mod replay;
 mod report;
 mod sessions;
 mod strict;
+mod sweep;
 mod verify;
 
 use std::process::ExitCode;
@@ -74,6 +76,12 @@ enum Command {
     Revoke(act::Revoke),
     Disconnect(act::Disconnect),
     Restore(act::Restore),
+    Alias(names::Alias),
+    Unalias(names::Unalias),
+    Sweep(sweep::Sweep),
+    /// The identity store's people
+    #[command(subcommand)]
+    Directory(names::Directory),
     /// The circuit breaker
     #[command(subcommand)]
     Breaker(breaker::Breaker),
@@ -127,6 +135,10 @@ impl Command {
             Self::Revoke(command) => command.run(deployment, aws, printer).await,
             Self::Disconnect(command) => command.run(deployment, aws, printer).await,
             Self::Restore(command) => command.run(deployment, aws, printer).await,
+            Self::Alias(command) => command.run(deployment, aws, printer).await,
+            Self::Unalias(command) => command.run(deployment, aws, printer).await,
+            Self::Sweep(command) => command.run(deployment, aws, printer).await,
+            Self::Directory(command) => command.run(deployment, aws, printer).await,
             Self::Breaker(command) => command.run(deployment, aws, printer).await,
             Self::Handler(command) => command.run(deployment, aws, printer).await,
             Self::Audit(command) => command.run(deployment, aws, printer).await,

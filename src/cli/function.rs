@@ -98,14 +98,22 @@ impl Function {
 
     /// Sends a command; its receipt.
     pub(super) async fn invoke(&self, command: &Value) -> Result<Value, CliError> {
+        let answer = self.ask(command).await?;
+        match answer.get("outcome") {
+            Some(_) => Ok(answer),
+            None => Err(CliError::Refused("its answer is no receipt; is that the revoker function?".to_owned())),
+        }
+    }
+
+    /// Sends a command; its answer, whatever that is.
+    pub(super) async fn ask(&self, command: &Value) -> Result<Value, CliError> {
         let payload = Blob::new(command.to_string());
         let invoked = self.client.invoke().function_name(&self.name).payload(payload).send().await;
         let answer = invoked.map_err(|error| self.failed(failure::why(&error)))?;
         let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
         let value: Value = serde_json::from_slice(payload).unwrap_or_default();
         match answer.function_error() {
-            None if value.get("outcome").is_some() => Ok(value),
-            None => Err(CliError::Refused("its answer is no receipt; is that the revoker function?".to_owned())),
+            None => Ok(value),
             Some(_) => Err(CliError::Refused(shown(&word(value.get("errorMessage"))))),
         }
     }

@@ -129,6 +129,46 @@ async fn a_breaker_is_closed() {
 }
 
 #[tokio::test]
+async fn a_further_name_is_given_and_taken_away() {
+    let world = World::new().await;
+    let function = Deployed::start(&world, &[]).await;
+    let reason = ["--reason", "her machine", "--yes"];
+    let said = deployed(&world, &function, &[&["alias", DANA, "laptop-7"][..], &reason].concat()).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let names = || async { deployed(&world, &function, &["locks", "alias", DANA, "--output", "json"]).await.json() };
+    assert_eq!(names().await, json!(["laptop-7"]));
+    let said = deployed(&world, &function, &[&["unalias", DANA, "laptop-7"][..], &reason].concat()).await;
+    assert_eq!((said.code, names().await), (0, json!([])), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_sweep_ends_whoever_is_connected_under_a_locked_name() {
+    let world = World::new().await;
+    let function = Deployed::start(&world, &[]).await;
+    assert_eq!(deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await.code, 0);
+    let (back, other) = (world.user(DANA), world.user("lee.park@example.com"));
+    let sweep = ["sweep", "--reason", "after the outage"];
+    let said = deployed(&world, &function, &[&sweep[..], &["--dry-run"]].concat()).await;
+    assert_eq!((said.code, world.alive()), (0, vec![back, other.clone()]), "{said:?}");
+    assert!(said.out.contains(&format!("{DANA}  planned")), "{said:?}");
+    let elsewhere = [&sweep[..], &["--endpoint", crate::world::ENDPOINTS[0], "--yes"]].concat();
+    assert_eq!((deployed(&world, &function, &elsewhere).await.code, world.alive().len()), (0, 2));
+    let said = deployed(&world, &function, &[&sweep[..], &["--yes"]].concat()).await;
+    assert_eq!((said.code, world.alive()), (0, vec![other]), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_directory_is_copied() {
+    let world = World::new().await;
+    let function = Deployed::start(&world, &[("VPN_REVOKER_IDENTITY_STORE_ID", "d-1234567890")]).await;
+    let said = deployed(&world, &function, &["directory", "sync"]).await;
+    assert!(said.code == 0 && said.out.ends_with(" copied\n"), "{said:?}");
+    let without = Deployed::start(&world, &[]).await;
+    let said = deployed(&world, &without, &["directory", "sync"]).await;
+    assert!(said.code == 3 && said.err.contains("VPN_REVOKER_IDENTITY_STORE_ID"), "{said:?}");
+}
+
+#[tokio::test]
 async fn what_the_function_does_not_take_is_said_in_one_sentence() {
     let world = World::new().await;
     let function = Deployed::start(&world, &[]).await;
