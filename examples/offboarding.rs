@@ -168,6 +168,15 @@ fn show_how_to_use(world: &World) {
     println!("export AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=secret");
     println!("export VPN_REVOKER_LOCKS_TABLE={LOCKS} VPN_REVOKER_AUDIT_TABLE={AUDIT} VPN_REVOKER_SETTLE_SECONDS=2");
     println!("\n# With these set in another terminal:");
+    println!("cargo run -- sessions                # who is connected, and who of them is locked");
+    println!("cargo run -- locks show {DANA}");
+    println!("cargo run -- audit verify");
+    println!("cargo run -- report --subject {DANA} --html dana.html");
+    println!(
+        "echo '{{\"VPN_REVOKER_LOCKS_TABLE\": \"{LOCKS}\", \"VPN_REVOKER_AUDIT_TABLE\": \"{AUDIT}\", \"VPN_REVOKER_SETTLE_SECONDS\": 2}}' > demo.json"
+    );
+    println!("cargo run -- revoke lee.park@example.com --reason INC-42 --local --config demo.json");
+    println!("\n# Or with other tools:");
     println!("aws ec2 describe-client-vpn-connections --client-vpn-endpoint-id {}", ENDPOINTS[2]);
     println!(
         "aws dynamodb query --table-name {AUDIT} --key-condition-expression 'subject = :s' --expression-attribute-values '{{\":s\":{{\"S\":\"{DANA}\"}}}}'"

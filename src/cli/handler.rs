@@ -84,7 +84,7 @@ pub(super) struct Row {
 const TITLES: [&str; 5] = ["endpoint", "region", "signs in by", "state", "handler"];
 
 impl Row {
-    pub(super) fn new(vpn: &Ec2ClientVpn, door: &Door, ours: &[String]) -> Self {
+    pub(super) fn new(vpn: &Ec2ClientVpn, door: &Door, ours: &Handlers) -> Self {
         Self {
             region: vpn.target().region.clone(),
             account: vpn.target().account.clone(),
@@ -112,10 +112,11 @@ impl Row {
 /// Ours and in force.
 pub(super) const OURS: &str = "ours";
 
-fn state(door: &Door, ours: &[String]) -> &'static str {
+fn state(door: &Door, ours: &Handlers) -> &'static str {
     match &door.handler {
         None => "none",
-        Some(arn) if !ours.contains(arn) => "another",
+        Some(_) if !ours.known => "unchecked",
+        Some(arn) if !ours.arns.contains(arn) => "another",
         Some(_) if door.applying => "applying",
         Some(_) => OURS,
     }
@@ -125,7 +126,14 @@ impl Handler {
     pub(super) async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
         let field = Field::of(&deployment.scope(aws).await?, aws).await?;
         match self {
-            Self::Status { ours } => status(&field, &ours.known(deployment, aws).await?, printer).await,
+            Self::Status { ours } => {
+                // Who is asked can be seen all the same.
+                let known = ours.known(deployment, aws).await.unwrap_or_else(|error| {
+                    note(&format!("which handler is ours was not found out: {error}"));
+                    Handlers::unknown()
+                });
+                status(&field, &known, printer).await
+            }
             Self::Attach(change) => attach(&field, &change, deployment, aws, printer).await,
             Self::Detach(change) => detach(&field, &change, deployment, aws, printer).await,
         }
@@ -143,10 +151,10 @@ impl Ours {
 
 async fn status(field: &Field, ours: &Handlers, printer: &Printer) -> Result<Outcome, CliError> {
     let (doors, troubles) = field.doors().await;
-    let rows: Vec<Row> = doors.iter().map(|(vpn, door)| Row::new(vpn, door, &ours.arns)).collect();
+    let rows: Vec<Row> = doors.iter().map(|(vpn, door)| Row::new(vpn, door, ours)).collect();
     printer.toned(&TITLES, &rows, Row::cells, |row| if row.state == OURS { Tone::Good } else { Tone::Bad })?;
     troubles.iter().for_each(|trouble| note(trouble));
-    Ok(match (troubles.is_empty(), rows.iter().all(|row| row.state == OURS)) {
+    Ok(match (troubles.is_empty() && ours.known, rows.iter().all(|row| row.state == OURS)) {
         (false, _) => Outcome::Partial,
         (true, true) => Outcome::Fine,
         (true, false) => Outcome::Wrong,
@@ -264,7 +272,7 @@ async fn status_of(vpn: &Ec2ClientVpn, id: &str, ours: &Handlers, printer: &Prin
         .await
         .map_err(|error| CliError::Aws { what: format!("{id} could not be looked at"), why: error.to_string() })?;
     let rows: Vec<Row> =
-        doors.iter().filter(|door| door.endpoint.as_str() == id).map(|door| Row::new(vpn, door, &ours.arns)).collect();
+        doors.iter().filter(|door| door.endpoint.as_str() == id).map(|door| Row::new(vpn, door, ours)).collect();
     printer.rows(&TITLES, &rows, Row::cells)?;
     Ok(if rows.iter().all(|row| row.state == OURS) { Outcome::Fine } else { Outcome::Wrong })
 }

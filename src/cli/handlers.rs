@@ -13,18 +13,25 @@ use crate::failure;
 /// The connect handlers that are ours, by ARN.
 pub(super) struct Handlers {
     pub(super) arns: Vec<String>,
+    /// Whether they are known at all.
+    pub(super) known: bool,
 }
 
 impl Handlers {
     /// Those that somebody names.
     pub(super) fn named(arns: &[String]) -> Self {
-        Self { arns: arns.to_vec() }
+        Self { arns: arns.to_vec(), known: true }
     }
 
     /// Those that read the function's locks, in its own account and Region.
     pub(super) async fn of(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let locks_table = deployment.scope(aws).await?.locks_table;
-        Ok(Self { arns: deployment.function(aws).await?.handlers(&locks_table).await? })
+        Ok(Self { arns: deployment.function(aws).await?.handlers(&locks_table).await?, known: true })
+    }
+
+    /// Nobody could say which are ours.
+    pub(super) fn unknown() -> Self {
+        Self { arns: Vec::new(), known: false }
     }
 
     /// The one for endpoints of a Region: Client VPN invokes none in another.

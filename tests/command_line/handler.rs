@@ -110,3 +110,15 @@ async fn nothing_is_changed_that_nobody_confirmed() {
     let said = deployed(&world, &aws, &["handler", "attach", "cvpn-endpoint-0none", "--yes"]).await;
     assert!(said.code == 2 && said.err.contains("is not there"), "{said:?}");
 }
+
+#[tokio::test]
+async fn where_ours_is_not_known_it_is_said_who_is_asked() {
+    let (world, aws) = world().await;
+    aws.without(crate::world::deployed::FUNCTION);
+    let tables = ["--locks-table", crate::world::LOCKS, "--audit-table", crate::world::AUDIT];
+    let said = deployed(&world, &aws, &[&["handler", "status", "--output", "json"][..], &tables].concat()).await;
+    let states: Vec<String> =
+        said.json().as_array().unwrap().iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((said.code, states), (3, ["none", "none", "none", "unchecked"].map(str::to_owned).to_vec()), "{said:?}");
+    assert!(said.err.contains("which handler is ours was not found out"), "{said:?}");
+}

@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 PAGES = pathlib.Path(os.environ["REPORT_PAGES"])
 NAMES = ["period.html", "dana.html", "hostile.html", "tampered.html", "empty.html"]
-BROWSER = os.environ.get("BROWSER", "/usr/bin/chromium-headless-shell")
+BROWSER = os.environ["BROWSER"]
 WIDE, NARROW = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
 
 

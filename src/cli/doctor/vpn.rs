@@ -36,10 +36,10 @@ async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, 
         }
     }
     let ours = match Handlers::of(deployment, aws).await {
-        Ok(ours) => ours.arns,
+        Ok(ours) => ours,
         Err(error) => {
             findings.look("connect handlers", error.to_string(), "vpn-revoker handler status --handler ARN");
-            Vec::new()
+            Handlers::unknown()
         }
     };
     for (vpn, door) in &doors {
@@ -49,6 +49,9 @@ async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, 
         let attach = format!("vpn-revoker handler attach {}", door.endpoint);
         match (row.state, &door.handler) {
             (OURS, _) => findings.fine(&what, found),
+            ("unchecked", _) => {
+                findings.look(&what, found, "vpn-revoker handler status --handler ARN tells whether it is ours")
+            }
             ("applying", _) => findings.look(&what, found, "it comes into force within minutes"),
             (_, Some(arn)) => findings.look(
                 &what,
