@@ -172,9 +172,12 @@ fn show_how_to_use(world: &World) {
     println!("cargo run -- locks show {DANA}");
     println!("cargo run -- audit verify");
     println!("cargo run -- report --subject {DANA} --html dana.html");
-    println!(
-        "echo '{{\"VPN_REVOKER_LOCKS_TABLE\": \"{LOCKS}\", \"VPN_REVOKER_AUDIT_TABLE\": \"{AUDIT}\", \"VPN_REVOKER_SETTLE_SECONDS\": 2}}' > demo.json"
-    );
+    let all = serde_json::json!({
+        "VPN_REVOKER_LOCKS_TABLE": LOCKS, "VPN_REVOKER_AUDIT_TABLE": AUDIT, "VPN_REVOKER_MODE": "enforce",
+        "VPN_REVOKER_TARGETS": "", "VPN_REVOKER_ENDPOINTS": "", "VPN_REVOKER_PROTECTED": "", "VPN_REVOKER_ALIASES": "",
+        "VPN_REVOKER_SETTLE_SECONDS": 2,
+    });
+    println!("echo '{all}' > demo.json             # the function's configuration, since there is no function here");
     println!("cargo run -- revoke lee.park@example.com --reason INC-42 --local --config demo.json");
     println!("\n# Or with other tools:");
     println!("aws ec2 describe-client-vpn-connections --client-vpn-endpoint-id {}", ENDPOINTS[2]);

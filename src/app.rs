@@ -212,10 +212,12 @@ impl App {
     async fn sweep(&self, handled: &mut [Handled], revoker: &Revoker, run: &Run) {
         for handled in handled {
             for order in std::mem::take(&mut handled.sweeps) {
+                let begun_at = self.clock.now();
                 let receipt = revoker.sweep(&order, run).await;
                 self.metrics.swept(&receipt, self.clock.now());
-                if !order.dry_run {
-                    Box::pin(self.note_sweep(&receipt)).await;
+                // A sweep that somebody asked for says nothing about whether the schedule is alive.
+                if !order.commanded {
+                    Box::pin(self.note_sweep(begun_at, &receipt, run)).await;
                 }
                 handled.receipts.push(receipt);
             }
@@ -223,10 +225,16 @@ impl App {
     }
 
     /// Leaves word that a sweep was made, for whoever looks after the deployment. Nothing hangs on it.
-    async fn note_sweep(&self, receipt: &Receipt) {
+    async fn note_sweep(&self, begun_at: Timestamp, receipt: &Receipt, run: &Run) {
         let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
-        if let Err(error) = locks.note_sweep(self.clock.now(), receipt.outcome).await {
-            tracing::warn!(error_type = "SweepUnnoted", %error, "that a sweep was made could not be kept");
+        tokio::select! {
+            biased;
+            noted = locks.note_sweep(begun_at, receipt.outcome) => if let Err(error) = noted {
+                tracing::warn!(error_type = "SweepUnnoted", %error, "that a sweep was made could not be kept");
+            },
+            () = self.clock.reached(run.answer_by) => {
+                tracing::warn!(error_type = "SweepUnnoted", "that a sweep was made could not be kept in time");
+            }
         }
     }
 

@@ -56,7 +56,8 @@ impl Metrics {
         if terminated > 0 {
             self.count(now, &[], "ConnectionsTerminated", "Count", terminated);
         }
-        let since = receipt.timings.occurred_at.or(receipt.timings.received_at);
+        let received = receipt.timings.received_at.or(receipt.timings.occurred_at);
+        let since = received.map(|received| Timestamp::as_of(receipt.timings.occurred_at, received));
         if let (Some(since), Some(verified), Outcome::Completed) = (since, receipt.timings.verified_at, receipt.outcome)
         {
             self.count(now, &[], "SecondsToVerified", "Seconds", verified.since(since).as_secs_f64());

@@ -49,9 +49,11 @@ impl People {
     /// Kept answers stand in for the directory only where it says that there is nobody: while it can't be asked, they
     /// may be out of date. A name that the directory now gives to somebody else is left out.
     ///
+    /// With `keep` false the answer is not kept: a rehearsal leaves no trace.
+    ///
     /// # Errors
     /// Why nobody could say.
-    pub async fn find(&self, id: &str) -> Result<Found, String> {
+    pub async fn find(&self, id: &str, keep: bool) -> Result<Found, String> {
         let (now, before) = tokio::join!(self.directory.find(id), self.known.recall(id));
         let now = now.map_err(|error| error.to_string())?;
         let before = before.map_err(|error| error.to_string())?;
@@ -60,7 +62,8 @@ impl People {
                 "the directory does not know `{id}`, and no earlier answer is kept; send a command with the name, and run `sync_directory` so that later deletions can be told"
             ));
         };
-        if before.as_ref() != Some(&person)
+        if keep
+            && before.as_ref() != Some(&person)
             && let Err(error) = self.known.keep(std::slice::from_ref(&person)).await
         {
             tracing::warn!(error_type = "NotKept", %error, "the directory's answer could not be kept for later");

@@ -12,10 +12,10 @@ use serde_json::{Map, json};
 
 use super::aws::Aws;
 use super::deployment::Deployment;
-use super::output::Printer;
+use super::output::{Printer, shown};
 use super::{CliError, Outcome};
 
-pub(super) use cause::{AT_ONCE, Cause, confirm, new_id};
+pub(super) use cause::{AT_ONCE, Cause, Means, confirm, new_id};
 
 /// Whom it is about.
 #[derive(Debug, Args)]
@@ -134,7 +134,11 @@ impl Disconnect {
             command.insert("endpoint_id".to_owned(), json!(endpoint));
             command.insert("connection_id".to_owned(), json!(connection));
         }
-        self.cause.carry_out("disconnect", command, self.subjects, deployment, aws, printer).await
+        let what = match (&self.connection, &self.endpoint) {
+            (Some(connection), Some(endpoint)) => format!("end {} on {}", shown(connection), shown(endpoint)),
+            _ => "disconnect".to_owned(),
+        };
+        self.cause.carry_out(&what, command, self.subjects, deployment, aws, printer).await
     }
 }
 

@@ -77,7 +77,7 @@ async fn status(deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result
         |row| if row.state == "open" { Tone::Bad } else { Tone::Plain },
     )?;
     if rows.is_empty() {
-        note("no producer has locked anybody yet: every breaker is closed");
+        note("no producer has locked anybody lately: every breaker is closed");
     }
     Ok(if rows.iter().any(|row| row.state == "open") { Outcome::Wrong } else { Outcome::Fine })
 }

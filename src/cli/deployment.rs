@@ -21,9 +21,14 @@ use crate::{DynamoAudit, DynamoLocks, Settings};
 const ANSWERS_WITHIN: Duration = Duration::from_secs(150);
 const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What of the configuration says where to look. A command that only looks needs no more of it, and a file that is only
-/// in the function is not in its way.
+/// What of the configuration says which tables, and where to look for connections. A command that only looks needs no
+/// more of it, and a file that is only in the function is not in its way.
+const TABLES: [&str; 2] = ["LOCKS_TABLE", "AUDIT_TABLE"];
 const WHERE: [&str; 4] = ["LOCKS_TABLE", "AUDIT_TABLE", "TARGETS", "ENDPOINTS"];
+
+/// What a file has to say of, even if it is nothing, before the function's code is run here by it: a default would know
+/// nobody who is protected, and no other account.
+const NEEDED: [&str; 7] = ["LOCKS_TABLE", "AUDIT_TABLE", "MODE", "TARGETS", "ENDPOINTS", "PROTECTED", "ALIASES"];
 
 /// Where vpn-revoker is deployed.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +47,7 @@ pub(super) struct Deployment {
     #[arg(long, global = true, value_name = "NAME", env = "VPN_REVOKER_AUDIT_TABLE")]
     audit_table: Option<String>,
     /// A file with the function's configuration instead of asking for it, as JSON: {"VPN_REVOKER_LOCKS_TABLE": "…", …}
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "stack")]
     config: Option<PathBuf>,
 }
 
@@ -56,8 +61,8 @@ pub(super) struct Names {
 pub(super) struct Configuration {
     /// The function, or the file.
     pub(super) of: String,
-    /// The function's ARN; empty for a file.
-    pub(super) arn: String,
+    /// The function's ARN; none for a file.
+    pub(super) arn: Option<String>,
     pub(super) variables: BTreeMap<String, String>,
     pub(super) region: String,
 }
@@ -99,7 +104,7 @@ impl Deployment {
                 "give both --locks-table and --audit-table, or neither to take the function's".to_owned(),
             )),
             (None, None) => {
-                let settings = self.scope(aws).await?;
+                let settings = self.configuration(aws).await?.some(&TABLES)?;
                 Ok(Names { locks: settings.locks_table, audit: settings.audit_table })
             }
         }
@@ -114,31 +119,47 @@ impl Deployment {
         match (&self.stack, &self.function) {
             (Some(stack), _) => Ok(Function::named(client, &format!("{stack}-revoker"))),
             (None, Some(name)) => Ok(Function::named(client, name)),
-            (None, None) => Function::the_only_one(client).await,
+            (None, None) => {
+                let found = Function::the_only_one(client).await?;
+                // Whoever names tables means the function that they belong to, which may be in another Region.
+                self.agree(&found.configuration().await?)?;
+                Ok(found)
+            }
         }
     }
 
     /// The function's configuration, or that of the file.
     pub(super) async fn configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
-        match &self.config {
-            None => self.function(aws).await?.configuration().await,
-            Some(path) => {
-                let failed = |error| CliError::File { path: path.display().to_string(), error };
-                let text = std::fs::read_to_string(path).map_err(failed)?;
-                Ok(Configuration {
-                    of: path.display().to_string(),
-                    arn: String::new(),
-                    variables: variables(&path.display().to_string(), &text)?,
-                    region: aws.region().await?,
-                })
-            }
-        }
+        let Some(path) = &self.config else {
+            let configuration = self.function(aws).await?.configuration().await?;
+            self.agree(&configuration)?;
+            return Ok(configuration);
+        };
+        let failed = |error| CliError::File { path: path.display().to_string(), error };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let variables = variables(&path.display().to_string(), &text)?;
+        let region = match variables.get("AWS_REGION").filter(|region| !region.is_empty()) {
+            Some(region) => region.clone(),
+            None => aws.region().await?,
+        };
+        Ok(Configuration { of: path.display().to_string(), arn: None, variables, region })
     }
 
-    /// Everything that the function is configured to.
-    pub(super) async fn settings(&self, aws: &Aws) -> Result<(Settings, Configuration), CliError> {
-        let configuration = self.configuration(aws).await?;
-        Ok((configuration.settings(|_| true)?, configuration))
+    /// Looking at one deployment's tables and acting in another would be worse than doing nothing.
+    fn agree(&self, configuration: &Configuration) -> Result<(), CliError> {
+        let (locks, audit) = self.tables();
+        for (named, name) in [(locks, "VPN_REVOKER_LOCKS_TABLE"), (audit, "VPN_REVOKER_AUDIT_TABLE")] {
+            let own = configuration.variables.get(name).map(String::as_str).unwrap_or_default();
+            if let Some(named) = named.filter(|named| table_in(named) != table_in(own)) {
+                return Err(CliError::Usage(format!(
+                    "the table {} was named, and {} has {}; name the function that goes with the table, or no table (is {name} exported?)",
+                    shown(named),
+                    shown(&configuration.of),
+                    shown(own)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Where to look: tables, targets and endpoints. Whoever names both tables and no function looks in the own account
@@ -151,9 +172,13 @@ impl Deployment {
             return Settings::read(variables.into_iter().chain([region]))
                 .map_err(|error| CliError::Usage(error.to_string()));
         }
-        let configuration = self.configuration(aws).await?;
-        configuration.settings(|name| WHERE.iter().any(|wanted| name.strip_prefix("VPN_REVOKER_") == Some(wanted)))
+        self.configuration(aws).await?.some(&WHERE)
     }
+}
+
+/// A table's name in its name or its ARN.
+fn table_in(text: &str) -> &str {
+    text.rsplit_once(":table/").map_or(text, |(_, name)| name)
 }
 
 impl Configuration {
@@ -166,17 +191,52 @@ impl Configuration {
         self.variables.iter().any(names_file)
     }
 
-    /// The settings, of the variables that are wanted.
-    pub(super) fn settings(&self, wanted: impl Fn(&str) -> bool) -> Result<Settings, CliError> {
-        let variables = self.variables.iter().filter(|(name, _)| name.starts_with("VPN_REVOKER_") && wanted(name));
+    /// All settings.
+    pub(super) fn all(&self) -> Result<Settings, CliError> {
+        self.read(|_| true)
+    }
+
+    /// The settings of these variables alone.
+    fn some(&self, wanted: &[&str]) -> Result<Settings, CliError> {
+        self.read(|name| wanted.contains(&name))
+    }
+
+    /// All settings, to run the function's code here by them. Whatever can't be the function's own is refused.
+    pub(super) fn to_run_here(&self) -> Result<Settings, CliError> {
+        let of = shown(&self.of);
+        if self.arn.is_some() && self.has_files() {
+            return Err(CliError::Unfit(format!(
+                "{of} has values in files of its own, which are not on this machine; give --config FILE with their content in their place"
+            )));
+        }
+        let missing: Vec<&str> = (NEEDED.into_iter())
+            .filter(|name| self.arn.is_none() && !self.variables.contains_key(&format!("VPN_REVOKER_{name}")))
+            .collect();
+        if !missing.is_empty() {
+            return Err(CliError::Unfit(format!(
+                "{of} says nothing of VPN_REVOKER_{}; give the function's whole configuration (an empty text stands for nothing)",
+                missing.join(", VPN_REVOKER_")
+            )));
+        }
+        let settings = self.all()?;
+        let table_region = settings.table_region();
+        let names_targets = self.variables.get("VPN_REVOKER_TARGETS").is_some_and(|targets| !targets.is_empty());
+        if !names_targets && table_region != self.region {
+            return Err(CliError::Unfit(format!(
+                "{of} has its tables in {table_region} and names no targets, and this would look in {}; give --region, or AWS_REGION in the file",
+                self.region
+            )));
+        }
+        Ok(settings)
+    }
+
+    fn read(&self, wanted: impl Fn(&str) -> bool) -> Result<Settings, CliError> {
+        let ours = |name: &String| name.strip_prefix("VPN_REVOKER_").is_some_and(&wanted);
+        let variables = self.variables.iter().filter(|(name, _)| ours(name));
         let variables = variables.map(|(name, value)| (name.clone(), value.clone()));
         let region = [("AWS_REGION".to_owned(), self.region.clone())];
-        Settings::read(variables.chain(region)).map_err(|error| {
-            let of = shown(&self.of);
-            CliError::Unfit(format!(
-                "{of}: {error}; a file that is only in the function has to be here too: give --config FILE with its content"
-            ))
-        })
+        Settings::read(variables.chain(region))
+            .map_err(|error| CliError::Unfit(format!("{}: {error}", shown(&self.of))))
     }
 }
 

@@ -77,7 +77,11 @@ impl CliError {
 }
 
 /// AWS's words, and what to do about them.
-const NEXT: [(&str, &str); 17] = [
+const NEXT: [(&str, &str); 21] = [
+    ("dynamodb:DescribeTable", "allow dynamodb:DescribeTable on both tables"),
+    ("sqs:", "allow sqs:GetQueueUrl and sqs:GetQueueAttributes on the queue and its dead-letter queue"),
+    ("QueueDoesNotExist", "is that the Region of the stack? The function's event source mapping names the queue"),
+    ("sts:GetCallerIdentity", "allow sts:GetCallerIdentity; nothing else needs it"),
     ("lambda:ListFunctions", "name it with --stack or --function, or allow lambda:ListFunctions"),
     (
         "lambda:GetFunctionConfiguration",

@@ -31,11 +31,20 @@ pub(super) struct Explain {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum By {
+pub(super) enum By {
     /// The payload of an invoke, whatever it holds
     Invoke,
     /// A message of the queue, or an event of a rule
     Event,
+}
+
+impl By {
+    pub(super) fn via(self) -> Via {
+        match self {
+            Self::Invoke => Via::Direct,
+            Self::Event => Via::Event,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,11 +87,7 @@ impl Explain {
     pub(super) fn run(self, printer: &Printer) -> Result<Outcome, CliError> {
         let intake = intake(self.rules.as_deref())?;
         let event = read(&self.file)?;
-        let via = match self.by {
-            By::Invoke => Via::Direct,
-            By::Event => Via::Event,
-        };
-        let delivery = Delivery { via, received_at: SystemClock.now(), id: "explained".to_owned() };
+        let delivery = Delivery { via: self.by.via(), received_at: SystemClock.now(), id: "explained".to_owned() };
         let explanation = intake
             .explain(event.as_bytes(), &delivery)
             .map_err(|rejected| CliError::Unfit(format!("{}: {rejected}", self.file.display())))?;

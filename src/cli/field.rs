@@ -1,6 +1,6 @@
 //! Client VPN in every target of the deployment.
 
-use revocation::connection::Target;
+use revocation::connection::{EndpointId, Target};
 use revocation::policy::Policy;
 use revocation::ports::{ClientVpn, VpnError};
 
@@ -33,12 +33,22 @@ impl Field {
         let (mut doors, mut troubles) = (Vec::new(), Vec::new());
         for vpn in &self.vpn {
             match vpn.doors().await {
+                // As the function sees it: its Region may be wrong.
+                Ok(found) if found.is_empty() && self.scope.endpoints.is_empty() => {
+                    troubles.push(trouble(&place(vpn.target()), &VpnError::no_endpoints(&vpn.target().region)));
+                }
                 Ok(found) => {
                     let in_scope = found.into_iter().filter(|door| self.scope.in_scope(&door.endpoint));
                     doors.extend(in_scope.map(|door| (vpn, door)));
                 }
                 Err(error) => troubles.push(trouble(&place(vpn.target()), &error)),
             }
+        }
+        let is_there = |id: &EndpointId| doors.iter().any(|(_, door): &(_, Door)| door.endpoint == *id);
+        // Where a target could not be asked, it may be there.
+        if troubles.is_empty() {
+            let missing = self.scope.endpoints.iter().filter(|id| !is_there(id));
+            troubles.extend(missing.map(|id| VpnError::no_such_endpoint(id).to_string()));
         }
         (doors, troubles)
     }

@@ -2,7 +2,7 @@
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::FunctionConfiguration;
+use aws_sdk_lambda::types::{EnvironmentError, FunctionConfiguration};
 use serde_json::Value;
 
 use super::CliError;
@@ -51,6 +51,9 @@ impl Function {
     pub(super) async fn configuration(&self) -> Result<Configuration, CliError> {
         let asked = self.client.get_function_configuration().function_name(&self.name).send().await;
         let found = asked.map_err(|error| self.failed(failure::why(&error)))?;
+        if let Some(error) = found.environment().and_then(|environment| environment.error()) {
+            return Err(self.failed(unreadable(error)));
+        }
         let variables =
             found.environment().and_then(|environment| environment.variables()).cloned().unwrap_or_default();
         if !variables.contains_key(OURS) {
@@ -61,7 +64,7 @@ impl Function {
         }
         let arn = found.function_arn().unwrap_or_default().to_owned();
         let region = arn.split(':').nth(3).unwrap_or_default().to_owned();
-        Ok(Configuration { of: self.name.clone(), arn, variables: variables.into_iter().collect(), region })
+        Ok(Configuration { of: self.name.clone(), arn: Some(arn), variables: variables.into_iter().collect(), region })
     }
 
     /// The connect handlers beside it: those that read the same locks.
@@ -81,17 +84,22 @@ impl Function {
     async fn alias_kept_warm(&self, name: &str) -> Result<Option<String>, CliError> {
         let asked = self.client.list_provisioned_concurrency_configs().function_name(name).send().await;
         let kept = asked.map_err(|error| self.failed(failure::why(&error)))?;
-        Ok(kept.provisioned_concurrency_configs().first().and_then(|kept| kept.function_arn()).map(str::to_owned))
+        // A version has a number where an alias has a name.
+        let is_alias = |arn: &&str| arn.rsplit(':').next().is_some_and(|last| last.parse::<u64>().is_err());
+        let arns = kept.provisioned_concurrency_configs().iter().filter_map(|kept| kept.function_arn());
+        Ok(arns.filter(is_alias).map(str::to_owned).next())
     }
 
-    /// The queues that feed it.
-    pub(super) async fn queues(&self) -> Result<Vec<String>, CliError> {
-        let asked = self.client.list_event_source_mappings().function_name(&self.name).into_paginator().items().send();
-        let mut mappings = asked;
+    /// The queues that feed it, each with whether it does: a mapping may be switched off.
+    pub(super) async fn queues(&self) -> Result<Vec<(String, String)>, CliError> {
+        let asked = self.client.list_event_source_mappings().function_name(&self.name);
+        let mut mappings = asked.into_paginator().items().send();
         let mut queues = Vec::new();
         while let Some(mapping) = mappings.next().await {
             let mapping = mapping.map_err(|error| self.failed(failure::why(&error)))?;
-            queues.extend(mapping.event_source_arn().filter(|arn| arn.contains(":sqs:")).map(str::to_owned));
+            let state = mapping.state().unwrap_or("in no state").to_owned();
+            let queue = mapping.event_source_arn().filter(|arn| arn.contains(":sqs:"));
+            queues.extend(queue.map(|arn| (arn.to_owned(), state)));
         }
         Ok(queues)
     }
@@ -118,6 +126,15 @@ impl Function {
         }
     }
 
+    /// Which one it is, for whoever is to confirm something.
+    pub(super) fn in_words(&self) -> String {
+        let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
+        match self.name.starts_with("arn:") {
+            true => shown(&self.name),
+            false => format!("{} in {region}", shown(&self.name)),
+        }
+    }
+
     fn failed(&self, why: String) -> CliError {
         CliError::Function { name: shown(&self.name), why }
     }
@@ -129,10 +146,24 @@ async fn ours(client: &Client) -> Result<Vec<(String, FunctionConfiguration)>, C
     let mut found = Vec::new();
     while let Some(function) = functions.next().await {
         let function = function.map_err(|error| CliError::Search(failure::why(&error)))?;
+        let name = function.function_name().unwrap_or_default();
+        if let Some(error) = function.environment().and_then(|environment| environment.error())
+            && (name.ends_with("-revoker") || name.starts_with(HANDLER))
+        {
+            // It may be the very one that is looked for, so no other can be taken for the only one.
+            return Err(CliError::Function { name: shown(name), why: unreadable(error) });
+        }
         let variables = function.environment().and_then(|environment| environment.variables());
         if variables.is_some_and(|variables| variables.contains_key(OURS)) {
             found.push((function.function_name().unwrap_or_default().to_owned(), function));
         }
     }
     Ok(found)
+}
+
+/// Why a function's environment can't be read: a key of one's own that whoever asks may not use
+/// (<https://docs.aws.amazon.com/lambda/latest/api/API_EnvironmentError.html>).
+fn unreadable(error: &EnvironmentError) -> String {
+    let why = [error.error_code(), error.message()].map(Option::unwrap_or_default).join(": ");
+    format!("its environment can't be read ({}); allow kms:Decrypt, or name the function with --function", shown(&why))
 }

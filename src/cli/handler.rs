@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use revocation::connection::Target;
 use revocation::ports::{ClientVpn, Clock};
 use serde::Serialize;
 
@@ -92,13 +93,13 @@ impl Row {
             description: door.description.clone(),
             authentication: door.authentication.clone(),
             handler: door.handler.clone(),
-            state: state(door, ours),
+            state: state(door, vpn.target(), ours),
         }
     }
 
     fn cells(&self) -> Vec<String> {
         let kinds = self.authentication.iter().map(|kind| kind.trim_end_matches("-authentication"));
-        let at = place(&revocation::connection::Target { region: self.region.clone(), account: self.account.clone() });
+        let at = place(&Target { region: self.region.clone(), account: self.account.clone() });
         vec![
             self.endpoint_id.clone(),
             at,
@@ -112,13 +113,14 @@ impl Row {
 /// Ours and in force.
 pub(super) const OURS: &str = "ours";
 
-fn state(door: &Door, ours: &Handlers) -> &'static str {
+fn state(door: &Door, target: &Target, ours: &Handlers) -> &'static str {
     match &door.handler {
         None => "none",
-        Some(_) if !ours.known => "unchecked",
-        Some(arn) if !ours.arns.contains(arn) => "another",
-        Some(_) if door.applying => "applying",
-        Some(_) => OURS,
+        Some(arn) if ours.include(arn) && door.applying => "applying",
+        Some(arn) if ours.include(arn) => OURS,
+        // Ours may be there as well, and nobody here knows it.
+        Some(_) if !ours.any_in(target) => "unchecked",
+        Some(_) => "another",
     }
 }
 
@@ -143,7 +145,7 @@ impl Handler {
 impl Ours {
     async fn known(&self, deployment: &Deployment, aws: &Aws) -> Result<Handlers, CliError> {
         match self.handlers.is_empty() {
-            false => Ok(Handlers::named(&self.handlers)),
+            false => Handlers::named(&self.handlers),
             true => Handlers::of(deployment, aws).await,
         }
     }
@@ -154,7 +156,8 @@ async fn status(field: &Field, ours: &Handlers, printer: &Printer) -> Result<Out
     let rows: Vec<Row> = doors.iter().map(|(vpn, door)| Row::new(vpn, door, ours)).collect();
     printer.toned(&TITLES, &rows, Row::cells, |row| if row.state == OURS { Tone::Good } else { Tone::Bad })?;
     troubles.iter().for_each(|trouble| note(trouble));
-    Ok(match (troubles.is_empty() && ours.known, rows.iter().all(|row| row.state == OURS)) {
+    let unchecked = rows.iter().any(|row| row.state == "unchecked");
+    Ok(match (troubles.is_empty() && !unchecked, rows.iter().all(|row| row.state == OURS)) {
         (false, _) => Outcome::Partial,
         (true, true) => Outcome::Fine,
         (true, false) => Outcome::Wrong,
@@ -162,14 +165,14 @@ async fn status(field: &Field, ours: &Handlers, printer: &Printer) -> Result<Out
 }
 
 /// The endpoint's door, and where it is.
-async fn find<'a>(field: &'a Field, id: &str) -> Result<(&'a Ec2ClientVpn, Door), CliError> {
+pub(super) async fn find<'a>(field: &'a Field, id: &str) -> Result<(&'a Ec2ClientVpn, Door), CliError> {
     let (doors, troubles) = field.doors().await;
     let found = doors.into_iter().find(|(_, door)| door.endpoint.as_str() == id);
     found.ok_or_else(|| match troubles.first() {
         Some(trouble) => CliError::Unfit(format!("endpoint {id} was not found; {trouble}")),
-        None => {
-            CliError::Usage(format!("endpoint {id} is not there; check its id, --region and the function's targets"))
-        }
+        None => CliError::Usage(format!(
+            "endpoint {id} is not there; check its id, --region and the function's TARGETS and ENDPOINTS"
+        )),
     })
 }
 
@@ -182,13 +185,13 @@ async fn attach(
 ) -> Result<Outcome, CliError> {
     let (vpn, door) = find(field, &change.endpoint).await?;
     let ours = change.ours.known(deployment, aws).await?;
-    let handler = ours.the_one_in(&vpn.target().region)?;
+    let handler = ours.the_one_in(vpn.target())?;
     match &door.handler {
         Some(arn) if *arn == handler && !door.applying => {
             note(&format!("{} asks it already", door.endpoint));
             return status_of(vpn, &change.endpoint, &ours, printer).await;
         }
-        Some(arn) if *arn != handler => {
+        Some(arn) if !ours.include(arn) => {
             return Err(CliError::Unfit(format!(
                 "{} asks {arn} already, which may keep somebody out for other reasons; look at it, and detach it first: vpn-revoker handler detach {} --handler {arn}",
                 door.endpoint, door.endpoint
@@ -200,12 +203,16 @@ async fn attach(
         change.yes,
         &format!("from now on ask {handler} before anybody is admitted to"),
         std::slice::from_ref(&change.endpoint),
+        &format!("in {}", place(vpn.target())),
     )?;
     if !untested {
         admits_somebody(&handler, aws).await?;
     }
-    set(vpn, &door, Some(&handler)).await?;
-    note(&format!("to undo it: vpn-revoker handler detach {}", door.endpoint));
+    let undo = match &door.handler {
+        Some(before) => format!("vpn-revoker handler attach {} --handler {before}", door.endpoint),
+        None => format!("vpn-revoker handler detach {}", door.endpoint),
+    };
+    set(vpn, &door, Some(&handler), &undo).await?;
     status_of(vpn, &change.endpoint, &ours, printer).await
 }
 
@@ -221,7 +228,7 @@ async fn detach(
     let Some(handler) = &door.handler else {
         return Err(CliError::Unfit(format!("{} asks no connect handler; there is nothing to detach", door.endpoint)));
     };
-    if !ours.arns.contains(handler) {
+    if !ours.include(handler) {
         return Err(CliError::Unfit(format!(
             "{} asks {handler}, which is not ours; whoever means it says so: --handler {handler}",
             door.endpoint
@@ -231,34 +238,34 @@ async fn detach(
         change.yes,
         "let whoever is locked come back until a sweep finds them, on",
         std::slice::from_ref(&change.endpoint),
+        &format!("in {}", place(vpn.target())),
     )?;
-    set(vpn, &door, None).await?;
-    note(&format!("to undo it: vpn-revoker handler attach {} --handler {handler}", door.endpoint));
+    let undo = format!("vpn-revoker handler attach {} --handler {handler}", door.endpoint);
+    set(vpn, &door, None, &undo).await?;
     status_of(vpn, &change.endpoint, &ours, printer).await.map(|_| Outcome::Fine)
 }
 
 /// Changes it, and waits until that is in force.
-async fn set(vpn: &Ec2ClientVpn, door: &Door, handler: Option<&str>) -> Result<(), CliError> {
-    let failed = |error: revocation::ports::VpnError| CliError::Aws {
-        what: format!("{} could not be changed", door.endpoint),
-        why: error.to_string(),
-    };
-    vpn.set_handler(&door.endpoint, handler).await.map_err(failed)?;
+async fn set(vpn: &Ec2ClientVpn, door: &Door, handler: Option<&str>, undo: &str) -> Result<(), CliError> {
+    let endpoint = &door.endpoint;
     let _kept = interrupt::tells(format!(
-        "the change of {} was accepted, and comes into force by itself; vpn-revoker handler status shows it",
-        door.endpoint
+        "the change of {endpoint} may have been accepted, and then comes into force by itself; vpn-revoker handler status shows it, and this undoes it: {undo}"
     ));
+    vpn.set_handler(endpoint, handler)
+        .await
+        .map_err(|error| CliError::Aws { what: format!("{endpoint} could not be changed"), why: error.to_string() })?;
+    note(&format!("EC2 has accepted it; to undo it: {undo}"));
     let progress = Progress::new("looks, until it is applied");
     let until = SystemClock.now().plus(APPLIED_IN);
     loop {
-        let now = vpn.doors().await.map_err(failed)?.into_iter().find(|found| found.endpoint == door.endpoint);
+        // A look that fails changes nothing of what was accepted.
+        let now = vpn.doors().await.unwrap_or_default().into_iter().find(|found| found.endpoint == *endpoint);
         if now.is_some_and(|now| !now.applying && now.handler.as_deref() == handler) {
             return Ok(());
         }
         if SystemClock.now() >= until {
             return Err(CliError::Unfit(format!(
-                "EC2 accepted the change of {}, and after five minutes it is not in force; look again with vpn-revoker handler status",
-                door.endpoint
+                "EC2 accepted the change of {endpoint}, and after five minutes it was not seen in force; look again with vpn-revoker handler status"
             )));
         }
         progress.more(1);

@@ -2,61 +2,101 @@
 
 use aws_config::Region;
 use aws_sdk_lambda::primitives::Blob;
+use revocation::connection::Target;
 use serde_json::{Value, json};
 
 use super::CliError;
 use super::aws::Aws;
 use super::deployment::Deployment;
+use super::field::place;
 use super::output::{shown, word};
 use crate::failure;
 
 /// The connect handlers that are ours, by ARN.
 pub(super) struct Handlers {
-    pub(super) arns: Vec<String>,
+    arns: Vec<String>,
     /// Whether they are known at all.
-    pub(super) known: bool,
+    known: bool,
+    /// The account of the deployment, where it is known.
+    home: Option<String>,
 }
 
 impl Handlers {
     /// Those that somebody names.
-    pub(super) fn named(arns: &[String]) -> Self {
-        Self { arns: arns.to_vec(), known: true }
+    pub(super) fn named(arns: &[String]) -> Result<Self, CliError> {
+        match arns.iter().find(|arn| !arn.starts_with("arn:") || part(arn, 6).is_empty()) {
+            Some(wrong) => Err(CliError::Usage(format!(
+                "--handler {} is no ARN of a function; it looks like arn:aws:lambda:eu-west-1:111122223333:function:AWSClientVPN-…",
+                shown(wrong)
+            ))),
+            None => Ok(Self { arns: arns.to_vec(), known: true, home: None }),
+        }
     }
 
     /// Those that read the function's locks, in its own account and Region.
     pub(super) async fn of(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let locks_table = deployment.scope(aws).await?.locks_table;
-        Ok(Self { arns: deployment.function(aws).await?.handlers(&locks_table).await?, known: true })
+        let arns = deployment.function(aws).await?.handlers(&locks_table).await?;
+        let home = arns.first().map(|arn| part(arn, 4).to_owned());
+        Ok(Self { arns, known: true, home })
     }
 
     /// Nobody could say which are ours.
     pub(super) fn unknown() -> Self {
-        Self { arns: Vec::new(), known: false }
+        Self { arns: Vec::new(), known: false, home: None }
     }
 
-    /// The one for endpoints of a Region: Client VPN invokes none in another.
-    pub(super) fn the_one_in(&self, region: &str) -> Result<String, CliError> {
-        let mut there = self.arns.iter().filter(|arn| region_of(arn) == region);
+    /// Whether a function is one of them, by whichever version or alias.
+    pub(super) fn include(&self, arn: &str) -> bool {
+        self.arns.iter().any(|own| function_in(own) == function_in(arn))
+    }
+
+    /// Whether any is known where an endpoint is: Client VPN invokes none of another account or Region
+    /// (<https://docs.aws.amazon.com/vpn/latest/clientvpn-admin/connection-authorization.html>).
+    pub(super) fn any_in(&self, target: &Target) -> bool {
+        self.known && self.arns.iter().any(|arn| is_in(arn, target, self.home()))
+    }
+
+    /// The one for the endpoints of a target.
+    pub(super) fn the_one_in(&self, target: &Target) -> Result<String, CliError> {
+        let mut there = self.arns.iter().filter(|arn| is_in(arn, target, self.home()));
         match (there.next(), there.next()) {
             (Some(arn), None) => Ok(arn.clone()),
             (None, _) => Err(CliError::Usage(format!(
-                "no connect handler of ours is known in {region}; name it with --handler (output ConnectHandlerArn of the stack that is there)"
+                "no connect handler of ours is known in {}, and Client VPN asks none of another account or Region; name it by its ARN with --handler (output ConnectHandlerArn of the stack that is there)",
+                place(target)
             ))),
-            (Some(_), Some(_)) => {
-                Err(CliError::Usage(format!("several connect handlers are in {region}; name one with --handler")))
-            }
+            (Some(_), Some(_)) => Err(CliError::Usage(format!(
+                "several connect handlers are in {}; name one with --handler",
+                place(target)
+            ))),
         }
+    }
+
+    /// The account that targets without one of their own are in.
+    fn home(&self) -> Option<&str> {
+        self.home.as_deref()
     }
 }
 
-fn region_of(arn: &str) -> &str {
-    arn.split(':').nth(3).unwrap_or_default()
+fn part(arn: &str, number: usize) -> &str {
+    arn.split(':').nth(number).unwrap_or_default()
+}
+
+/// `arn:aws:lambda:eu-west-1:111122223333:function:name`, without what may follow.
+fn function_in(arn: &str) -> String {
+    arn.split(':').take(7).collect::<Vec<_>>().join(":")
+}
+
+fn is_in(arn: &str, target: &Target, home: Option<&str>) -> bool {
+    let account = target.account.as_deref().or(home);
+    part(arn, 3) == target.region && account.is_none_or(|account| part(arn, 4) == account)
 }
 
 /// Makes sure that a connect handler lets somebody in who is not locked: one that fails keeps everybody out.
 pub(super) async fn admits_somebody(arn: &str, aws: &Aws) -> Result<(), CliError> {
     let config = aws.config(crate::aws::timeouts()).await?;
-    let config = aws_sdk_lambda::config::Builder::from(&config).region(Region::new(region_of(arn).to_owned())).build();
+    let config = aws_sdk_lambda::config::Builder::from(&config).region(Region::new(part(arn, 3).to_owned())).build();
     let client = aws_sdk_lambda::Client::from_conf(config);
     let payload = Blob::new(somebody().to_string());
     let invoked = client.invoke().function_name(arn).payload(payload).send().await;

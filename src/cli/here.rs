@@ -22,16 +22,20 @@ pub(super) struct Here {
     app: App,
     pub(super) settings: Settings,
     arn: String,
+    /// Where it runs and by whose configuration, in words.
+    pub(super) whose: String,
 }
 
 impl Here {
     pub(super) async fn new(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
-        let (settings, configuration) = deployment.settings(aws).await?;
+        let configuration = deployment.configuration(aws).await?;
+        let settings = configuration.to_run_here()?;
         let config = aws.config(crate::aws::timeouts()).await?;
         let clients = Clients::new(&config, &settings).await;
         // Its metrics would count twice what the function counts, or for an environment that is none.
         let app = App::new(settings.clone(), clients, Arc::new(SystemClock), Metrics::to(|_| {}));
-        Ok(Self { app, settings, arn: configuration.arn })
+        let whose = format!("here, with the configuration of {}", super::output::shown(&configuration.of));
+        Ok(Self { app, settings, arn: configuration.arn.unwrap_or_default(), whose })
     }
 
     /// A command's receipt.

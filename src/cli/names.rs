@@ -76,10 +76,13 @@ impl Directory {
         let Self::Sync = self;
         let answer = deployment.function(aws).await?.ask(&json!({"action": "sync_directory"})).await?;
         let error = word(answer.get("error"));
+        let copied = answer.get("people").and_then(Value::as_u64).and_then(|count| usize::try_from(count).ok());
+        let Some(copied) = copied else {
+            return Err(CliError::Refused("its answer counts no people; is that the revoker function?".to_owned()));
+        };
         match printer.format {
             Format::Table => {
-                let people = answer.get("people").and_then(Value::as_u64).and_then(|count| usize::try_from(count).ok());
-                printer.line(&format!("{} copied", counted(people.unwrap_or_default(), "person", "people")))?;
+                printer.line(&format!("{} copied", counted(copied, "person", "people")))?;
                 if !error.is_empty() {
                     super::output::note(&format!("the directory was not copied to its end: {error}"));
                 }

@@ -1,6 +1,7 @@
 //! How things are shown. Text that comes from events is never obeyed: what would move the cursor, ring, or turn the
 //! direction of writing is shown by its number.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -101,21 +102,40 @@ impl Tone {
 #[derive(Debug)]
 pub(super) struct Printer {
     pub(super) format: Format,
+    /// Nobody reads on.
+    unread: Cell<bool>,
 }
 
 impl Printer {
     pub(super) fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, unread: Cell::new(false) }
     }
 
     /// A text as it is. That nobody reads it to its end, as `head` does, changes nothing of what is found.
     pub(super) fn raw(&self, text: &str) -> Result<(), CliError> {
-        write_whole(io::stdout().lock(), text)
+        self.write_whole(io::stdout().lock(), text)
+    }
+
+    /// Whether nobody reads what is written, as after `| head`.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// Writes a text, and keeps an interruption waiting until it stands there whole.
+    fn write_whole(&self, mut out: impl Write, text: &str) -> Result<(), CliError> {
+        let _whole = interrupt::writing();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.unread.set(true);
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     /// A line of text for people, in its tone.
     pub(super) fn toned_line(&self, tone: Tone, text: &str) -> Result<(), CliError> {
-        write_whole(AutoStream::auto(io::stdout()).lock(), &format!("{}\n", tone.paint(text)))
+        self.write_whole(AutoStream::auto(io::stdout()).lock(), &format!("{}\n", tone.paint(text)))
     }
 
     /// A line of text for people.
@@ -164,15 +184,6 @@ impl Printer {
     }
 }
 
-/// Writes a text, and keeps an interruption waiting until it stands there whole.
-fn write_whole(mut out: impl Write, text: &str) -> Result<(), CliError> {
-    let _whole = interrupt::writing();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 /// The lines of a table without rules, which copies and greps well.
 fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
@@ -212,6 +223,8 @@ impl Progress {
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         bar.set_style(style);
         bar.set_message(what.to_owned());
+        // Also while nothing is counted, as during one long call; a second passes before it shows.
+        bar.enable_steady_tick(Duration::from_secs(1));
         Self(bar)
     }
 
@@ -223,9 +236,6 @@ impl Progress {
     /// So many more.
     pub(super) fn more(&self, count: usize) {
         self.0.inc(u64::try_from(count).unwrap_or(u64::MAX));
-        if self.0.elapsed() > Duration::from_secs(1) {
-            self.0.tick();
-        }
     }
 }
 

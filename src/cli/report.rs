@@ -92,7 +92,8 @@ impl Report {
         match (&self.subject, self.from) {
             (Some(subject), _) => format!("everything about {}", subject.trim()),
             (None, from) => {
-                let [from, to] = [from, self.to].map(|at| at.unwrap_or_else(|| SystemClock.now()).day());
+                let now = SystemClock.now();
+                let [from, to] = [from, self.to].map(|at| at.unwrap_or(now).min(now).day());
                 if from == to { from } else { format!("{from} to {to}") }
             }
         }
@@ -161,7 +162,8 @@ impl Evidence {
                 "of": self.of,
                 "entries": self.entries(),
                 "chains": self.chains.len(),
-                "whole": self.findings().next().is_none(),
+                // Nothing proves nothing.
+                "whole": (self.entries() > 0).then(|| self.findings().next().is_none()),
                 "findings": self.findings().map(ToString::to_string).collect::<Vec<_>>(),
                 "revocations_verified": verified,
                 "revocations_unverified": self.times.unverified,
@@ -175,7 +177,11 @@ impl Evidence {
         for finding in self.findings() {
             printer.toned_line(Tone::Bad, &super::output::shown(&finding.to_string()))?;
         }
-        let whole = if self.findings().next().is_none() { "every chain is whole" } else { "not every chain is whole" };
+        let whole = match (self.entries(), self.findings().next()) {
+            (0, None) => "nothing was recorded",
+            (_, None) => "every chain is whole",
+            (_, Some(_)) => "not every chain is whole",
+        };
         let entries = counted(self.entries(), "entry", "entries");
         let subjects = counted(self.chains.len(), "subject", "subjects");
         printer.line(&format!("{entries} of {subjects}: {whole}"))?;

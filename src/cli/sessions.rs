@@ -1,7 +1,7 @@
 //! `sessions`: who is connected, and who of them should not be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
@@ -27,7 +27,8 @@ use crate::{DynamoLocks, Ec2ClientVpn, SystemClock};
   vpn-revoker sessions --user alice@example.com --output jsonl
   vpn-revoker sessions --endpoint cvpn-endpoint-… --watch
 
-Exit code 1 where somebody is connected who is locked.")]
+Exit code 1 where somebody is connected who is locked. (Whoever uses a certificate that is locked and shared is shown as
+locked too, and left alone by every sweep.)")]
 pub(super) struct Sessions {
     /// Only whose user name or common name this is, in whatever letter case
     #[arg(long, value_name = "NAME")]
@@ -52,14 +53,18 @@ struct Row {
     endpoint_id: String,
     #[serde(flatten)]
     session: Session,
-    /// Those of its names that are locked.
-    locked: Vec<String>,
+    /// Those of its names that are locked; none where that could not be looked up.
+    locked: Option<Vec<String>>,
 }
 
 const TITLES: [&str; 9] =
     ["user name", "common name", "endpoint", "since", "address", "sent", "received", "status", "locked"];
 
 impl Row {
+    fn is_locked(&self) -> bool {
+        self.locked.as_ref().is_some_and(|names| !names.is_empty())
+    }
+
     fn cells(&self) -> Vec<String> {
         let traffic = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| DecimalBytes(bytes).to_string());
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -68,11 +73,11 @@ impl Row {
             text(&self.session.common_name),
             self.endpoint_id.clone(),
             text(&self.session.established_at),
-            text(&self.session.client_ip),
+            text(if self.session.client_ip.is_some() { &self.session.client_ip } else { &self.session.client_ipv6 }),
             traffic(self.session.ingress_bytes),
             traffic(self.session.egress_bytes),
             self.session.status.clone(),
-            self.locked.join(", "),
+            self.locked.as_ref().map_or_else(|| "?".to_owned(), |names| names.join(", ")),
         ]
     }
 }
@@ -107,10 +112,13 @@ impl Sessions {
             }
             match seen {
                 Ok(seen) => seen.show(printer)?,
-                // The next look may find AWS at home again.
+                // What is typed wrong stays wrong; everything else the next look may find mended.
+                Err(error) if error.is_usage() => return Err(error),
                 Err(error) => super::output::complain(&error),
             }
-            io::stdout().flush()?;
+            if printer.is_unread() {
+                return Ok(Outcome::Fine);
+            }
             SystemClock.sleep(Duration::from_secs(self.every)).await;
         }
     }
@@ -118,8 +126,8 @@ impl Sessions {
 
 impl Seen {
     fn show(&self, printer: &Printer) -> Result<(), CliError> {
-        printer.toned(&TITLES, &self.rows, Row::cells, |row| Tone::bad_if(!row.locked.is_empty()))?;
-        let locked = self.rows.iter().filter(|row| !row.locked.is_empty()).count();
+        printer.toned(&TITLES, &self.rows, Row::cells, |row| Tone::bad_if(row.is_locked()))?;
+        let locked = self.rows.iter().filter(|row| row.is_locked()).count();
         if printer.format == Format::Table {
             let connections = counted(self.rows.len(), "connection", "connections");
             printer.line(&format!("{connections}, {locked} of them under a locked name"))?;
@@ -129,7 +137,7 @@ impl Seen {
     }
 
     fn outcome(&self) -> Outcome {
-        match (self.troubles.is_empty(), self.rows.iter().any(|row| !row.locked.is_empty())) {
+        match (self.troubles.is_empty(), self.rows.iter().any(Row::is_locked)) {
             (false, _) => Outcome::Partial,
             (true, true) => Outcome::Wrong,
             (true, false) => Outcome::Fine,
@@ -156,27 +164,21 @@ impl Eyes {
 
     /// Every connection there is, of those that are looked for.
     async fn look(&self, progress: &Progress) -> Result<Seen, CliError> {
-        let mut seen = Seen { rows: Vec::new(), troubles: Vec::new() };
-        let mut endpoints = 0_usize;
-        for vpn in &self.field.vpn {
-            let found = match vpn.endpoints().await {
-                Ok(found) => found,
-                Err(error) => {
-                    seen.troubles.push(trouble(&place(vpn.target()), &error));
-                    continue;
-                }
-            };
-            for endpoint in found.iter().filter(|id| self.looks_at(id)) {
-                endpoints = endpoints.saturating_add(1);
-                self.look_at(vpn, endpoint, progress, &mut seen).await;
-            }
+        let (doors, troubles) = self.field.doors().await;
+        let mut seen = Seen { rows: Vec::new(), troubles };
+        let wanted = |id: &EndpointId| self.endpoint.as_ref().is_none_or(|wanted| wanted == id);
+        let doors: Vec<_> = doors.iter().filter(|(_, door)| wanted(&door.endpoint)).collect();
+        for (vpn, door) in &doors {
+            self.look_at(vpn, &door.endpoint, progress, &mut seen).await;
         }
-        if let (0, true, Some(id)) = (endpoints, seen.troubles.is_empty(), &self.endpoint) {
+        if let (true, true, Some(id)) = (doors.is_empty(), seen.troubles.is_empty(), &self.endpoint) {
             return Err(CliError::Usage(format!(
                 "endpoint {id} is not there, or not in scope of this deployment; check it, --region and the function's ENDPOINTS"
             )));
         }
-        self.hold_against_locks(&mut seen.rows).await?;
+        if let Err(error) = self.hold_against_locks(&mut seen.rows).await {
+            seen.troubles.push(format!("which of them are locked could not be looked up: {error}"));
+        }
         seen.rows.sort_by(|one, other| one.session.username.cmp(&other.session.username));
         Ok(seen)
     }
@@ -192,14 +194,10 @@ impl Eyes {
                     account: account.clone(),
                     endpoint_id: endpoint.to_string(),
                     session,
-                    locked: Vec::new(),
+                    locked: None,
                 }));
             }
         }
-    }
-
-    fn looks_at(&self, endpoint: &EndpointId) -> bool {
-        self.endpoint.as_ref().is_none_or(|wanted| wanted == endpoint) && self.field.scope.in_scope(endpoint)
     }
 
     fn wants(&self, session: &Session) -> bool {
@@ -215,7 +213,7 @@ impl Eyes {
         for row in rows {
             let names = row.session.names().iter();
             let locked = names.filter(|name| in_force.get(name).copied().unwrap_or_default());
-            row.locked = locked.map(ToString::to_string).collect();
+            row.locked = Some(locked.map(ToString::to_string).collect());
         }
         Ok(())
     }

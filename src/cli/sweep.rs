@@ -3,17 +3,19 @@
 use clap::Args;
 use serde_json::{Map, json};
 
-use super::act::Cause;
+use super::act::Means;
 use super::aws::Aws;
 use super::deployment::Deployment;
-use super::output::Printer;
+use super::output::{Printer, shown};
 use super::{CliError, Outcome};
 
 /// Hold everything that is connected against every lock now, and end what is locked; the schedule does it by itself
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  vpn-revoker sweep --reason 'after the outage' --dry-run
-  vpn-revoker sweep --endpoint cvpn-endpoint-… --reason 'after the outage'")]
+  vpn-revoker sweep --dry-run
+  vpn-revoker sweep --endpoint cvpn-endpoint-…
+
+What it ends is recorded with the reason of the lock.")]
 pub(super) struct Sweep {
     /// Look only at this endpoint; may be given several times
     #[arg(long = "endpoint", value_name = "ID")]
@@ -22,7 +24,7 @@ pub(super) struct Sweep {
     #[arg(long = "target", value_name = "REGION|ACCOUNT")]
     targets: Vec<String>,
     #[command(flatten)]
-    cause: Cause,
+    means: Means,
 }
 
 impl Sweep {
@@ -34,8 +36,9 @@ impl Sweep {
                 command.insert(field.to_owned(), json!(values));
             }
         }
-        self.cause
-            .carry_out("end whatever is connected under a locked name", command, Vec::new(), deployment, aws, printer)
-            .await
+        let scope: Vec<String> = self.endpoints.iter().chain(&self.targets).map(|part| shown(part)).collect();
+        let on = if scope.is_empty() { String::new() } else { format!(", looking at {}", scope.join(", ")) };
+        let what = format!("end whatever is connected under a locked name{on}");
+        self.means.carry_out(&what, command, Vec::new(), deployment, aws, printer).await
     }
 }

@@ -196,7 +196,12 @@ pub(super) async fn chain_findings(trail: &DynamoAudit, chain: &str) -> Result<(
             let now = trail.stored_head(chain).await?.flatten().map_or(0, |head| head.seq);
             let grown = last > head.seq && now >= last;
             let known = entries.iter().filter(|entry| !grown || entry.seq().is_none_or(|seq| seq <= head.seq));
-            verify_chain(chain, known, &head)
+            let findings = verify_chain(chain, known, &head);
+            match entries.last() {
+                // What was added since follows from it, or is told.
+                Some(entry) if grown && findings.is_empty() => verify_chain(chain, &entries, &entry.head()),
+                _ => findings,
+            }
         }
         Some(_) => {
             let mut findings: Vec<Finding> = entries.iter().flat_map(|entry| walk.entry(entry)).collect();

@@ -1,4 +1,4 @@
-//! When the last sweep was, in the locks table: an item `#sweep`. A sweep that finds nothing leaves no entry in the audit
+//! When the schedule's last sweep was, in the locks table: an item `#sweep`. A sweep that finds nothing leaves no entry in the audit
 //! trail, and whoever looks after the deployment has to be able to tell that from no sweep at all.
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -12,7 +12,7 @@ use super::{KEY, store_error};
 const SWEEP: &str = "#sweep";
 
 impl DynamoLocks {
-    /// Keeps that a sweep ended then, and how. An older one that ends later does not count.
+    /// Keeps that a sweep began then, and how it ended. One that began earlier and ends later does not count.
     ///
     /// # Errors
     /// Where the table can't be written.
@@ -22,8 +22,8 @@ impl DynamoLocks {
             .update_item()
             .table_name(&self.table)
             .key(KEY, AttributeValue::S(SWEEP.to_owned()))
-            .update_expression("SET swept_at = :at, outcome = :outcome")
-            .condition_expression("attribute_not_exists(swept_at) OR swept_at < :at")
+            .update_expression("SET begun_at = :at, outcome = :outcome")
+            .condition_expression("attribute_not_exists(begun_at) OR begun_at < :at")
             .expression_attribute_values(":at", AttributeValue::S(at.to_string()))
             .expression_attribute_values(":outcome", AttributeValue::S(outcome.word().to_owned()));
         match note.send().await {
@@ -33,7 +33,7 @@ impl DynamoLocks {
         }
     }
 
-    /// When the last sweep ended, and how.
+    /// When the last sweep began, and how it ended.
     ///
     /// # Errors
     /// Where the table can't be read.
@@ -43,7 +43,7 @@ impl DynamoLocks {
         let key = SWEEP.to_owned();
         let items = read_items(&self.client, &self.table, std::slice::from_ref(&key)).await?;
         let swept = items.get(&key).and_then(|item| {
-            let at = text(item, "swept_at").and_then(|at| Timestamp::parse(&at))?;
+            let at = text(item, "begun_at").and_then(|at| Timestamp::parse(&at))?;
             Some((at, text(item, "outcome").unwrap_or_default()))
         });
         Ok(swept)

@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) established_at: Option<String>,
     /// From the endpoint's own range; Client VPN does not say from where somebody comes.
     pub(crate) client_ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_ipv6: Option<String>,
     /// Sent by the client.
     pub(crate) ingress_bytes: Option<u64>,
     /// Received by the client.
@@ -41,9 +43,10 @@ impl Session {
             status: connection.status.code().to_owned(),
             established_at: connection.established_at.map(|at| at.to_string()),
             client_ip: row.client_ip().map(str::to_owned),
+            client_ipv6: row.client_ipv6_address().filter(|text| !text.is_empty()).map(str::to_owned),
             ingress_bytes: number(row.ingress_bytes()),
             egress_bytes: number(row.egress_bytes()),
-            names: BTreeSet::from_iter([connection.user(), connection.certificate()].into_iter().flatten()),
+            names: lockable([connection.user(), connection.certificate()]),
         }
     }
 
@@ -51,6 +54,13 @@ impl Session {
     pub(crate) fn names(&self) -> &BTreeSet<Name> {
         &self.names
     }
+}
+
+/// The names on which a lock can stand. Keys that begin with `#` are the project's own: a client that is called so must
+/// not be taken for one.
+fn lockable(names: [Option<Name>; 2]) -> BTreeSet<Name> {
+    let found = names.into_iter().flatten();
+    found.filter(|name| Name::new(name.as_str()).is_ok()).collect()
 }
 
 impl Ec2ClientVpn {

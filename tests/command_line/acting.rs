@@ -42,9 +42,24 @@ async fn a_dry_run_shows_the_plan_and_changes_nothing() {
         deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--dry-run", "--output", "json"]).await;
     let receipt = &said.json()[0];
     assert_eq!((said.code, &receipt["outcome"]), (0, &json!("planned")), "{said:?}");
+    let told = deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--dry-run"]).await;
+    assert!(told.out.contains("EC2 would permit it on 3"), "{told:?}");
     assert!(receipt["endpoints"].as_array().unwrap().iter().all(|endpoint| endpoint["permitted"] == true), "{receipt}");
     assert_eq!(world.alive(), [connection]);
     assert!(world.chains().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_dry_run_says_where_ec2_would_not_permit_it() {
+    let world = World::new().await;
+    let function = Deployed::start(&world, &[]).await;
+    world.emulator.deny(client_vpn_emulator::Action::Terminate);
+    let said = deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--dry-run"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    for endpoint in crate::world::ENDPOINTS {
+        let told = format!("{endpoint}: EC2 would not permit it: UnauthorizedOperation");
+        assert!(said.out.contains(&told), "{said:?}");
+    }
 }
 
 #[tokio::test]
@@ -147,7 +162,7 @@ async fn a_sweep_ends_whoever_is_connected_under_a_locked_name() {
     let function = Deployed::start(&world, &[]).await;
     assert_eq!(deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--yes"]).await.code, 0);
     let (back, other) = (world.user(DANA), world.user("lee.park@example.com"));
-    let sweep = ["sweep", "--reason", "after the outage"];
+    let sweep = ["sweep"];
     let said = deployed(&world, &function, &[&sweep[..], &["--dry-run"]].concat()).await;
     assert_eq!((said.code, world.alive()), (0, vec![back, other.clone()]), "{said:?}");
     assert!(said.out.contains(&format!("{DANA}  planned")), "{said:?}");

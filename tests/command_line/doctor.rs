@@ -17,7 +17,7 @@ async fn sound() -> (World, Deployed) {
         world.emulator.remove_endpoint(endpoint);
         world.emulator.add_endpoint(NewEndpoint::new(endpoint).connect_handler(arn(HANDLER)));
     }
-    world.invoke(&world.app(&[]), &json!({"action": "sweep"})).await.unwrap();
+    world.invoke(&world.app(&[]), &crate::world::reading::sample("wrapped/schedule.json")).await.unwrap();
     let aws = Deployed::start(&world, &[]).await;
     (world, aws)
 }
@@ -47,8 +47,15 @@ async fn where_all_is_well_nothing_is_wrong() {
     let (_, findings) = findings(&world, &aws).await;
     let told: Vec<&str> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
     let endpoints = ENDPOINTS.map(|endpoint| format!("endpoint {endpoint}"));
-    let mut expected =
-        vec!["credentials", "function", "mode", "last sweep", "circuit breakers", "locks table", "audit table"];
+    let mut expected = vec![
+        "credentials",
+        "function",
+        "mode",
+        "last scheduled sweep",
+        "circuit breakers",
+        "locks table",
+        "audit table",
+    ];
     expected.extend(endpoints.iter().map(String::as_str));
     expected.extend(["permission to end connections", "queue", "dead-letter queue"]);
     assert_eq!(told, expected);
@@ -68,16 +75,18 @@ async fn it_changes_nothing() {
 #[tokio::test]
 async fn signals_that_could_not_be_worked_off_are_wrong() {
     let (world, aws) = sound().await;
-    aws.holds(QUEUE, 7);
     aws.holds(DEAD_LETTERS, 3);
     trouble(&world, &aws, "wrong", &["3 signals could not be worked off", "docs/operations.md, dead letters"]).await;
-    let (_, findings) = findings(&world, &aws).await;
-    assert!(findings.iter().any(|finding| finding["found"].as_str().unwrap().contains("7 signals wait")));
 }
 
 #[tokio::test]
 async fn a_function_that_no_queue_feeds_is_wrong() {
     let (world, aws) = sound().await;
+    aws.holds(QUEUE, 7);
+    trouble(&world, &aws, "look", &["7 signals wait", "oldest message"]).await;
+    aws.holds(QUEUE, 0);
+    aws.feeding("Disabled");
+    trouble(&world, &aws, "wrong", &["its mapping to the function is Disabled", "update-event-source-mapping"]).await;
     aws.starves();
     trouble(&world, &aws, "wrong", &["none feeds the function", "deploy the stack again"]).await;
 }
@@ -89,10 +98,10 @@ async fn a_sweep_that_does_not_come_any_more_is_wrong() {
         let key = aws_sdk_dynamodb::types::AttributeValue::S("#sweep".to_owned());
         let at = aws_sdk_dynamodb::types::AttributeValue::S(at.to_owned());
         let update = world.clients.tables.update_item().table_name(crate::world::LOCKS).key("subject", key);
-        update.update_expression("SET swept_at = :at").expression_attribute_values(":at", at).send()
+        update.update_expression("SET begun_at = :at").expression_attribute_values(":at", at).send()
     };
     set("2026-03-01T09:30:00.000Z").await.unwrap();
-    trouble(&world, &aws, "wrong", &["last sweep", "2026-03-01", "docs/operations.md, sweep silent"]).await;
+    trouble(&world, &aws, "wrong", &["last scheduled sweep", "2026-03-01", "docs/operations.md, sweep silent"]).await;
 }
 
 #[tokio::test]
@@ -141,21 +150,92 @@ async fn shadow_mode_and_files_are_looked_at() {
     trouble(&world, &aws, "wrong", &["VPN_REVOKER_PROTECTD is not known", "deploy again"]).await;
 }
 
+/// A table with these keys, and an index by-day with those.
+async fn table(world: &World, name: &str, keys: [&str; 2], by_day: Option<[&str; 2]>) {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+        ScalarAttributeType,
+    };
+    let schema = |keys: [&str; 2]| {
+        let kinds = [KeyType::Hash, KeyType::Range];
+        let named = keys.into_iter().zip(kinds).filter(|(name, _)| !name.is_empty());
+        Some(
+            named
+                .map(|(name, kind)| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let mut names: Vec<&str> =
+        keys.into_iter().chain(by_day.into_iter().flatten()).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let attribute = |name: &str| {
+        let kind = if name == "seq" { ScalarAttributeType::N } else { ScalarAttributeType::S };
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
+    };
+    let all = Projection::builder().projection_type(ProjectionType::All).build();
+    let index = by_day.map(|keys| {
+        vec![
+            GlobalSecondaryIndex::builder()
+                .index_name("by-day")
+                .set_key_schema(schema(keys))
+                .projection(all)
+                .build()
+                .unwrap(),
+        ]
+    });
+    let _ = world.clients.tables.delete_table().table_name(name).send().await;
+    let create = world.clients.tables.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+    let create = create.set_attribute_definitions(Some(names.into_iter().map(attribute).collect()));
+    create.set_key_schema(schema(keys)).set_global_secondary_indexes(index).send().await.unwrap();
+}
+
 #[tokio::test]
 async fn tables_with_other_keys_are_wrong() {
+    use crate::world::{AUDIT, LOCKS};
     let (world, aws) = sound().await;
-    let tables =
-        json!({"VPN_REVOKER_LOCKS_TABLE": crate::world::LOCKS, "VPN_REVOKER_AUDIT_TABLE": crate::world::LOCKS});
-    aws.also(FUNCTION, tables);
-    aws.without(HANDLER);
-    let said = deployed(&world, &aws, &["doctor", "--output", "json"]).await;
+    table(&world, AUDIT, ["subject", ""], None).await;
+    trouble(&world, &aws, "wrong", &["other keys than `subject` and `seq`", "has no index by-day", "template.yaml"])
+        .await;
+    table(&world, AUDIT, ["subject", "seq"], Some(["day", "seq"])).await;
+    trouble(&world, &aws, "wrong", &["other keys in its index by-day"]).await;
+    table(&world, AUDIT, ["subject", "seq"], Some(["day", "at"])).await;
+    assert_eq!(findings(&world, &aws).await.0, 0);
+    table(&world, LOCKS, ["name", ""], None).await;
+    let (code, findings) = findings(&world, &aws).await;
     assert!(
-        said.code == 1 && said.out.contains("it is the locks table") | said.out.contains("is the locks table"),
-        "{said:?}"
+        code == 1 && findings.iter().any(|finding| finding["found"].to_string().contains("other keys than `subject`"))
     );
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_is_named() {
+    let (world, aws) = sound().await;
     world.clients.tables.delete_table().table_name(crate::world::AUDIT).send().await.unwrap();
-    let aws = Deployed::start(&world, &[]).await;
     trouble(&world, &aws, "wrong", &["audit table", "ResourceNotFoundException"]).await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_somebody_asked_for_says_nothing_of_the_schedule() {
+    let (world, aws) = sound().await;
+    let before = world.locks_table().await["#sweep"].clone();
+    world.clock.advance(Duration::from_secs(60));
+    world.invoke(&world.app(&[]), &json!({"action": "sweep"})).await.unwrap();
+    assert_eq!(world.locks_table().await["#sweep"], before);
+    assert_eq!(findings(&world, &aws).await.0, 0);
+}
+
+#[tokio::test]
+async fn what_the_function_could_not_look_at_is_no_missing_permission() {
+    let (world, _) = sound().await;
+    let endpoints = format!("{},{},{},cvpn-endpoint-0gone0000000009", ENDPOINTS[0], ENDPOINTS[1], ENDPOINTS[2]);
+    let variables = [("VPN_REVOKER_ENDPOINTS", endpoints.as_str()), ("VPN_REVOKER_VERIFY_SECONDS", "0")];
+    let aws = Deployed::start(&world, &variables).await;
+    let (code, findings) = findings(&world, &aws).await;
+    let text = json!(findings).to_string();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("cvpn-endpoint-0gone0000000009") && !text.contains("needs ec2:Terminate"), "{text}");
+    assert_eq!(text.matches("was not asked").count(), 3, "{text}");
 }
 
 #[tokio::test]
@@ -183,6 +263,7 @@ async fn a_probe_learns_what_aws_does_not_document_and_touches_nothing() {
     let answer = |question: &str| answers.iter().find(|(asked, _)| asked == question).unwrap().1.as_str();
     assert_eq!(answer("How many are connected?"), "2");
     assert_eq!(answer("Is the user name listed?"), "of 1 of 2");
+    assert_eq!(answer("Is the common name listed?"), "of 2 of 2");
     assert!(answer("Does the filter `username` find somebody?").starts_with("yes, `Dana.Reyes@example.com` finds"));
     assert!(answer("In another letter case?").starts_with("no, `DANA.REYES@EXAMPLE.COM` does not find"));
     assert_eq!((said.code, world.alive()), (0, before));
@@ -213,4 +294,32 @@ async fn a_probe_ends_the_connection_that_it_is_told_and_no_other() {
     );
     let said = deployed(&world, &aws, &[&probe[..], &["--yes"]].concat()).await;
     assert!(said.code == 2 && said.err.contains("is not connected to"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_probe_tells_a_name_from_what_stands_in_its_place() {
+    let (world, aws) = sound().await;
+    for _ in 0..2 {
+        world.connect(2, NewConnection::user("N/A").common_name("laptop-7"));
+    }
+    let said = deployed(&world, &aws, &["doctor", "--probe", ENDPOINTS[2], "--output", "json"]).await;
+    let answers = answers(&said);
+    let answer = |question: &str| answers.iter().find(|(asked, _)| asked == question).unwrap().1.clone();
+    assert!(answer("Is the user name listed?").starts_with("of 0 of 2; elsewhere `N/A` may stand"), "{answers:?}");
+    assert!(answer("Does the filter `username` find somebody?").starts_with("nobody with a user name"));
+}
+
+#[tokio::test]
+async fn what_a_probe_may_not_do_is_said_with_what_it_learned_before() {
+    let (world, aws) = sound().await;
+    let trial = world.user("probe@example.com");
+    world.emulator.deny(Action::Terminate);
+    let probe = ["doctor", "--probe", ENDPOINTS[2], "--end", &trial, "--yes"];
+    let said = deployed(&world, &aws, &probe).await;
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.out.contains("How many are connected?"), "{said:?}");
+    assert!(said.err.contains(&format!("{trial} could not be ended: UnauthorizedOperation")), "{said:?}");
+    world.emulator.deny(Action::DescribeEndpoints);
+    let said = deployed(&world, &aws, &probe).await;
+    assert!(said.code == 3 && said.err.contains("could not be looked at: UnauthorizedOperation"), "{said:?}");
 }

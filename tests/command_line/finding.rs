@@ -68,3 +68,36 @@ async fn a_stack_counts_for_more_than_what_the_shell_exports() {
     let said = tokio::task::spawn_blocking(move || crate::said(command)).await.unwrap();
     assert!(said.code == 0 && said.out.contains("lee.park"), "{said:?}");
 }
+
+#[tokio::test]
+async fn tables_of_one_deployment_and_the_function_of_another_are_not_mixed() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    let others = ["--locks-table", "staging-locks", "--audit-table", "staging-audit"];
+    for command in [
+        &["revoke", "a@example.com", "--reason", "x", "--yes"][..],
+        &["revoke", "a@example.com", "--reason", "x", "--yes", "--local"],
+        &["sessions", "--function", FUNCTION],
+        &["replay", "--shadowed", "--apply", "--yes", "--function", FUNCTION],
+    ] {
+        let said = deployed(&world, &aws, &[command, &others].concat()).await;
+        assert_eq!((said.code, said.out.as_str(), aws.invokes()), (2, "", 0), "{command:?}: {said:?}");
+        assert!(said.err.contains("the table staging-locks was named, and vpn-revoker-revoker has"), "{said:?}");
+    }
+    let same = ["--locks-table", LOCKS, "--audit-table", AUDIT];
+    let said = deployed(&world, &aws, &[&["sessions", "--function", FUNCTION][..], &same].concat()).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn one_that_can_not_be_read_may_be_the_one_that_is_meant() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    aws.also("prod-revoker", json!({}));
+    aws.seals("prod-revoker");
+    let said = deployed(&world, &aws, &["locks", "list"]).await;
+    assert!(said.code == 3 && said.err.contains("prod-revoker") && said.err.contains("kms:Decrypt"), "{said:?}");
+    let said = deployed(&world, &aws, &["locks", "list", "--stack", "prod"]).await;
+    assert!(said.code == 3 && said.err.contains("its environment can't be read"), "{said:?}");
+    assert_eq!(deployed(&world, &aws, &["locks", "list", "--stack", "vpn-revoker"]).await.code, 0);
+}

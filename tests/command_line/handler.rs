@@ -29,7 +29,8 @@ async fn ours_is_attached_and_detached_again() {
     let (world, aws) = world().await;
     let said = deployed(&world, &aws, &["handler", "attach", ENDPOINTS[2], "--yes"]).await;
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.err.contains(&format!("to undo it: vpn-revoker handler detach {}", ENDPOINTS[2])), "{said:?}");
+    let undo = format!("to undo it: vpn-revoker handler detach {}", ENDPOINTS[2]);
+    assert!(said.err.contains(&undo), "{said:?}");
     assert_eq!(asked(&world, ENDPOINTS[2]), Some(arn(HANDLER)));
     let said = deployed(&world, &aws, &["handler", "status"]).await;
     assert_eq!(said.code, 1, "the others are open: {said:?}");
@@ -78,6 +79,50 @@ async fn one_that_is_kept_warm_is_attached_by_its_alias() {
     aws.keeps_warm("live");
     let said = deployed(&world, &aws, &["handler", "attach", ENDPOINTS[1], "--yes"]).await;
     assert_eq!((said.code, asked(&world, ENDPOINTS[1])), (0, Some(format!("{}:live", arn(HANDLER)))), "{said:?}");
+}
+
+#[tokio::test]
+async fn ours_by_another_alias_is_ours_and_is_changed_without_a_gap() {
+    let (world, aws) = world().await;
+    assert_eq!(deployed(&world, &aws, &["handler", "attach", ENDPOINTS[1], "--yes"]).await.code, 0);
+    aws.keeps_warm("live");
+    let said = deployed(&world, &aws, &["handler", "status", "--output", "json"]).await;
+    assert_eq!(said.json()[1]["state"], json!("ours"), "{said:?}");
+    let said = deployed(&world, &aws, &["handler", "attach", ENDPOINTS[1], "--yes"]).await;
+    assert_eq!((said.code, asked(&world, ENDPOINTS[1])), (0, Some(format!("{}:live", arn(HANDLER)))), "{said:?}");
+    assert!(said.err.contains(&format!("handler attach {} --handler {}", ENDPOINTS[1], arn(HANDLER))), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_handler_of_another_account_or_region_is_not_attached() {
+    let (world, aws) = world().await;
+    let elsewhere = arn(HANDLER).replace("eu-west-1", "us-east-1");
+    let said = deployed(&world, &aws, &["handler", "attach", ENDPOINTS[0], "--handler", &elsewhere, "--yes"]).await;
+    assert!(said.code == 2 && said.err.contains("none of another account or Region"), "{said:?}");
+    let said = deployed(&world, &aws, &["handler", "attach", ENDPOINTS[0], "--handler", HANDLER, "--yes"]).await;
+    assert!(said.code == 2 && said.err.contains("is no ARN of a function"), "{said:?}");
+    let role = "arn:aws:iam::444455556666:role/vpn-revoker";
+    let targets = json!([{"region": "eu-west-1", "role_arn": role}]).to_string();
+    let sts = crate::world::sts::Sts::start().await;
+    let abroad = Deployed::start(&world, &[("VPN_REVOKER_TARGETS", &targets)]).await;
+    let mut attach = crate::deployed_command(&world, &abroad, &["handler", "attach", ENDPOINTS[0], "--yes"]);
+    attach.env("AWS_ENDPOINT_URL_STS", &sts.url);
+    let said = tokio::task::spawn_blocking(move || crate::said(attach)).await.unwrap();
+    assert!(said.code == 2 && said.err.contains("eu-west-1 of 444455556666"), "{said:?}");
+    assert_eq!(asked(&world, ENDPOINTS[0]), None);
+}
+
+#[tokio::test]
+async fn a_region_without_endpoints_is_no_success() {
+    let (world, aws) = world().await;
+    for view in world.emulator.endpoints() {
+        world.emulator.remove_endpoint(&view.endpoint_id);
+    }
+    for look in ["status", "sessions"] {
+        let command = if look == "status" { vec!["handler", "status"] } else { vec!["sessions"] };
+        let said = deployed(&world, &aws, &command).await;
+        assert!(said.code == 3 && said.err.contains("no Client VPN endpoint was found in eu-west-1"), "{said:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use revocation::ports::Clock;
 use serde_json::{Value, json};
 
 use crate::world::deployed::Deployed;
@@ -134,6 +135,103 @@ async fn a_later_word_still_wins_over_what_was_recorded() {
 }
 
 #[tokio::test]
+async fn a_word_that_came_after_the_days_that_were_asked_for_is_not_missed() {
+    let world = world().await;
+    let connection = world.user(DANA);
+    let app = world.app(&[SHADOW, AT_ONCE]);
+    let day = vpn_revoker::SystemClock.now().day();
+    world.invoke(&app, &okta("deactivate", "1", DANA)).await.unwrap();
+    world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    let mut back = okta("unsuspend", "2", DANA);
+    back["detail"]["published"] = json!(world.clock.now().to_string());
+    world.invoke(&app, &back).await.unwrap();
+    let aws = Deployed::start(&world, &[AT_ONCE]).await;
+    let apply = ["replay", "--shadowed", "--from", &day, "--to", &day, "--apply", "--yes"];
+    deployed(&world, &aws, &apply).await;
+    assert_eq!(world.lock(DANA).await.unwrap()["state"], "released");
+    assert_eq!(world.alive(), [connection]);
+}
+
+#[tokio::test]
+async fn whom_a_command_let_in_since_is_left_in() {
+    let world = shadowed().await;
+    let back = json!({"action": "restore", "subjects": [DANA], "reason": "it was a mistake", "id": "INC-9"});
+    world.invoke(&world.app(&[AT_ONCE]), &back).await.unwrap();
+    let aws = Deployed::start(&world, &[AT_ONCE]).await;
+    let said = deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    assert!(said.err.contains("lifted since by a command"), "{said:?}");
+    assert_eq!(world.alive().len(), 2, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_somebody_elses_by_now_is_left_alone_and_told() {
+    let world = world().await;
+    let alias = |action: &str, subject: &str| {
+        let id = format!("{action} {subject}");
+        json!({"action": action, "subjects": [subject], "names": ["laptop-7"], "reason": "machines", "id": id})
+    };
+    let app = world.app(&[AT_ONCE]);
+    world.invoke(&app, &alias("alias", DANA)).await.unwrap();
+    world.invoke(&world.app(&[SHADOW, AT_ONCE]), &okta("deactivate", "1", DANA)).await.unwrap();
+    world.invoke(&app, &alias("unalias", DANA)).await.unwrap();
+    world.invoke(&app, &alias("alias", "lee.park@example.com")).await.unwrap();
+    let (gone, lees) = (world.user(DANA), world.user("laptop-7"));
+    let aws = Deployed::start(&world, &[AT_ONCE]).await;
+    let said = deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    assert_eq!((said.code, world.alive()), (1, vec![lees]), "{gone} {said:?}");
+    assert!(said.err.contains("was also called laptop-7 then") && said.err.contains("revoke it by name"), "{said:?}");
+}
+
+#[tokio::test]
+async fn catching_up_does_not_open_a_breaker() {
+    let world = world().await;
+    let app = world.app(&[SHADOW, AT_ONCE]);
+    for number in 0..3 {
+        let event = okta("deactivate", &number.to_string(), &format!("leaver-{number}@example.com"));
+        world.invoke(&app, &event).await.unwrap();
+    }
+    let aws = Deployed::start(&world, &[AT_ONCE, ("VPN_REVOKER_MAX_SUBJECTS", "2")]).await;
+    let said = deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    assert!(said.code == 3 && said.err.contains("would newly lock 3 names, and more than 2"), "{said:?}");
+    assert!(world.lock("leaver-0@example.com").await.is_none());
+    let said = deployed(&world, &aws, &["breaker", "status"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_bare_command_in_a_message_is_as_little_as_it_would_be_there() {
+    let world = world().await;
+    let aws = Deployed::start(&world, &[AT_ONCE]).await;
+    let file = scratch("bare.json");
+    std::fs::write(&file, json!({"action": "revoke", "subjects": [DANA], "reason": "x"}).to_string()).unwrap();
+    let path = file.to_str().unwrap();
+    let said = deployed(&world, &aws, &["replay", path, "--output", "json"]).await;
+    assert_eq!((said.code, &said.json()[0]["outcome"]), (0, &json!("planned")), "{said:?}");
+    let said = deployed(&world, &aws, &["replay", "--by", "event", path, "--output", "json"]).await;
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((said.code, said.json()), (1, json!([])), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_rehearsal_keeps_no_answer_of_the_directory() {
+    let world = world().await;
+    let store = ("VPN_REVOKER_IDENTITY_STORE_ID", "d-1234567890");
+    let file = scratch("identity.json");
+    let event = sample("identity-center/disable-user-eventbridge.json");
+    let id = event["detail"]["requestParameters"]["userId"].as_str().unwrap();
+    world.directory.put(id, "dana.reyes", DANA, "DISABLED");
+    std::fs::write(&file, event.to_string()).unwrap();
+    let aws = Deployed::start(&world, &[AT_ONCE, store]).await;
+    let before = world.locks_table().await;
+    let mut command = crate::deployed_command(&world, &aws, &["replay", file.to_str().unwrap(), "--output", "json"]);
+    command.env("AWS_ENDPOINT_URL_IDENTITYSTORE", &world.directory.url);
+    let said = tokio::task::spawn_blocking(move || crate::said(command)).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((said.code, &said.json()[0]["outcome"]), (0, &json!("planned")), "{said:?}");
+    assert_eq!(world.locks_table().await, before);
+}
+
+#[tokio::test]
 async fn nothing_is_applied_in_shadow_mode_nor_unasked() {
     let world = shadowed().await;
     let shadow = Deployed::start(&world, &[SHADOW]).await;
@@ -159,6 +257,8 @@ async fn an_entry_that_somebody_planted_cuts_nobody_off() {
     let said = deployed(&world, &aws, &["replay", "--shadowed", "--output", "json"]).await;
     let row = said.json().as_array().unwrap().iter().find(|row| row["subject"] == "ceo@example.com").unwrap().clone();
     assert!(row["left_alone"].as_str().unwrap().contains("not whole"), "{row}");
-    deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    assert_eq!(said.code, 1, "a chain that somebody was at is nothing to pass over");
+    let said = deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    assert!(said.code == 1 && said.err.contains("ceo@example.com is left alone"), "{said:?}");
     assert!(world.alive().contains(&connection));
 }

@@ -102,15 +102,35 @@ async fn only_endpoints_in_scope_are_looked_at() {
 #[tokio::test]
 async fn watching_shows_it_again_and_ends_well_with_ctrl_c() {
     let world = busy().await;
-    let mut watch = command(&["sessions", "--watch", "--every", "3600"]);
+    let mut watch = command(&["sessions", "--watch", "--every", "1"]);
+    with_world(&mut watch, &world);
+    let mut child = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let (look, mut looks) = tokio::sync::mpsc::unbounded_channel();
+    // The last line of each look.
+    let last = lines.filter(|line| line.contains("under a locked name"));
+    std::thread::spawn(move || last.take_while(|line| look.send(line.clone()).is_ok()).count());
+    assert_eq!(looks.recv().await.unwrap(), "4 connections, 0 of them under a locked name");
+    world.user("newcomer@example.com");
+    let mut next = looks.recv().await.unwrap();
+    if next.starts_with('4') {
+        // This look had begun before.
+        next = looks.recv().await.unwrap();
+    }
+    assert_eq!(next, "5 connections, 0 of them under a locked name");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let code = tokio::task::spawn_blocking(move || child.wait().unwrap().code()).await.unwrap();
+    assert_eq!(code, Some(0));
+}
+
+#[tokio::test]
+async fn watching_ends_when_nobody_reads_on() {
+    let world = busy().await;
+    let mut watch = command(&["sessions", "--watch", "--every", "1"]);
     with_world(&mut watch, &world);
     let code = tokio::task::spawn_blocking(move || {
         let mut child = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        // The last line of a look, after which it waits for an hour.
-        let last = lines.into_iter().find(|line| line.contains("under a locked name")).unwrap();
-        assert_eq!(last, "4 connections, 0 of them under a locked name");
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        drop(child.stdout.take());
         child.wait().unwrap().code()
     });
     assert_eq!(code.await.unwrap(), Some(0));
@@ -127,4 +147,29 @@ async fn colours_are_for_terminals_only() {
     assert!(forced.contains(r"\u{202e}red"), "a name that turns the writing is shown, and not obeyed: {forced:?}");
     let refused = online_with(&world, &["sessions"], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).await.out;
     assert!(!refused.contains('\u{1b}'), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_called_like_an_item_of_ours_blinds_nobody() {
+    let world = busy().await;
+    world.now();
+    world.invoke(&world.app(&[]), &crate::world::reading::sample("wrapped/schedule.json")).await.unwrap();
+    lock(&world, DANA).await;
+    world.user(DANA);
+    for name in ["#sweep", "#head/dana.reyes@example.com"] {
+        world.user(name);
+    }
+    let said = online(&world, &["sessions", "--output", "json"]).await;
+    assert_eq!((said.code, said.err.as_str()), (1, ""), "{said:?}");
+    let locked = column(&said.json(), "locked").into_iter().filter(|locked| *locked != json!([])).count();
+    assert_eq!(locked, 1);
+}
+
+#[tokio::test]
+async fn who_is_connected_is_shown_also_while_the_locks_can_not_be_read() {
+    let world = busy().await;
+    world.clients.tables.delete_table().table_name(crate::world::LOCKS).send().await.unwrap();
+    let said = online(&world, &["sessions", "--output", "json"]).await;
+    assert_eq!((said.code, column(&said.json(), "locked")), (3, vec![Value::Null; 4]), "{said:?}");
+    assert!(said.err.contains("which of them are locked could not be looked up"), "{said:?}");
 }

@@ -185,15 +185,18 @@ async fn a_refusal_of_the_breaker_is_an_error_for_eventbridge() {
 }
 
 #[tokio::test]
-async fn a_sweep_leaves_word_that_it_was_made_and_a_rehearsal_does_not() {
+async fn the_schedules_sweep_leaves_word_and_one_that_was_asked_for_does_not() {
     let world = World::new().await;
     let app = world.app(&[]);
-    world.invoke(&app, &json!({"action": "sweep", "dry_run": true})).await.unwrap();
-    assert_eq!(world.locks_table().await.get("#sweep"), None);
-    world.invoke(&app, &json!({"action": "sweep"})).await.unwrap();
+    for command in [json!({"action": "sweep", "dry_run": true}), json!({"action": "sweep"})] {
+        world.invoke(&app, &command).await.unwrap();
+        assert_eq!(world.locks_table().await.get("#sweep"), None, "{command}");
+    }
+    let schedule = crate::world::reading::sample("wrapped/schedule.json");
+    world.invoke(&app, &schedule).await.unwrap();
     let first = world.locks_table().await["#sweep"].clone();
-    assert_eq!((&first["swept_at"], &first["outcome"]), (&json!("2026-03-01T09:30:00.000Z"), &json!("completed")));
+    assert_eq!((&first["begun_at"], &first["outcome"]), (&json!("2026-03-01T09:30:00.000Z"), &json!("completed")));
     world.clock.advance(std::time::Duration::from_secs(60));
-    world.invoke(&app, &json!({"action": "sweep"})).await.unwrap();
-    assert_eq!(world.locks_table().await["#sweep"]["swept_at"], json!("2026-03-01T09:31:00.000Z"));
+    world.invoke(&app, &schedule).await.unwrap();
+    assert_eq!(world.locks_table().await["#sweep"]["begun_at"], json!("2026-03-01T09:31:00.000Z"));
 }

@@ -109,5 +109,5 @@ def test_it_prints(opened):
 def test_the_verdict_is_said_in_words_and_not_by_colour_alone(opened):
     page, name, _, _ = opened
     verdict = page.locator(".verdict").inner_text()
-    expected = {"tampered.html": "✗ The trail is not whole.", "empty.html": "Nothing was recorded."}
-    assert verdict.startswith(expected.get(name, "✓ The trail is whole."))
+    expected = {"tampered.html": "✗ Not every chain is whole.", "empty.html": "Nothing was recorded."}
+    assert verdict.startswith(expected.get(name, "✓ These chains are whole."))

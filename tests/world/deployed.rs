@@ -1,12 +1,12 @@
 //! The deployed functions, and what else of AWS the command line asks: Lambda, SQS and STS on loopback.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use revocation::ports::Clock;
@@ -35,7 +35,10 @@ struct Shared {
     depths: Mutex<BTreeMap<String, u64>>,
     /// The alias of the connect handler for which executions are kept running.
     kept_warm: Mutex<Option<String>>,
-    feeds: Mutex<bool>,
+    /// The state of the queue's mapping; none where there is no mapping.
+    feeds: Mutex<Option<&'static str>>,
+    /// Functions whose environment whoever asks may not read.
+    sealed: Mutex<BTreeSet<String>>,
 }
 
 /// Everything of a deployment that is not Client VPN and not a table.
@@ -64,7 +67,8 @@ impl Deployed {
             functions: Mutex::new(functions),
             depths: Mutex::new(BTreeMap::from([(QUEUE.to_owned(), 0), (DEAD_LETTERS.to_owned(), 0)])),
             kept_warm: Mutex::default(),
-            feeds: Mutex::new(true),
+            feeds: Mutex::new(Some("Enabled")),
+            sealed: Mutex::default(),
         });
         let routes = Router::new()
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
@@ -107,7 +111,17 @@ impl Deployed {
 
     /// No queue feeds the function any more.
     pub fn starves(&self) {
-        *self.shared.feeds.lock().unwrap() = false;
+        *self.shared.feeds.lock().unwrap() = None;
+    }
+
+    /// The queue's mapping is in this state.
+    pub fn feeding(&self, state: &'static str) {
+        *self.shared.feeds.lock().unwrap() = Some(state);
+    }
+
+    /// A function's environment is encrypted by a key that whoever asks may not use.
+    pub fn seals(&self, name: &str) {
+        self.shared.sealed.lock().unwrap().insert(name.to_owned());
     }
 }
 
@@ -132,8 +146,14 @@ fn name_in(text: &str) -> &str {
     text.split(':').nth(6).unwrap_or(text)
 }
 
-fn described(name: &str, environment: &Value) -> Value {
-    json!({"FunctionName": name, "FunctionArn": arn(name), "Environment": {"Variables": environment}})
+impl Shared {
+    fn described(&self, name: &str, environment: &Value) -> Value {
+        let environment = match self.sealed.lock().unwrap().contains(name) {
+            true => json!({"Error": {"ErrorCode": "AccessDeniedException", "Message": "Lambda was unable to decrypt"}}),
+            false => json!({"Variables": environment}),
+        };
+        json!({"FunctionName": name, "FunctionArn": arn(name), "Environment": environment})
+    }
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
@@ -160,21 +180,24 @@ async fn invoke(State(shared): State<Arc<Shared>>, Path(name): Path<String>, bod
 async fn configuration(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
     let name = name_in(&name);
     match shared.functions.lock().unwrap().get(name) {
-        Some(environment) => answer(&described(name, environment)),
+        Some(environment) => answer(&shared.described(name, environment)),
         None => missing(),
     }
 }
 
 async fn functions_there(State(shared): State<Arc<Shared>>) -> Answer {
     let functions = shared.functions.lock().unwrap();
-    let all: Vec<Value> = functions.iter().map(|(name, environment)| described(name, environment)).collect();
+    let all: Vec<Value> = functions.iter().map(|(name, environment)| shared.described(name, environment)).collect();
     answer(&json!({"Functions": all}))
 }
 
-async fn mappings(State(shared): State<Arc<Shared>>) -> Answer {
-    let queue = json!({"UUID": "1", "EventSourceArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{QUEUE}")});
-    let feeds = *shared.feeds.lock().unwrap();
-    answer(&json!({"EventSourceMappings": if feeds { vec![queue] } else { Vec::new() }}))
+async fn mappings(State(shared): State<Arc<Shared>>, Query(query): Query<BTreeMap<String, String>>) -> Answer {
+    assert_eq!(name_in(&query["FunctionName"]), FUNCTION, "its own, and not those of the whole account");
+    let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{QUEUE}");
+    let state = *shared.feeds.lock().unwrap();
+    let mappings: Vec<Value> =
+        state.into_iter().map(|state| json!({"UUID": "1", "EventSourceArn": arn, "State": state})).collect();
+    answer(&json!({"EventSourceMappings": mappings}))
 }
 
 async fn provisioned(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::{Entry, Kind};
 use crate::time::Timestamp;
 
+/// The action that takes access away.
+const REVOKE: &str = "revoke";
+
 /// Within how long access has to be gone, for the share that is told of.
 pub const GOAL: Duration = Duration::from_secs(5 * 60);
 
@@ -38,7 +41,7 @@ pub struct Story {
     pub occurred_at: Option<Timestamp>,
     /// When it reached the function.
     pub received_at: Option<Timestamp>,
-    /// When the last lock was durable.
+    /// When the lock was durable that the first attempt set; only of revocations.
     pub locked_at: Option<Timestamp>,
     /// When the first terminate call was made.
     pub first_terminate_at: Option<Timestamp>,
@@ -46,7 +49,10 @@ pub struct Story {
     pub verified_at: Option<Timestamp>,
     /// How many connections it was about.
     pub connections: u64,
-    /// When the connect handler refused one of its names, after it was locked.
+    #[serde(skip)]
+    acted: bool,
+    /// When the connect handler refused one of its names because of it, as far as that is on record: at most once for each
+    /// name, endpoint and hour. Rising.
     pub refused_at: Vec<Timestamp>,
 }
 
@@ -69,6 +75,7 @@ impl Story {
             first_terminate_at: None,
             verified_at: None,
             connections: 0,
+            acted: false,
             refused_at: Vec::new(),
         }
     }
@@ -91,29 +98,34 @@ impl Story {
         let later = |known: &mut Option<Timestamp>, name: &str| *known = instant(name).or(*known);
         later(&mut self.occurred_at, "occurred_at");
         later(&mut self.received_at, "received_at");
-        later(&mut self.locked_at, "locked_at");
         later(&mut self.verified_at, "verified_at");
-        // Of several attempts, the first call is the first one's.
+        // Of several attempts, the lock and the first call are the first one's. What a sweep notes as its lock is when it
+        // began to act on one that stood before.
+        if self.action == REVOKE {
+            self.locked_at = self.locked_at.or(instant("locked_at"));
+        }
         self.first_terminate_at = self.first_terminate_at.or(instant("first_terminate_at"));
+        self.acted |= entry.text("kind") == Some(Kind::Requested.word()) || instant("locked_at").is_some();
     }
 
-    /// Whether it was to end connections, and did or tried to.
+    /// Whether it took somebody's access away, or began to: what it came to in the end is another matter.
     #[must_use]
     pub fn is_revocation(&self) -> bool {
-        let acted = [Kind::Requested, Kind::Completed, Kind::Incomplete].map(Kind::word);
-        ["revoke", "sweep", "disconnect"].contains(&self.action.as_str()) && acted.contains(&self.outcome.as_str())
+        self.action == REVOKE && self.acted
     }
 
-    /// Whether it locked the subject out, and that was to last.
+    /// Whether it was to end connections: a revocation, a disconnect, or what a sweep found.
     #[must_use]
-    pub fn locks(&self) -> bool {
-        self.action == "revoke" && self.locked_at.is_some()
+    pub fn ends_connections(&self) -> bool {
+        [REVOKE, "sweep", "disconnect"].contains(&self.action.as_str()) && self.acted
     }
 
-    /// From when its time is taken: from when it occurred; where nobody said so, from when it was received.
+    /// From when its time is taken: from when it occurred by the producer's word, as far as that is believed; where nobody
+    /// said so, from when it was received.
     #[must_use]
     pub fn begun_at(&self) -> Option<Timestamp> {
-        self.occurred_at.or(self.received_at)
+        let received_at = self.received_at.or(self.occurred_at)?;
+        Some(Timestamp::as_of(self.occurred_at, received_at))
     }
 
     /// How long access lasted: until it was verified that nothing was left.
@@ -123,20 +135,20 @@ impl Story {
     }
 }
 
-/// The stories in entries, in the order in which they began. The entries of each chain must come in their order.
+/// The stories in entries, in the order of their first entries. The entries of each chain must come in their order.
 ///
-/// Who was refused at the door is told with the latest story that had locked the name by then.
+/// A refusal at the door is told with the story of the signal whose hold refused it, if that is among them.
 #[must_use]
 pub fn stories<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Story> {
-    let mut order: Vec<(String, String)> = Vec::new();
-    let mut stories: BTreeMap<(String, String), Story> = BTreeMap::new();
-    let mut refused: Vec<(String, Timestamp)> = Vec::new();
+    let mut order: Vec<Key> = Vec::new();
+    let mut stories: BTreeMap<Key, Story> = BTreeMap::new();
+    let mut refusals: Vec<&Entry> = Vec::new();
     for entry in entries {
         if entry.text("kind") == Some(Kind::Denied.word()) {
-            refused.extend(entry.text("at").and_then(Timestamp::parse).map(|at| (entry.chain().to_owned(), at)));
+            refusals.push(entry);
             continue;
         }
-        let key = (entry.chain().to_owned(), entry.text("signal_id").unwrap_or_default().to_owned());
+        let key = key(entry);
         let story = stories.entry(key.clone()).or_insert_with(|| {
             order.push(key);
             Story::begun_by(entry)
@@ -144,23 +156,35 @@ pub fn stories<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Story> {
         story.take(entry);
     }
     let mut stories: Vec<Story> = order.iter().filter_map(|key| stories.remove(key)).collect();
-    for (name, at) in refused {
-        let had_locked = |story: &&mut Story| {
-            let locked_by_then = story.locked_at.is_some_and(|locked_at| locked_at <= at);
-            story.locks() && locked_by_then && (story.subject == name || story.names.contains(&name))
+    for refusal in refusals {
+        let detail = refusal.attributes().get("detail");
+        let signal = detail.and_then(|detail| detail.get("signal_id")).and_then(Value::as_str);
+        let (name, at) = (refusal.chain(), refusal.text("at").and_then(Timestamp::parse));
+        let is_its = |story: &&mut Story| {
+            let of_name = story.subject == name || story.names.iter().any(|other| other == name);
+            of_name && Some(story.signal_id.as_str()) == signal && story.action == REVOKE
         };
-        if let Some(story) = stories.iter_mut().filter(had_locked).max_by_key(|story| story.locked_at) {
+        if let (Some(story), Some(at)) = (stories.iter_mut().find(is_its), at) {
             story.refused_at.push(at);
         }
     }
+    stories.iter_mut().for_each(|story| story.refused_at.sort_unstable());
     stories
 }
 
+/// A chain, a signal and what it asked for: one id may stand for a revocation and for its restore.
+type Key = (String, String, String);
+
+fn key(entry: &Entry) -> Key {
+    let action = entry.attributes().get("detail").and_then(|detail| detail.get("action")).and_then(Value::as_str);
+    let signal = entry.text("signal_id").unwrap_or_default();
+    (entry.chain().to_owned(), signal.to_owned(), action.unwrap_or_default().to_owned())
+}
+
 /// How long revocations took.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Times {
-    /// Each, rising, in milliseconds.
-    #[serde(skip)]
+    /// Those of the verified, rising.
     sorted: Vec<Duration>,
     /// How many are not verified.
     pub unverified: usize,
@@ -188,7 +212,7 @@ impl Times {
         self.sorted.partition_point(|time| *time <= limit)
     }
 
-    /// The time within which so many of a hundred were done (nearest rank); none where there is none.
+    /// The time within which so many of a hundred **of the verified** were done (nearest rank); none where there is none.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
         let rank = self.sorted.len().saturating_mul(percent).div_ceil(100).max(1);
@@ -247,49 +271,95 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_was_not_enough_leaves_the_first_call_where_it_was() {
-        let incomplete = entry(
-            "dana",
-            "incomplete",
-            "1",
-            70,
-            json!({"action": "revoke", "first_terminate_at": at(61), "why": "1 connection is alive"}),
-        );
+    fn an_attempt_that_was_not_enough_leaves_the_lock_and_the_first_call_where_they_were() {
+        let detail = json!({
+            "action": "revoke", "locked_at": at(61), "first_terminate_at": at(62), "why": "1 connection is alive",
+        });
+        let incomplete = entry("dana", "incomplete", "1", 70, detail);
         let entries = [requested("dana", "1", 60), incomplete, completed("dana", "1", 200)];
         let told = stories(&entries[..2]);
         assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("incomplete", Some("1 connection is alive")));
         assert_eq!((told[0].took(), Times::of(&told).unverified), (None, 1));
         let told = stories(&entries);
-        assert_eq!((told[0].first_terminate_at, told[0].verified_at), (instant(61), instant(200)));
-        assert_eq!(told[0].why, None);
+        let story = &told[0];
+        assert_eq!(
+            (story.locked_at, story.first_terminate_at, story.verified_at),
+            (instant(61), instant(62), instant(200))
+        );
+        assert!(story.locked_at < story.first_terminate_at, "the lock comes first, in the picture too");
+        assert_eq!(story.why, None);
     }
 
     #[test]
-    fn who_was_refused_is_told_with_the_latest_story_that_had_locked_the_name() {
-        let refusal = |name: &str, second| entry(name, "denied", "denied:x", second, json!({}));
+    fn a_refusal_is_told_with_the_story_of_the_hold_that_refused() {
+        let refusal =
+            |name: &str, signal: &str, second| entry(name, "denied", "denied:x", second, json!({"signal_id": signal}));
         let entries = [
-            refusal("dana", 1),
             requested("dana", "1", 60),
             completed("dana", "1", 80),
             requested("dana", "2", 160),
             completed("dana", "2", 180),
-            refusal("dana", 90),
-            refusal("laptop-7", 190),
-            refusal("lee", 190),
+            refusal("laptop-7", "1", 250),
+            refusal("dana", "1", 190),
+            refusal("dana", "2", 200),
+            refusal("dana", "an older one", 210),
+            refusal("lee", "1", 220),
         ];
         let told = stories(&entries);
         let refused: Vec<_> = told.iter().map(|story| story.refused_at.clone()).collect();
-        assert_eq!(refused, [vec![instant(90).unwrap()], vec![instant(190).unwrap()]]);
+        assert_eq!(refused, [vec![instant(190).unwrap(), instant(250).unwrap()], vec![instant(200).unwrap()]]);
     }
 
     #[test]
-    fn what_was_refused_or_shadowed_is_no_revocation() {
+    fn what_was_refused_before_it_began_is_no_revocation() {
         let refused = entry("dana", "refused", "1", 60, json!({"action": "revoke", "why": "protected"}));
         let restored = entry("dana", "restored", "2", 61, json!({"action": "restore"}));
         let told = stories([&refused, &restored]);
-        assert_eq!((told.len(), told.iter().filter(|story| story.is_revocation()).count()), (2, 0));
+        assert_eq!((told.len(), told.iter().filter(|story| story.ends_connections()).count()), (2, 0));
         assert_eq!(Times::of(&told), Times { sorted: Vec::new(), unverified: 0 });
         assert_eq!(Times::of(&told).percentile(50), None);
+    }
+
+    #[test]
+    fn what_was_locked_and_then_refused_is_a_revocation_that_is_not_verified() {
+        let refused =
+            entry("dana", "refused", "1", 70, json!({"action": "revoke", "locked_at": at(61), "why": "shared"}));
+        let told = stories(&[requested("dana", "1", 60), refused]);
+        assert!(told[0].is_revocation() && told[0].outcome == "refused");
+        assert_eq!(Times::of(&told).unverified, 1);
+    }
+
+    #[test]
+    fn a_sweep_has_no_lock_of_its_own_and_is_no_time_to_revoke() {
+        let detail = json!({
+            "action": "sweep", "received_at": at(60), "locked_at": at(61), "first_terminate_at": at(61), "verified_at": at(70),
+        });
+        let told = stories(&[entry("dana", "completed", "sweep:1", 70, detail)]);
+        assert!(told[0].ends_connections() && !told[0].is_revocation());
+        assert_eq!((told[0].locked_at, told[0].verified_at), (None, instant(70)));
+        assert_eq!(Times::of(&told).verified(), 0);
+    }
+
+    #[test]
+    fn one_id_of_a_revocation_and_its_restore_makes_two_stories() {
+        let restored = entry("dana", "restored", "INC-42", 300, json!({"action": "restore"}));
+        let told = stories(&[requested("dana", "INC-42", 60), completed("dana", "INC-42", 80), restored]);
+        let outcomes: Vec<&str> = told.iter().map(|story| story.outcome.as_str()).collect();
+        assert_eq!((outcomes, Times::of(&told).verified()), (vec!["completed", "restored"], 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_or_absurd_is_not_believed() {
+        let with = |occurred_at: &str| {
+            let detail = json!({
+                "action": "revoke", "received_at": at(60), "occurred_at": occurred_at, "locked_at": at(61), "verified_at": at(80),
+            });
+            stories(&[requested("dana", "1", 60), entry("dana", "completed", "1", 80, detail)])[0].took()
+        };
+        assert_eq!(with(&at(40)), Some(Duration::from_secs(40)));
+        for absurd in [at(600).as_str(), "1970-01-01T00:00:00.000Z"] {
+            assert_eq!(with(absurd), Some(Duration::from_secs(20)), "{absurd}");
+        }
     }
 
     proptest! {

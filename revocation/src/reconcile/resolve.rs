@@ -111,22 +111,22 @@ impl Revoker {
     async fn ask(&self, signals: &[Signal], run: &Run) -> BTreeMap<String, Result<Found, String>> {
         let mut answers = BTreeMap::new();
         let Some(people) = &self.people else { return answers };
-        let abouts = signals.iter().flat_map(|signal| &signal.about);
-        let mut ids: Vec<&String> = abouts
-            .filter_map(|about| match about {
-                About::Unresolved { id, in_directory: true, .. } => Some(id),
-                _ => None,
-            })
-            .collect();
-        ids.sort();
-        ids.dedup();
+        // By id, with whether any of the signals about it is more than a rehearsal.
+        let mut ids: BTreeMap<&String, bool> = BTreeMap::new();
+        for signal in signals {
+            for about in &signal.about {
+                if let About::Unresolved { id, in_directory: true, .. } = about {
+                    *ids.entry(id).or_default() |= !signal.dry_run;
+                }
+            }
+        }
         let mut asked = JoinSet::new();
         let gate = Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE));
-        for id in ids {
+        for (id, keep) in ids {
             let (people, id, gate) = (people.clone(), id.clone(), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                let answer = people.find(&id).await;
+                let answer = people.find(&id, keep).await;
                 (id, answer)
             });
         }

@@ -29,6 +29,13 @@ pub(in crate::cli) struct Cause {
     /// Who asks for it, for the audit trail, as claimed
     #[arg(long, value_name = "WHO", env = "USER")]
     requested_by: Option<String>,
+    #[command(flatten)]
+    means: Means,
+}
+
+/// How it is done.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Means {
     /// What this is called in the audit trail; the same again is the same revocation. Without it, a new one
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -60,18 +67,34 @@ impl Cause {
         aws: &Aws,
         printer: &Printer,
     ) -> Result<Outcome, CliError> {
-        if !self.dry_run {
-            confirm(self.yes, what, &subjects)?;
-        }
         command.insert("reason".to_owned(), json!(self.reason));
         if let Some(who) = self.requested_by.as_deref().filter(|who| !who.is_empty()) {
             command.insert("requested_by".to_owned(), json!(who));
         }
-        if self.dry_run {
-            command.insert("dry_run".to_owned(), json!(true));
-        }
-        let id = self.id.clone().unwrap_or_else(new_id);
+        self.means.carry_out(what, command, subjects, deployment, aws, printer).await
+    }
+}
+
+impl Means {
+    /// The same of a command that has no reason of its own.
+    pub(in crate::cli) async fn carry_out(
+        &self,
+        what: &str,
+        mut command: Map<String, Value>,
+        subjects: Vec<String>,
+        deployment: &Deployment,
+        aws: &Aws,
+        printer: &Printer,
+    ) -> Result<Outcome, CliError> {
         let doer = self.doer(deployment, aws).await?;
+        match self.dry_run {
+            true => command.insert("dry_run".to_owned(), json!(true)),
+            false => {
+                confirm(self.yes, what, &subjects, &doer.in_words())?;
+                None
+            }
+        };
+        let id = self.id.clone().unwrap_or_else(new_id);
         let again = format!("the same command with --id {id} goes on, and does nothing twice");
         let _kept = interrupt::tells(match &doer {
             Doer::Function(_) => format!("the function goes on with what it was sent; {again}"),
@@ -119,6 +142,13 @@ enum Doer {
 }
 
 impl Doer {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Function(function) => format!("by function {}", function.in_words()),
+            Self::Here(here) => here.whose.clone(),
+        }
+    }
+
     async fn carry_out(&self, command: &Value) -> Result<Value, CliError> {
         match self {
             Self::Function(function) => function.invoke(command).await,
@@ -127,8 +157,8 @@ impl Doer {
     }
 }
 
-/// Asks on a terminal; elsewhere `--yes` has to be said.
-pub(in crate::cli) fn confirm(yes: bool, what: &str, whom: &[String]) -> Result<(), CliError> {
+/// Asks on a terminal; elsewhere `--yes` has to be said. The question says what, of whom, and by whom.
+pub(in crate::cli) fn confirm(yes: bool, what: &str, whom: &[String], by: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
@@ -137,18 +167,42 @@ pub(in crate::cli) fn confirm(yes: bool, what: &str, whom: &[String]) -> Result<
             "nobody is there to confirm it; add --yes, or --dry-run to see what would happen".to_owned(),
         ));
     }
-    let some: Vec<String> = whom.iter().take(5).map(|subject| shown(subject)).collect();
-    let more = match whom.len() {
-        0..=5 => String::new(),
-        many => format!(" and {} more", many - 5),
-    };
     let mut terminal = io::stderr();
-    write!(terminal, "{what} {}{more}? [y/N] ", some.join(", "))?;
+    write!(terminal, "{}? [y/N] ", question(what, whom, by))?;
     terminal.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     match ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
         true => Ok(()),
         false => Err(CliError::Unfit("nothing was done".to_owned())),
+    }
+}
+
+fn question(what: &str, whom: &[String], by: &str) -> String {
+    let some: Vec<String> = whom.iter().take(5).map(|subject| shown(subject)).collect();
+    let more = match whom.len() {
+        0..=5 => String::new(),
+        many => format!(" and {} more", many - 5),
+    };
+    [what, &format!("{}{more}", some.join(", ")), by]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| (*part).to_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_says_what_of_whom_and_by_whom() {
+        let one = ["alice@example.com".to_owned()];
+        assert_eq!(question("revoke", &one, "by function f"), "revoke alice@example.com by function f");
+        let many: Vec<String> = (0..7).map(|number| format!("u{number}")).collect();
+        assert_eq!(question("restore", &many, ""), "restore u0, u1, u2, u3, u4 and 2 more");
+        assert_eq!(question("end connection c on e", &[], "here"), "end connection c on e here");
+        assert_eq!(question("revoke", &["\u{1b}[2J".to_owned()], ""), r"revoke \u{1b}[2J");
     }
 }

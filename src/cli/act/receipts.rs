@@ -12,7 +12,21 @@ const TITLES: [&str; 5] = ["subject", "outcome", "found", "ended", "why"];
 
 /// Whether all is well with all of them.
 pub(in crate::cli) fn outcome(receipts: &[Value]) -> Outcome {
-    if receipts.iter().all(is_fine) { Outcome::Fine } else { Outcome::Wrong }
+    let permitted = |receipt: &Value| objections(receipt).is_empty();
+    if receipts.iter().all(|receipt| is_fine(receipt) && permitted(receipt)) { Outcome::Fine } else { Outcome::Wrong }
+}
+
+/// What is in the way on each endpoint: a listing that failed, or a permission that EC2's dry run did not find.
+fn objections(receipt: &Value) -> Vec<String> {
+    let objection = |endpoint: &Value| {
+        let [id, error] = ["endpoint_id", "error"].map(|key| shown(&word(endpoint.get(key))));
+        match endpoint.get("permitted") == Some(&Value::Bool(false)) {
+            true => Some(format!("{id}: EC2 would not permit it: {error}")),
+            false if !error.is_empty() => Some(format!("{id}: {error}")),
+            false => None,
+        }
+    };
+    receipt.get("endpoints").and_then(Value::as_array).into_iter().flatten().filter_map(objection).collect()
 }
 
 fn is_fine(receipt: &Value) -> bool {
@@ -49,7 +63,13 @@ pub(in crate::cli) fn show(receipts: &[Value], printer: &Printer) -> Result<(), 
                 line.push_str(&format!(", {label} {}", shown(at)));
             }
         }
+        let permitted = receipt.get("endpoints").and_then(Value::as_array).into_iter().flatten();
+        let permitted = permitted.filter(|endpoint| endpoint.get("permitted") == Some(&Value::Bool(true))).count();
+        if permitted > 0 {
+            line.push_str(&format!(", EC2 would permit it on {permitted}"));
+        }
         printer.line(&line)?;
+        objections(receipt).iter().try_for_each(|objection| printer.toned_line(Tone::Bad, objection))?;
     }
     Ok(())
 }

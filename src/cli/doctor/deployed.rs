@@ -33,7 +33,7 @@ pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: 
 fn look_at(findings: &mut Findings, configuration: &Configuration) {
     let of = shown(&configuration.of);
     findings.fine("function", of.clone());
-    match configuration.settings(|_| true) {
+    match configuration.all() {
         Ok(settings) => match settings.policy.mode {
             Mode::Enforce => findings.fine("mode", "enforce"),
             Mode::Shadow => findings.look(
@@ -54,10 +54,10 @@ fn look_at(findings: &mut Findings, configuration: &Configuration) {
 }
 
 async fn last_sweep(findings: &mut Findings, locks: &crate::DynamoLocks) {
-    let what = "last sweep";
+    let what = "last scheduled sweep";
     let next = "is the schedule enabled? docs/operations.md, sweep silent";
     match locks.last_sweep().await {
-        Err(error) => findings.wrong(what, error.cause(), "allow dynamodb:BatchGetItem on the locks table"),
+        Err(error) => findings.wrong(what, error.cause(), "check the locks table and your permissions on it"),
         Ok(None) => findings.wrong(what, "there was none yet", next),
         Ok(Some((at, outcome))) => {
             let ago = SystemClock.now().since(at);
@@ -77,7 +77,7 @@ async fn breakers(findings: &mut Findings, locks: crate::DynamoLocks) {
     let what = "circuit breakers";
     let authorities = match locks.authorities().await {
         Ok(authorities) => authorities,
-        Err(error) => return findings.wrong(what, error.cause(), "allow dynamodb:Scan on the locks table"),
+        Err(error) => return findings.wrong(what, error.cause(), "check the locks table and your permissions on it"),
     };
     let brake = Brake::new(Arc::new(locks), Arc::new(SystemClock));
     let mut open = Vec::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_ec2::types::Filter;
 use clap::Args;
 use revocation::connection::{ConnectionId, EndpointId, Status};
+use revocation::name::Name;
 use revocation::ports::{ClientVpn, Clock, VpnError, Which};
 use revocation::time::Timestamp;
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::cli::act::confirm;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::field::Field;
+use crate::cli::handler::find;
 use crate::cli::output::{Printer, Progress};
 use crate::cli::{CliError, Outcome, interrupt};
 use crate::ec2::{Door, Session};
@@ -55,9 +57,12 @@ impl Lessons {
     }
 }
 
-fn failed(error: &VpnError) -> CliError {
-    CliError::Aws { what: "the endpoint could not be looked at".to_owned(), why: error.to_string() }
+fn failed(what: &str, error: &VpnError) -> CliError {
+    CliError::Aws { what: what.to_owned(), why: error.to_string() }
 }
+
+/// What could not be done when a listing failed.
+const LISTING: &str = "the endpoint's connections could not be listed";
 
 impl Probe {
     pub(super) async fn run(
@@ -68,38 +73,49 @@ impl Probe {
         printer: &Printer,
     ) -> Result<Outcome, CliError> {
         let field = Field::of(&deployment.scope(aws).await?, aws).await?;
-        let (doors, _) = field.doors().await;
-        let found = doors.into_iter().find(|(_, door)| door.endpoint.as_str() == endpoint);
-        let Some((vpn, door)) = found else {
-            return Err(CliError::Usage(format!("endpoint {endpoint} is not there; check its id and --region")));
-        };
+        let (vpn, door) = find(&field, endpoint).await?;
         if self.end.is_some() {
-            let what = "end this connection, to see how long that takes and whether its client comes back:";
-            confirm(self.yes, what, self.end.as_slice())?;
+            let what = "to see how long that takes and whether its client comes back, end";
+            confirm(self.yes, what, self.end.as_slice(), &format!("on {endpoint}"))?;
         }
         let mut lessons = Lessons::default();
-        look(vpn, &door, &mut lessons).await?;
-        if let Some(id) = &self.end {
-            end(vpn, &door.endpoint, &ConnectionId::new(id), Duration::from_secs(self.wait), &mut lessons).await?;
-        }
+        let learned = self.learn(vpn, &door, &mut lessons).await;
+        // What was learned is told also where something failed afterwards.
         printer.rows(&["question", "answer"], &lessons.0, |learned| {
             vec![learned.question.to_owned(), learned.answer.clone()]
         })?;
-        Ok(Outcome::Fine)
+        learned.map(|()| Outcome::Fine)
+    }
+
+    async fn learn(&self, vpn: &Ec2ClientVpn, door: &Door, lessons: &mut Lessons) -> Result<(), CliError> {
+        look(vpn, door, lessons).await?;
+        match &self.end {
+            None => Ok(()),
+            Some(id) => end(vpn, &door.endpoint, &ConnectionId::new(id), Duration::from_secs(self.wait), lessons).await,
+        }
     }
 }
 
 /// What can be seen without touching anything.
 async fn look(vpn: &Ec2ClientVpn, door: &Door, lessons: &mut Lessons) -> Result<(), CliError> {
-    let sessions = vpn.sessions(&door.endpoint, None, |_| {}).await.map_err(|error| failed(&error))?;
+    let sessions = vpn.sessions(&door.endpoint, None, |_| {}).await.map_err(|error| failed(LISTING, &error))?;
     lessons.add("How do clients sign in?", door.authentication.join(" and "));
     lessons.add("How many are connected?", sessions.len().to_string());
     let of = |count: usize| format!("of {count} of {}", sessions.len());
-    let filled = |name: fn(&Session) -> bool| of(sessions.iter().filter(|session| name(session)).count());
-    lessons.add("Is the user name listed?", filled(|session| session.username.is_some()));
-    lessons.add("Is the common name listed?", filled(|session| session.common_name.is_some()));
-    lessons.add("Is the beginning listed readably?", filled(|session| session.established_at.is_some()));
-    match sessions.iter().find_map(|session| session.username.clone()) {
+    let named = |name: fn(&Session) -> &Option<String>| {
+        let names = sessions.iter().filter_map(|session| name(session).as_deref());
+        let real = names.clone().filter(|name| Name::found(Some(name)).is_some()).count();
+        match names.clone().find(|name| Name::found(Some(name)).is_none()) {
+            None => of(real),
+            Some(placeholder) => format!("{}; elsewhere `{placeholder}` may stand, which is nobody's name", of(real)),
+        }
+    };
+    lessons.add("Is the user name listed?", named(|session| &session.username));
+    lessons.add("Is the common name listed?", named(|session| &session.common_name));
+    let readable = sessions.iter().filter(|session| session.established_at.is_some()).count();
+    lessons.add("Is the beginning listed readably?", of(readable));
+    let real = |session: &&Session| Name::found(session.username.as_deref()).is_some();
+    match sessions.iter().find(real).and_then(|session| session.username.clone()) {
         Some(name) => look_for(vpn, &door.endpoint, &name, lessons).await,
         None => lessons
             .add("Does the filter `username` find somebody?", "nobody with a user name is connected to try it with"),
@@ -155,7 +171,7 @@ async fn end(
     wait: Duration,
     lessons: &mut Lessons,
 ) -> Result<(), CliError> {
-    let before = vpn.sessions(endpoint, None, |_| {}).await.map_err(|error| failed(&error))?;
+    let before = vpn.sessions(endpoint, None, |_| {}).await.map_err(|error| failed(LISTING, &error))?;
     let Some(session) = before.iter().find(|session| session.connection_id == id.as_str()) else {
         return Err(CliError::Usage(format!(
             "{id} is not connected to {endpoint}; `vpn-revoker sessions` shows who is"
@@ -163,69 +179,61 @@ async fn end(
     };
     let _kept = interrupt::tells(format!("{id} may have been ended"));
     let begun = SystemClock.now();
-    let answer = vpn.terminate(endpoint, &Which::Id(id.clone())).await.map_err(|error| failed(&error))?;
+    let answer = vpn.terminate(endpoint, &Which::Id(id.clone())).await;
+    let answer = answer.map_err(|error| failed(&format!("{id} could not be ended"), &error))?;
     let said = answer.first().and_then(|ended| ended.current.as_ref()).map_or("nothing", Status::code);
     lessons.add("What does ending a connection answer?", said);
-    let ended = until_ended(vpn, endpoint, id, begun).await?;
-    lessons.add(
-        "How long is it `terminating`?",
-        match ended {
-            Some(at) => {
-                format!("{:.1} seconds, until it was listed as terminated or no more", at.since(begun).as_secs_f64())
-            }
-            None => format!("longer than {} seconds", ENDED_IN.as_secs()),
-        },
-    );
-    let back = until_back(vpn, endpoint, session, &before, wait).await?;
-    lessons.add(
-        "Does its client come back?",
-        match back {
-            Some((other, at)) => {
-                format!("yes, {:.1} seconds after the call, as {other}", at.since(begun).as_secs_f64())
-            }
-            None => format!("not within {} seconds", wait.as_secs()),
-        },
-    );
+    lessons.add("How long is it `terminating`?", until_ended(vpn, endpoint, id, begun).await);
+    lessons.add("Does its client come back?", until_back(vpn, endpoint, session, &before, begun, wait).await);
     Ok(())
 }
 
-async fn until_ended(
-    vpn: &Ec2ClientVpn,
-    endpoint: &EndpointId,
-    id: &ConnectionId,
-    begun: Timestamp,
-) -> Result<Option<Timestamp>, CliError> {
+/// Looks until a connection has ended. A look that fails is made again.
+async fn until_ended(vpn: &Ec2ClientVpn, endpoint: &EndpointId, id: &ConnectionId, begun: Timestamp) -> String {
     let progress = Progress::new("looks, until it has ended");
+    let mut last = String::new();
     while SystemClock.now().since(begun) < ENDED_IN {
-        let page = vpn.connections(endpoint, std::slice::from_ref(id), None).await.map_err(|error| failed(&error))?;
-        if !page.connections.iter().any(|row| row.id == *id && row.status.is_alive()) {
-            return Ok(Some(SystemClock.now()));
+        match vpn.connections(endpoint, std::slice::from_ref(id), None).await {
+            Err(error) => last = format!("; the last look failed: {error}"),
+            Ok(page) => match page.connections.iter().find(|row| row.id == *id && row.status.is_alive()) {
+                None => {
+                    let took = SystemClock.now().since(begun).as_secs_f64();
+                    return format!("{took:.1} seconds, until it was listed as terminated or no more");
+                }
+                Some(row) => last = format!("; it was listed as {}", row.status.code()),
+            },
         }
         progress.more(1);
         SystemClock.sleep(LOOK_EVERY).await;
     }
-    Ok(None)
+    format!("longer than {} seconds{last}", ENDED_IN.as_secs())
 }
 
-/// A connection under the same names that was not there before.
+/// Looks for a connection under the same names that was not there before.
 async fn until_back(
     vpn: &Ec2ClientVpn,
     endpoint: &EndpointId,
     gone: &Session,
     before: &[Session],
+    begun: Timestamp,
     wait: Duration,
-) -> Result<Option<(String, Timestamp)>, CliError> {
+) -> String {
     let progress = Progress::new("looks, whether its client comes back");
     let until = SystemClock.now().plus(wait);
     loop {
-        let now = vpn.sessions(endpoint, None, |_| {}).await.map_err(|error| failed(&error))?;
+        let now = vpn.sessions(endpoint, None, |_| {}).await.unwrap_or_default();
         let is_new = |session: &&Session| !before.iter().any(|old| old.connection_id == session.connection_id);
         let is_same = |session: &&Session| session.username == gone.username && session.common_name == gone.common_name;
         if let Some(back) = now.iter().filter(is_new).find(is_same) {
-            return Ok(Some((back.connection_id.clone(), SystemClock.now())));
+            let after = SystemClock.now().since(begun).as_secs_f64();
+            let whose = match Name::found(gone.username.as_deref()) {
+                Some(_) => "",
+                None => " (or somebody else's with the same certificate)",
+            };
+            return format!("yes{whose}, {after:.1} seconds after the call, as {}", back.connection_id);
         }
         if SystemClock.now() >= until {
-            return Ok(None);
+            return format!("not within {} seconds", wait.as_secs());
         }
         progress.more(1);
         SystemClock.sleep(LOOK_EVERY).await;

@@ -24,7 +24,14 @@ pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: 
         let next = "deploy the stack again: without it no event reaches the function";
         findings.wrong("queue", "none feeds the function", next);
     }
-    for arn in queues {
+    for (arn, state) in queues {
+        if !["Enabled", "Updating"].contains(&state.as_str()) {
+            findings.wrong(
+                "queue",
+                format!("its mapping to the function is {}: no signal reaches the function", shown(&state)),
+                "enable it: aws lambda update-event-source-mapping --enabled --uuid …",
+            );
+        }
         match Queue::of(&arn, aws).await {
             Err(error) => findings.failed("queue", &error),
             Ok(queue) => look_at(findings, &queue, aws).await,
@@ -33,7 +40,14 @@ pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: 
 }
 
 async fn look_at(findings: &mut Findings, queue: &Queue, aws: &Aws) {
-    findings.fine("queue", format!("{}: {} signals wait or are being worked on", shown(&queue.name), queue.depth));
+    match queue.depth {
+        0 => findings.fine("queue", format!("{}: empty", shown(&queue.name))),
+        depth => findings.look(
+            "queue",
+            format!("{}: {depth} signals wait or are being worked on", shown(&queue.name)),
+            "look again in a minute; if they stay: docs/operations.md, oldest message",
+        ),
+    }
     let what = "dead-letter queue";
     let Some(arn) = &queue.dead_letters else {
         let next = "deploy the stack again: a signal that fails too often would be lost";

@@ -7,11 +7,10 @@ use crate::Settings;
 use crate::cli::act::new_id;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
-use crate::cli::field::{Field, place};
+use crate::cli::field::Field;
 use crate::cli::handler::{OURS, Row};
 use crate::cli::handlers::Handlers;
 use crate::cli::output::{shown, word};
-use revocation::ports::ClientVpn;
 
 /// Nobody's name: the function is asked what it would do about it.
 const NOBODY: &str = "vpn-revoker-doctor";
@@ -27,13 +26,11 @@ pub(super) async fn look(findings: &mut Findings, settings: &Settings, deploymen
 async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, aws: &Aws) {
     let (doors, troubles) = field.doors().await;
     for trouble in troubles {
-        findings.wrong("endpoints", trouble, "check the target's Region, account and role, and your own permissions");
-    }
-    for vpn in &field.vpn {
-        if !doors.iter().any(|(of, _)| of.target() == vpn.target()) {
-            let found = format!("none in {} that is in scope", place(vpn.target()));
-            findings.wrong("endpoints", found, "check the function's TARGETS and ENDPOINTS, and --region");
-        }
+        findings.wrong(
+            "endpoints",
+            trouble,
+            "check TARGETS and ENDPOINTS of the function, --region, and your own permissions",
+        );
     }
     let ours = match Handlers::of(deployment, aws).await {
         Ok(ours) => ours,
@@ -50,13 +47,13 @@ async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, 
         match (row.state, &door.handler) {
             (OURS, _) => findings.fine(&what, found),
             ("unchecked", _) => {
-                findings.look(&what, found, "vpn-revoker handler status --handler ARN tells whether it is ours")
+                findings.look(&what, found, "vpn-revoker handler status --handler ARN tells whether it is ours");
             }
             ("applying", _) => findings.look(&what, found, "it comes into force within minutes"),
             (_, Some(arn)) => findings.look(
                 &what,
                 format!("{found}, {}", shown(arn)),
-                "whoever is locked is kept out by sweeps alone, unless that function asks ours",
+                "whoever is locked comes back until a sweep, unless that function asks ours",
             ),
             (_, None) => findings.wrong(&what, format!("{found}: whoever is locked comes back until a sweep"), &attach),
         }
@@ -77,23 +74,34 @@ async fn permissions(findings: &mut Findings, deployment: &Deployment, aws: &Aws
         Err(error) => return findings.failed(what, &error),
     };
     let endpoints = receipt.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
-    let denied: Vec<&Value> =
-        endpoints.iter().filter(|endpoint| endpoint.get("permitted") != Some(&Value::Bool(true))).collect();
-    for endpoint in &denied {
-        let id = shown(&word(endpoint.get("endpoint_id")));
-        let why = shown(&word(endpoint.get("error")));
-        findings.wrong(
-            what,
-            format!("{id}: {why}"),
-            "the function's role needs ec2:TerminateClientVpnConnections there",
-        );
-    }
-    match (endpoints.len(), denied.is_empty()) {
-        (0, _) => {
-            let why = receipt.get("subjects").and_then(|subjects| subjects.get(0)).and_then(|first| first.get("error"));
-            findings.wrong(what, format!("no endpoint was asked: {}", shown(&word(why))), "see the function's log");
+    let mut granted = 0_usize;
+    for endpoint in &endpoints {
+        let [id, error] = ["endpoint_id", "error"].map(|key| shown(&word(endpoint.get(key))));
+        match (endpoint.get("permitted").and_then(Value::as_bool), error.is_empty()) {
+            (Some(true), _) => granted = granted.saturating_add(1),
+            (Some(false), _) => findings.wrong(
+                what,
+                format!("{id}: {error}"),
+                "the function's role needs ec2:TerminateClientVpnConnections there",
+            ),
+            (None, false) => findings.wrong(
+                what,
+                format!("the function could not look at {id}: {error}"),
+                "check that target's Region, role and permissions",
+            ),
+            (None, true) => findings.look(
+                what,
+                format!("{id} was not asked, because something else could not be looked at"),
+                "look again when the rest is mended",
+            ),
         }
-        (count, true) => findings.fine(what, format!("granted on {count} endpoints, says EC2's dry run")),
-        (_, false) => {}
+    }
+    if granted > 0 {
+        findings.fine(what, format!("granted on {granted} endpoints, says EC2's dry run"));
+    }
+    if endpoints.is_empty() {
+        let first = receipt.get("subjects").and_then(|subjects| subjects.get(0));
+        let why = shown(&word(first.and_then(|first| first.get("error"))));
+        findings.wrong(what, format!("no endpoint was asked: {why}"), "see the function's log");
     }
 }

@@ -1,11 +1,18 @@
 //! What shadow mode recorded, made signals again: each with its own id, authority and time, so that it counts as it would
-//! have counted then, and what was said since still wins.
+//! have counted then, and what that authority said since still wins.
+//!
+//! Entries are taken from chains that were just verified, never from the index, which only says which chains are meant.
+//! Of each chain everything is taken from the first entry that is meant to the end: a word that came after the days that
+//! were asked for must not be missed. Names are found anew: those on record may be somebody else's by now, or those of a
+//! mistake that shadow mode was there to find.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use clap::Args;
 use revocation::audit::{Entry, Kind};
-use revocation::name::{Name, Subject};
+use revocation::breaker::Brake;
+use revocation::name::Subject;
 use revocation::policy::Mode;
 use revocation::ports::Clock;
 use revocation::signal::{About, Action, Authority, Signal, SignalId, Via};
@@ -19,7 +26,7 @@ use crate::cli::audit::{Selection, day};
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::here::Here;
-use crate::cli::output::{Printer, note, word};
+use crate::cli::output::{Printer, Progress, note, shown, word};
 use crate::cli::verify::chain_findings;
 use crate::cli::{CliError, Outcome, interrupt};
 use crate::{DynamoAudit, SystemClock};
@@ -67,18 +74,18 @@ struct Row {
 const TITLES: [&str; 7] = ["subject", "action", "authority", "as of", "would be", "reason", "left alone"];
 
 impl Row {
-    fn new(entry: &Entry, signal: Result<&Signal, &'static str>) -> Self {
-        let text = |name: &str| word(entry.attributes().get(name));
-        let detail = |name: &str| word(entry.attributes().get("detail").and_then(|detail| detail.get(name)));
+    fn new(one: &Shadowed) -> Self {
+        let text = |name: &str| word(one.entry.attributes().get(name));
+        let detail = |name: &str| word(one.entry.attributes().get("detail").and_then(|detail| detail.get(name)));
         Self {
-            subject: entry.chain().to_owned(),
+            subject: one.entry.chain().to_owned(),
             action: detail("action"),
             authority: text("authority"),
             as_of: detail("as_of"),
             would_be: detail("would_be"),
             reason: text("reason"),
             signal_id: text("signal_id"),
-            left_alone: signal.err(),
+            left_alone: one.signal.as_ref().err().copied(),
         }
     }
 
@@ -89,85 +96,192 @@ impl Row {
     }
 }
 
+/// A shadowed entry, and the signal behind it or why it is left alone.
+struct Shadowed {
+    entry: Entry,
+    signal: Result<Signal, &'static str>,
+}
+
+/// Why an entry is left alone that somebody may have been at.
+const NOT_WHOLE: &str = "its chain is not whole; see vpn-revoker audit verify";
+
 pub(super) async fn run(
     replay: &Replay,
     deployment: &Deployment,
     aws: &Aws,
     printer: &Printer,
 ) -> Result<Outcome, CliError> {
-    let mut entries = Vec::new();
+    // Before anything is read: it makes sure that the tables are those of the function that would act.
+    let here = match replay.apply {
+        true => Some(Here::new(deployment, aws).await?),
+        false => None,
+    };
     let trail = deployment.audit(aws).await?;
-    let take = |some| {
-        entries.extend(some);
+    let found = find(&trail, &replay.of.selection(), replay.requested_by.as_deref()).await?;
+    let outcome = match here {
+        Some(here) => return apply(here, found, replay.yes, deployment, aws, printer).await,
+        None if found.iter().any(is_suspect) => Outcome::Wrong,
+        None => Outcome::Fine,
+    };
+    let rows: Vec<Row> = found.iter().map(Row::new).collect();
+    printer.rows(&TITLES, &rows, Row::cells)?;
+    note(&format!("{} shadowed entries; --apply acts on those that are not left alone", rows.len()));
+    Ok(outcome)
+}
+
+fn is_suspect(one: &Shadowed) -> bool {
+    one.signal.as_ref().err() == Some(&NOT_WHOLE)
+}
+
+/// What is meant, chain by chain.
+async fn find(trail: &DynamoAudit, selection: &Selection, who: Option<&str>) -> Result<Vec<Shadowed>, CliError> {
+    let mut first: BTreeMap<String, u64> = BTreeMap::new();
+    let take = |entries: Vec<Entry>| {
+        for entry in entries {
+            let seq = entry.seq().unwrap_or_default();
+            first.entry(entry.chain().to_owned()).and_modify(|known| *known = seq.min(*known)).or_insert(seq);
+        }
         Ok(())
     };
-    replay.of.selection().read(&trail, take).await?;
-    let broken = broken(&trail, &entries).await?;
-    let now = SystemClock.now();
-    let read_one = |entry: &Entry| match broken.contains(entry.chain()) {
-        true => Err("its chain is not whole; see vpn-revoker audit verify"),
-        false => signal_of(entry, replay.requested_by.as_deref(), now),
+    selection.read(trail, take).await?;
+    let progress = Progress::new("chains verified");
+    let mut found = Vec::new();
+    for (chain, first) in first {
+        let (entries, findings) = chain_findings(trail, &chain).await?;
+        found.extend(of_chain(entries, first, findings.is_empty(), who, SystemClock.now()));
+        progress.more(1);
+    }
+    Ok(found)
+}
+
+/// The shadowed entries of a chain from one on.
+fn of_chain(entries: Vec<Entry>, first: u64, is_whole: bool, who: Option<&str>, now: Timestamp) -> Vec<Shadowed> {
+    // Somebody let the person in since, by a command that lifts every hold: these were not there to be lifted.
+    let let_in = entries.iter().filter(|entry| lifts_all(entry)).filter_map(Entry::seq).max();
+    let meant =
+        |entry: &Entry| entry.text("kind") == Some(Kind::Shadowed.word()) && entry.seq().is_none_or(|seq| seq >= first);
+    let read = |entry: Entry| {
+        let signal = match (is_whole, let_in, entry.seq()) {
+            (false, ..) => Err(NOT_WHOLE),
+            (true, Some(lifted), Some(seq)) if seq < lifted => Err("everybody's holds were lifted since by a command"),
+            (true, ..) => signal_of(&entry, who, now),
+        };
+        Shadowed { entry, signal }
     };
-    let read: Vec<_> = entries.iter().map(read_one).collect();
-    if !replay.apply {
-        let rows: Vec<Row> = entries
-            .iter()
-            .zip(&read)
-            .map(|(entry, signal)| Row::new(entry, signal.as_ref().map_err(|why| *why)))
-            .collect();
-        printer.rows(&TITLES, &rows, Row::cells)?;
-        note(&format!("{} shadowed entries; --apply acts on those that are not left alone", rows.len()));
-        return Ok(Outcome::Fine);
-    }
-    let left_alone = read.iter().filter(|signal| signal.is_err()).count();
-    let signals: Vec<Signal> = read.into_iter().flatten().collect();
-    if left_alone > 0 {
-        note(&format!("{left_alone} entries are left alone; without --apply it is said why"));
-    }
-    apply(signals, replay.yes, deployment, aws, printer).await
+    entries.into_iter().filter(meant).map(read).collect()
+}
+
+/// Whether an entry tells of a command that lifted every hold there was.
+fn lifts_all(entry: &Entry) -> bool {
+    let detail = |name: &str| entry.attributes().get("detail").and_then(|detail| detail.get(name));
+    let restored = entry.text("kind") == Some(Kind::Restored.word());
+    restored && detail("action").and_then(Value::as_str) == Some("restore") && detail("authorities").is_none()
 }
 
 async fn apply(
-    signals: Vec<Signal>,
+    here: Here,
+    found: Vec<Shadowed>,
     yes: bool,
     deployment: &Deployment,
     aws: &Aws,
     printer: &Printer,
 ) -> Result<Outcome, CliError> {
-    let here = Here::new(deployment, aws).await?;
     if here.settings.policy.mode == Mode::Shadow {
         return Err(CliError::Unfit(
             "the function is in shadow mode, in which nothing is changed; deploy it with Mode=enforce first".to_owned(),
         ));
     }
+    let suspect = found.iter().any(is_suspect);
+    for one in &found {
+        if let Err(why) = &one.signal {
+            note(&format!(
+                "{} of {} is left alone: {why}",
+                word(one.entry.attributes().get("signal_id")),
+                one.entry.chain()
+            ));
+        }
+    }
+    let recorded = found.into_iter().filter_map(|one| {
+        let signal = one.signal.ok()?;
+        let what = format!("{} {}", signal.action.word(), one.entry.chain());
+        Some((signal, (what, names_on_record(&one.entry))))
+    });
+    let (signals, told): (Vec<Signal>, Vec<(String, Vec<String>)>) = recorded.unzip();
+    let (whom, names): (Vec<String>, Vec<Vec<String>>) = told.into_iter().unzip();
     if signals.is_empty() {
         return Err(CliError::Unfit("nothing was recorded in that time that could be applied".to_owned()));
     }
-    let whom: Vec<String> = signals
-        .iter()
-        .map(|signal| {
-            let about: Vec<String> = signal.about.iter().map(About::label).collect();
-            format!("{} {}", signal.action.word(), about.join(", "))
-        })
-        .collect();
-    confirm(yes, "do what shadow mode recorded:", &whom)?;
+    within_limits(&signals, &names, &here, deployment, aws).await?;
+    confirm(yes, "do what shadow mode recorded:", &whom, &here.whose)?;
     let _kept =
         interrupt::tells("what was done so far stands; the same again goes on, and does nothing twice".to_owned());
     let receipts = settle(&here, signals).await;
     receipts::show(&receipts, printer)?;
-    Ok(receipts::outcome(&receipts))
+    let left_out = names_left_out(&receipts, &names);
+    for (subject, names) in &left_out {
+        note(&format!(
+            "{subject} was also called {} then, and is not now: if that is still theirs, revoke it by name",
+            names.join(", ")
+        ));
+    }
+    match suspect || !left_out.is_empty() {
+        true => Ok(Outcome::Wrong),
+        false => Ok(receipts::outcome(&receipts)),
+    }
 }
 
-/// The chains that are not whole: who could write to them could have somebody cut off by what was never recorded.
-async fn broken(trail: &DynamoAudit, entries: &[Entry]) -> Result<BTreeSet<String>, CliError> {
-    let chains: BTreeSet<&str> = entries.iter().map(Entry::chain).collect();
-    let mut broken = BTreeSet::new();
-    for chain in chains {
-        if !chain_findings(trail, chain).await?.1.is_empty() {
-            broken.insert(chain.to_owned());
+/// Catching up must not open a producer's breaker: from then on nobody would believe what it says today.
+async fn within_limits(
+    signals: &[Signal],
+    names: &[Vec<String>],
+    here: &Here,
+    deployment: &Deployment,
+    aws: &Aws,
+) -> Result<(), CliError> {
+    let mut wanted: BTreeMap<&Authority, BTreeSet<String>> = BTreeMap::new();
+    let revocations = signals.iter().zip(names).filter(|(signal, _)| matches!(signal.action, Action::Revoke { .. }));
+    for (signal, names) in revocations {
+        wanted.entry(&signal.authority).or_default().extend(names.iter().cloned());
+    }
+    let limit = here.settings.policy.max_subjects;
+    let brake = Brake::new(Arc::new(deployment.locks(aws).await?), Arc::new(SystemClock));
+    for (authority, names) in wanted.into_iter().filter(|(authority, _)| **authority != Authority::command()) {
+        let standing = brake.standing(authority).await?;
+        if standing.opened_at.is_some() {
+            return Err(CliError::Unfit(format!(
+                "the circuit breaker of {} is open; find out why, and close it first: vpn-revoker breaker close",
+                shown(authority.as_str())
+            )));
+        }
+        let count = names.len();
+        if standing.counted.len().saturating_add(count) > limit {
+            return Err(CliError::Unfit(format!(
+                "{} would newly lock {count} names, and more than {limit} in ten minutes open its circuit breaker, also for what it says today; take fewer days at a time, or raise MaxSubjects first",
+                shown(authority.as_str())
+            )));
         }
     }
-    Ok(broken)
+    Ok(())
+}
+
+fn names_on_record(entry: &Entry) -> Vec<String> {
+    let names = entry.attributes().get("detail").and_then(|detail| detail.get("names")).and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The names that were sought then and not now, by subject. Receipts stand in the order of the signals.
+fn names_left_out(receipts: &[Value], on_record: &[Vec<String>]) -> Vec<(String, Vec<String>)> {
+    let mut left_out = Vec::new();
+    for (receipt, then) in receipts.iter().zip(on_record) {
+        let Some(subject) = receipt.get("subjects").and_then(|subjects| subjects.get(0)) else { continue };
+        let now = subject.get("names").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let now: BTreeSet<&str> = now.collect();
+        let missing: Vec<String> = then.iter().filter(|name| !now.contains(name.as_str())).cloned().collect();
+        if !missing.is_empty() && receipt.get("action").and_then(Value::as_str) == Some("revoke") {
+            left_out.push((word(subject.get("subject")), missing));
+        }
+    }
+    left_out
 }
 
 /// The signal behind a shadowed entry, or why it is left alone.
@@ -183,7 +297,7 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
     Ok(Signal {
         id: SignalId::new(entry.text("signal_id").ok_or("its id is not on record")?),
         action,
-        about: vec![About::Subject(subject_of(entry)?)],
+        about: vec![about(entry)?],
         authority: Authority::named(entry.text("authority").ok_or("its authority is not on record")?),
         as_of,
         occurred_at: instant("occurred_at"),
@@ -199,6 +313,15 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
         replay: None,
         via: Via::Direct,
     })
+}
+
+/// Whom it is about. Where the directory was asked then, it is asked again, or what it answered then is recalled.
+fn about(entry: &Entry) -> Result<About, &'static str> {
+    let id = entry.attributes().get("detail").and_then(|detail| detail.get("directory_id")).and_then(Value::as_str);
+    match id {
+        Some(id) => Ok(About::unresolved("identity-center", id, true)),
+        None => Subject::new(entry.chain()).map(About::Subject).map_err(|_| "it names nobody"),
+    }
 }
 
 fn action_of(entry: &Entry, now: Timestamp) -> Result<Action, &'static str> {
@@ -220,12 +343,4 @@ fn action_of(entry: &Entry, now: Timestamp) -> Result<Action, &'static str> {
         Some("disconnect") => Ok(Action::Disconnect),
         _ => Err("this action is not applied later; send the command again"),
     }
-}
-
-/// The subject, with the further names that were known then: a directory may not know them any more.
-fn subject_of(entry: &Entry) -> Result<Subject, &'static str> {
-    let subject = Subject::new(entry.chain()).map_err(|_| "it names nobody")?;
-    let names = entry.attributes().get("detail").and_then(|detail| detail.get("names")).and_then(Value::as_array);
-    let names = names.into_iter().flatten().filter_map(Value::as_str).filter_map(|name| Name::new(name).ok());
-    Ok(subject.also_called(names))
 }

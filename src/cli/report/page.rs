@@ -74,7 +74,7 @@ struct Row {
 }
 
 pub(super) fn render(evidence: &Evidence) -> Result<String, CliError> {
-    let mut revocations: Vec<&Story> = evidence.stories.iter().filter(|story| story.is_revocation()).collect();
+    let mut revocations: Vec<&Story> = evidence.stories.iter().filter(|story| story.ends_connections()).collect();
     revocations.sort_by_key(|story| story.begun_at());
     let scale = Scale::of(&revocations);
     let (bars, goal_x) = distribution(&evidence.times);
@@ -131,6 +131,10 @@ fn told(number: usize, story: &Story, scale: &Scale) -> Told {
         ("verified", story.verified_at),
     ] {
         fact(what, &at.map(|at| at.to_string()));
+    }
+    if !story.refused_at.is_empty() {
+        let times: Vec<String> = story.refused_at.iter().map(ToString::to_string).collect();
+        fact("returns refused, on record", &Some(times.join(", ")));
     }
     Told {
         number,

@@ -8,7 +8,7 @@ use revocation::time::Timestamp;
 
 /// Where the scale begins and how long it is, in the units of the picture.
 const LEFT: f64 = 120.0;
-const LENGTH: f64 = 420.0;
+const LENGTH: f64 = 400.0;
 /// How high a row is, and where the first one is.
 const ROW: usize = 22;
 const TOP: usize = 34;
@@ -89,7 +89,7 @@ impl Scale {
             let y = TOP + ROW * marks.len() + ROW / 2;
             let after = match moments.len() {
                 1 => said(first.since(begun_at)),
-                times => format!("{times} times from {}", said(first.since(begun_at))),
+                times => format!("{times} ×, first {}", said(first.since(begun_at))),
             };
             marks.push(Mark {
                 label,
@@ -105,7 +105,7 @@ impl Scale {
     }
 }
 
-const REFUSED: &str = "return refused";
+const REFUSED: &str = "returns refused";
 
 /// What happened, in the order in which it has to.
 fn moments(story: &Story) -> Vec<(&'static str, Vec<Timestamp>)> {
@@ -129,14 +129,15 @@ fn unit(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// A span of time in words.
+/// A span of time in words, never shorter than it was.
 pub(super) fn said(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{:.1} s", time.as_secs_f64()),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{} days {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    let up_to = |unit: u64| time.as_millis().div_ceil(u128::from(unit) * 1000);
+    let counted = |count: u128, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    match (time.as_millis().div_ceil(100), up_to(1), up_to(60), up_to(3600)) {
+        (tenths @ 0..600, ..) => format!("{}.{} s", tenths / 10, tenths % 10),
+        (_, seconds @ 0..3600, ..) => format!("{} min {} s", seconds / 60, seconds % 60),
+        (.., minutes @ 0..1440, _) => format!("{} h {} min", minutes / 60, minutes % 60),
+        (.., hours) => format!("{} {} h", counted(hours / 24, "day", "days"), hours % 24),
     }
 }
 
@@ -220,6 +221,8 @@ mod tests {
     #[test]
     fn spans_are_said_in_words() {
         let words = [0, 59, 60, 3599, 3600, 86_399, 90_000].map(|seconds| said(Duration::from_secs(seconds)));
-        assert_eq!(words, ["0.0 s", "59.0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 days 1 h"]);
+        assert_eq!(words, ["0.0 s", "59.0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "1 day 0 h", "1 day 1 h"]);
+        let just_over = [50, 59_950, 300_900].map(|millis| said(Duration::from_millis(millis)));
+        assert_eq!(just_over, ["0.1 s", "1 min 0 s", "5 min 1 s"], "not within what it was longer than");
     }
 }
