@@ -223,7 +223,7 @@ impl Times {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -236,13 +236,12 @@ mod tests {
     }
 
     fn entry(subject: &str, kind: &str, signal: &str, second: u32, detail: Value) -> Entry {
-        let value = json!({
-            "subject": subject, "kind": kind, "signal_id": signal, "at": at(second), "authority": "okta:acme", "detail": detail,
-        });
-        match value {
-            Value::Object(attributes) => Entry::from_attributes(attributes),
-            _ => unreachable!(),
-        }
+        let texts = [("subject", subject), ("kind", kind), ("signal_id", signal), ("authority", "okta:acme")];
+        let mut attributes: Map<String, Value> =
+            texts.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
+        attributes.insert("at".to_owned(), json!(at(second)));
+        attributes.insert("detail".to_owned(), detail);
+        Entry::from_attributes(attributes)
     }
 
     fn requested(subject: &str, signal: &str, second: u32) -> Entry {
