@@ -55,6 +55,8 @@ pub(super) struct Deployment {
 pub(super) struct Names {
     pub(super) locks: String,
     pub(super) audit: String,
+    /// The Region of a name that is no ARN.
+    region: String,
 }
 
 /// A configuration, and whose it is.
@@ -76,7 +78,7 @@ impl Deployment {
     pub(super) async fn locks(&self, aws: &Aws) -> Result<DynamoLocks, CliError> {
         // Whoever names a locks table and looks only there needs no audit table.
         let names = match self.tables() {
-            (Some(locks), None) => Names { locks: locks.to_owned(), audit: String::new() },
+            (Some(locks), None) => Names { locks: locks.to_owned(), audit: String::new(), region: aws.region().await? },
             _ => self.names(aws).await?,
         };
         Ok(DynamoLocks::new(client(aws, &names).await?, &names.locks))
@@ -99,19 +101,27 @@ impl Deployment {
 
     async fn names(&self, aws: &Aws) -> Result<Names, CliError> {
         match self.tables() {
-            (Some(locks), Some(audit)) => Ok(Names { locks: locks.to_owned(), audit: audit.to_owned() }),
+            (Some(locks), Some(audit)) => {
+                Ok(Names { locks: locks.to_owned(), audit: audit.to_owned(), region: aws.region().await? })
+            }
             (Some(_), None) | (None, Some(_)) => Err(CliError::Usage(
                 "give both --locks-table and --audit-table, or neither to take the function's".to_owned(),
             )),
             (None, None) => {
-                let settings = self.configuration(aws).await?.some(&TABLES)?;
-                Ok(Names { locks: settings.locks_table, audit: settings.audit_table })
+                let configuration = self.configuration(aws).await?;
+                let settings = configuration.some(&TABLES)?;
+                Ok(Names { locks: settings.locks_table, audit: settings.audit_table, region: configuration.region })
             }
         }
     }
 
     /// The deployed function.
     pub(super) async fn function(&self, aws: &Aws) -> Result<Function, CliError> {
+        if self.config.is_some() {
+            return Err(CliError::Usage(
+                "--config takes the place of the function's configuration, and this goes to the function itself; leave it out, or say --local".to_owned(),
+            ));
+        }
         // A call that was cut off may be made again: the command carries an id, so it is the same one.
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECTS_WITHIN).operation_attempt_timeout(ANSWERS_WITHIN);
@@ -122,7 +132,9 @@ impl Deployment {
             (None, None) => {
                 let found = Function::the_only_one(client).await?;
                 // Whoever names tables means the function that they belong to, which may be in another Region.
-                self.agree(&found.configuration().await?)?;
+                if self.tables() != (None, None) {
+                    self.agree(&found.configuration().await?, &aws.region().await?)?;
+                }
                 Ok(found)
             }
         }
@@ -132,7 +144,7 @@ impl Deployment {
     pub(super) async fn configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
         let Some(path) = &self.config else {
             let configuration = self.function(aws).await?.configuration().await?;
-            self.agree(&configuration)?;
+            self.agree(&configuration, &aws.region().await?)?;
             return Ok(configuration);
         };
         let failed = |error| CliError::File { path: path.display().to_string(), error };
@@ -146,11 +158,12 @@ impl Deployment {
     }
 
     /// Looking at one deployment's tables and acting in another would be worse than doing nothing.
-    fn agree(&self, configuration: &Configuration) -> Result<(), CliError> {
+    fn agree(&self, configuration: &Configuration, region: &str) -> Result<(), CliError> {
         let (locks, audit) = self.tables();
         for (named, name) in [(locks, "VPN_REVOKER_LOCKS_TABLE"), (audit, "VPN_REVOKER_AUDIT_TABLE")] {
             let own = configuration.variables.get(name).map(String::as_str).unwrap_or_default();
-            if let Some(named) = named.filter(|named| table_in(named) != table_in(own)) {
+            let is_other = |named: &&str| !is_same_table((named, region), (own, &configuration.region));
+            if let Some(named) = named.filter(is_other) {
                 return Err(CliError::Usage(format!(
                     "the table {} was named, and {} has {}; name the function that goes with the table, or no table (is {name} exported?)",
                     shown(named),
@@ -176,9 +189,14 @@ impl Deployment {
     }
 }
 
-/// A table's name in its name or its ARN.
-fn table_in(text: &str) -> &str {
-    text.rsplit_once(":table/").map_or(text, |(_, name)| name)
+/// Whether two names or ARNs mean one table; each with the Region that counts where it is no ARN.
+pub(super) fn is_same_table(one: (&str, &str), other: (&str, &str)) -> bool {
+    let name = |text: &str| text.rsplit_once(":table/").map_or(text, |(_, name)| name).to_owned();
+    let account = |text: &str| text.starts_with("arn:").then(|| text.split(':').nth(4)).flatten().map(str::to_owned);
+    let accounts = [account(one.0), account(other.0)];
+    // A name alone is in the account of whoever asks, which nobody said.
+    let same_account = matches!(&accounts, [Some(one), Some(other)] if one == other) || accounts.contains(&None);
+    name(one.0) == name(other.0) && region_of(one.0, one.1) == region_of(other.0, other.1) && same_account
 }
 
 impl Configuration {
@@ -221,7 +239,8 @@ impl Configuration {
         let settings = self.all()?;
         let table_region = settings.table_region();
         let names_targets = self.variables.get("VPN_REVOKER_TARGETS").is_some_and(|targets| !targets.is_empty());
-        if !names_targets && table_region != self.region {
+        // Of a function its Region is certain; of a file it is the shell's, unless it says so.
+        if self.arn.is_none() && !names_targets && table_region != self.region {
             return Err(CliError::Unfit(format!(
                 "{of} has its tables in {table_region} and names no targets, and this would look in {}; give --region, or AWS_REGION in the file",
                 self.region
@@ -243,8 +262,7 @@ impl Configuration {
 /// A client for the Region that the tables are in.
 async fn client(aws: &Aws, names: &Names) -> Result<aws_sdk_dynamodb::Client, CliError> {
     let config = aws.config(crate::aws::timeouts()).await?;
-    let own = config.region().map(ToString::to_string).unwrap_or_default();
-    let region = Region::new(region_of(&names.locks, &own).to_owned());
+    let region = Region::new(region_of(&names.locks, &names.region).to_owned());
     Ok(aws_sdk_dynamodb::Client::from_conf(Builder::from(&config).region(region).build()))
 }
 
@@ -263,4 +281,22 @@ fn variables(path: &str, text: &str) -> Result<BTreeMap<String, String>, CliErro
         _ => Err(unfit(&format!("has no text for {name}"))),
     };
     fields.into_iter().map(variable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_the_same_by_name_and_by_arn_and_nowhere_else() {
+        let arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/locks";
+        let others = arn.replace("1111", "4444");
+        let same = |one, other| is_same_table(one, other) && is_same_table(other, one);
+        assert!(same(("locks", "eu-west-1"), ("locks", "eu-west-1")));
+        assert!(same((arn, "us-east-1"), ("locks", "eu-west-1")));
+        assert!(!same(("locks", "us-east-1"), ("locks", "eu-west-1")), "another Region");
+        assert!(!same((arn, ""), ("locks", "us-east-1")), "another Region");
+        assert!(!same((arn, ""), (&others, "")), "another account");
+        assert!(!same(("locks", "eu-west-1"), ("audit", "eu-west-1")));
+    }
 }

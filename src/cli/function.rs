@@ -6,7 +6,7 @@ use aws_sdk_lambda::types::{EnvironmentError, FunctionConfiguration};
 use serde_json::Value;
 
 use super::CliError;
-use super::deployment::Configuration;
+use super::deployment::{Configuration, is_same_table};
 use super::output::{shown, word};
 use crate::failure;
 
@@ -30,7 +30,7 @@ impl Function {
 
     /// The only function of vpn-revoker in this account and Region.
     pub(super) async fn the_only_one(client: Client) -> Result<Self, CliError> {
-        let found = ours(&client).await?;
+        let found = ours(&client, |name| name.ends_with("-revoker")).await?;
         let mut names: Vec<String> =
             found.into_iter().map(|(name, _)| name).filter(|name| !name.starts_with(HANDLER)).collect();
         match (names.pop(), names.is_empty()) {
@@ -70,9 +70,12 @@ impl Function {
     /// The connect handlers beside it: those that read the same locks.
     pub(super) async fn handlers(&self, locks_table: &str) -> Result<Vec<String>, CliError> {
         let mut arns = Vec::new();
-        for (name, function) in ours(&self.client).await? {
+        for (name, function) in ours(&self.client, |_| false).await? {
             let variables = function.environment().and_then(|environment| environment.variables());
-            let same = variables.and_then(|variables| variables.get(OURS)).is_some_and(|table| table == locks_table);
+            let same = variables.and_then(|variables| variables.get(OURS)).is_some_and(|table| {
+                let region = function.function_arn().and_then(|arn| arn.split(':').nth(3)).unwrap_or_default();
+                is_same_table((table, region), (locks_table, region))
+            });
             if let Some(arn) = function.function_arn().filter(|_| same && name.starts_with(HANDLER)) {
                 arns.push(self.alias_kept_warm(&name).await?.unwrap_or_else(|| arn.to_owned()));
             }
@@ -140,17 +143,20 @@ impl Function {
     }
 }
 
-/// Every function of vpn-revoker in this account and Region, by name.
-async fn ours(client: &Client) -> Result<Vec<(String, FunctionConfiguration)>, CliError> {
+/// Every function of vpn-revoker in this account and Region, by name. Where one that may be meant can't be read, no other
+/// can be taken for it.
+async fn ours(
+    client: &Client,
+    may_be_meant: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, FunctionConfiguration)>, CliError> {
     let mut functions = client.list_functions().into_paginator().items().send();
     let mut found = Vec::new();
     while let Some(function) = functions.next().await {
         let function = function.map_err(|error| CliError::Search(failure::why(&error)))?;
         let name = function.function_name().unwrap_or_default();
-        if let Some(error) = function.environment().and_then(|environment| environment.error())
-            && (name.ends_with("-revoker") || name.starts_with(HANDLER))
+        if let Some(error) =
+            function.environment().and_then(|environment| environment.error()).filter(|_| may_be_meant(name))
         {
-            // It may be the very one that is looked for, so no other can be taken for the only one.
             return Err(CliError::Function { name: shown(name), why: unreadable(error) });
         }
         let variables = function.environment().and_then(|environment| environment.variables());

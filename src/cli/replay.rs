@@ -77,19 +77,23 @@ impl Replay {
         }
         signals.iter_mut().for_each(|signal| signal.dry_run = true);
         let any = !signals.is_empty();
-        let receipts = settle(&here, signals).await;
+        let receipts = settle(&here, signals.into_iter().map(|signal| (signal, None)).collect()).await;
         receipts::show(&receipts, printer)?;
         Ok(if any { receipts::outcome(&receipts) } else { Outcome::Wrong })
     }
 }
 
-/// What comes of signals, some at a time, in their order. All that is about one subject goes in one run: only there a
-/// later word stands beside an earlier one.
-async fn settle(here: &Here, signals: Vec<Signal>) -> Vec<Value> {
+/// What comes of signals, some at a time, in their order; each with what it is about beside its own words. All that is
+/// about one subject goes in one run: only there a later word stands beside an earlier one.
+async fn settle(here: &Here, signals: Vec<(Signal, Option<String>)>) -> Vec<Value> {
     let progress = Progress::new("signals done");
+    let about: Vec<BTreeSet<String>> = signals
+        .iter()
+        .map(|(signal, chain)| signal.about.iter().map(About::chain).chain(chain.clone()).collect())
+        .collect();
     let mut receipts: BTreeMap<usize, Value> = BTreeMap::new();
-    for run in runs(&signals) {
-        let some: Vec<Signal> = run.iter().filter_map(|number| signals.get(*number).cloned()).collect();
+    for run in runs(&about) {
+        let some: Vec<Signal> = run.iter().filter_map(|number| Some(signals.get(*number)?.0.clone())).collect();
         let settled = here.settle(some).await;
         receipts.extend(run.iter().copied().zip(settled.iter().map(|receipt| json!(receipt))));
         progress.more(run.len());
@@ -97,11 +101,11 @@ async fn settle(here: &Here, signals: Vec<Signal>) -> Vec<Value> {
     receipts.into_values().collect()
 }
 
-/// Which signals go together: those with a subject in common always do, and otherwise some at a time.
-fn runs(signals: &[Signal]) -> Vec<Vec<usize>> {
+/// Which go together: those that have something in common always do, and otherwise some at a time.
+fn runs(about: &[BTreeSet<String>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<(BTreeSet<String>, Vec<usize>)> = Vec::new();
-    for (number, signal) in signals.iter().enumerate() {
-        let mut group = (signal.about.iter().map(About::chain).collect::<BTreeSet<_>>(), vec![number]);
+    for (number, about) in about.iter().enumerate() {
+        let mut group = (about.clone(), vec![number]);
         let (same, others): (Vec<_>, Vec<_>) =
             groups.into_iter().partition(|(chains, _)| chains.intersection(&group.0).next().is_some());
         for (chains, numbers) in same {
@@ -153,46 +157,33 @@ fn signals_of(intake: &Intake, event: &str, via: Via) -> (Vec<Signal>, Vec<Strin
 
 #[cfg(test)]
 mod tests {
-    use revocation::name::Subject;
-    use revocation::signal::{Action, Authority, SignalId};
-    use revocation::time::Timestamp;
+    use proptest::prelude::*;
 
     use super::*;
 
-    fn signal(subjects: &[&str]) -> Signal {
-        Signal {
-            id: SignalId::new("1"),
-            action: Action::Disconnect,
-            about: subjects.iter().map(|name| About::Subject(Subject::new(name).unwrap())).collect(),
-            authority: Authority::command(),
-            as_of: Timestamp::from_millis(0),
-            occurred_at: None,
-            received_at: Timestamp::from_millis(0),
-            source: String::new(),
-            actor: None,
-            reason: None,
-            dry_run: false,
-            force: false,
-            replay: None,
-            via: Via::Direct,
+    proptest! {
+        #[test]
+        fn a_subject_is_never_in_two_runs_and_nothing_is_lost(
+            about in prop::collection::vec(prop::collection::btree_set("[a-h][0-9]", 1..4), 0..200),
+        ) {
+            let runs = runs(&about);
+            prop_assert!(runs.iter().all(|run| run.is_sorted() && !run.is_empty()));
+            let mut all: Vec<usize> = runs.concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..about.len()).collect::<Vec<_>>());
+            let run_of = |number: usize| runs.iter().position(|run| run.contains(&number));
+            for (one, names) in about.iter().enumerate() {
+                for (other, others) in about.iter().enumerate().filter(|(_, others)| !names.is_disjoint(others)) {
+                    prop_assert_eq!(run_of(one), run_of(other), "{:?} and {:?}", names, others);
+                }
+            }
         }
     }
 
     #[test]
-    fn a_subject_is_never_in_two_runs() {
-        let names: Vec<String> = (0..120).map(|number| format!("u{}@example.com", number % 70)).collect();
-        let mut signals: Vec<Signal> = names.iter().map(|name| signal(&[name])).collect();
-        signals.push(signal(&["u0@example.com", "u69@example.com"]));
-        let runs = runs(&signals);
-        assert!(runs.len() > 1 && runs.iter().all(|run| run.is_sorted()));
-        let mut all: Vec<usize> = runs.concat();
-        all.sort_unstable();
-        assert_eq!(all, (0..signals.len()).collect::<Vec<_>>(), "each signal once");
-        for name in &names {
-            let holds = |run: &&Vec<usize>| {
-                run.iter().any(|number| signals[*number].about.iter().any(|about| about.chain() == *name))
-            };
-            assert_eq!(runs.iter().filter(holds).count(), 1, "{name}");
-        }
+    fn strangers_go_some_at_a_time() {
+        let about: Vec<BTreeSet<String>> = (0..120).map(|number| BTreeSet::from([format!("u{number}")])).collect();
+        let sizes: Vec<usize> = runs(&about).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [50, 50, 20]);
     }
 }

@@ -289,7 +289,7 @@ async fn a_probe_ends_the_connection_that_it_is_told_and_no_other() {
         "{answers:?}"
     );
     assert!(
-        answers.contains(&("Does its client come back?".to_owned(), "not within 0 seconds".to_owned())),
+        answers.contains(&("Does its client come back?".to_owned(), "not seen within 0 seconds".to_owned())),
         "{answers:?}"
     );
     let said = deployed(&world, &aws, &[&probe[..], &["--yes"]].concat()).await;

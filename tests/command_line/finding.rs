@@ -100,4 +100,17 @@ async fn one_that_can_not_be_read_may_be_the_one_that_is_meant() {
     let said = deployed(&world, &aws, &["locks", "list", "--stack", "prod"]).await;
     assert!(said.code == 3 && said.err.contains("its environment can't be read"), "{said:?}");
     assert_eq!(deployed(&world, &aws, &["locks", "list", "--stack", "vpn-revoker"]).await.code, 0);
+    aws.without("prod-revoker");
+    aws.also("AWSClientVPN-posture", json!({}));
+    aws.seals("AWSClientVPN-posture");
+    assert_eq!(deployed(&world, &aws, &["locks", "list"]).await.code, 0, "a connect handler is not meant");
+}
+
+#[tokio::test]
+async fn a_configuration_from_a_file_is_not_silently_passed_over() {
+    let world = storied().await;
+    let aws = Deployed::start(&world, &[]).await;
+    let revoke = ["revoke", "a@example.com", "--reason", "x", "--yes", "--config", "staging.json"];
+    let said = deployed(&world, &aws, &revoke).await;
+    assert!(said.code == 2 && said.err.contains("--local") && aws.invokes() == 0, "{said:?}");
 }

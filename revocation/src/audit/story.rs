@@ -155,7 +155,8 @@ pub fn stories<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Story> {
         });
         story.take(entry);
     }
-    let mut stories: Vec<Story> = order.iter().filter_map(|key| stories.remove(key)).collect();
+    let mut stories: Vec<Story> =
+        order.iter().filter(|key| !is_answered(key, &order)).filter_map(|key| stories.remove(key)).collect();
     for refusal in refusals {
         let detail = refusal.attributes().get("detail");
         let signal = detail.and_then(|detail| detail.get("signal_id")).and_then(Value::as_str);
@@ -170,6 +171,11 @@ pub fn stories<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Story> {
     }
     stories.iter_mut().for_each(|story| story.refused_at.sort_unstable());
     stories
+}
+
+/// Whether a question to the directory became a revocation or a restore later: it is no story of its own then.
+fn is_answered((chain, signal, action): &Key, all: &[Key]) -> bool {
+    action == "ask" && all.iter().any(|(other, of, act)| other == chain && of == signal && act != action)
 }
 
 /// A chain, a signal and what it asked for: one id may stand for a revocation and for its restore.
@@ -345,6 +351,15 @@ mod tests {
         let told = stories(&[requested("dana", "INC-42", 60), completed("dana", "INC-42", 80), restored]);
         let outcomes: Vec<&str> = told.iter().map(|story| story.outcome.as_str()).collect();
         assert_eq!((outcomes, Times::of(&told).verified()), (vec!["completed", "restored"], 1));
+    }
+
+    #[test]
+    fn a_question_to_the_directory_that_was_answered_is_no_story_of_its_own() {
+        let asked = entry("dana", "unresolved", "1", 60, json!({"action": "ask"}));
+        let restored = entry("dana", "restored", "1", 70, json!({"action": "restore"}));
+        let open = entry("dana", "unresolved", "2", 80, json!({"action": "ask"}));
+        let outcomes: Vec<String> = stories(&[asked, restored, open]).into_iter().map(|story| story.outcome).collect();
+        assert_eq!(outcomes, ["restored", "unresolved"]);
     }
 
     #[test]

@@ -220,8 +220,15 @@ async fn until_back(
 ) -> String {
     let progress = Progress::new("looks, whether its client comes back");
     let until = SystemClock.now().plus(wait);
+    let mut failed = String::new();
     loop {
-        let now = vpn.sessions(endpoint, None, |_| {}).await.unwrap_or_default();
+        let now = match vpn.sessions(endpoint, None, |_| {}).await {
+            Ok(now) => now,
+            Err(error) => {
+                failed = format!(", but not every look succeeded: {error}");
+                Vec::new()
+            }
+        };
         let is_new = |session: &&Session| !before.iter().any(|old| old.connection_id == session.connection_id);
         let is_same = |session: &&Session| session.username == gone.username && session.common_name == gone.common_name;
         if let Some(back) = now.iter().filter(is_new).find(is_same) {
@@ -233,7 +240,7 @@ async fn until_back(
             return format!("yes{whose}, {after:.1} seconds after the call, as {}", back.connection_id);
         }
         if SystemClock.now() >= until {
-            return format!("not within {} seconds", wait.as_secs());
+            return format!("not seen within {} seconds{failed}", wait.as_secs());
         }
         progress.more(1);
         SystemClock.sleep(LOOK_EVERY).await;

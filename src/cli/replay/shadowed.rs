@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use revocation::audit::{Entry, Kind};
-use revocation::breaker::Brake;
-use revocation::name::Subject;
+use revocation::breaker::{Brake, Counted};
+use revocation::name::{Name, Subject};
 use revocation::policy::Mode;
 use revocation::ports::Clock;
 use revocation::signal::{About, Action, Authority, Signal, SignalId, Via};
@@ -102,6 +102,9 @@ struct Shadowed {
     signal: Result<Signal, &'static str>,
 }
 
+/// The authority of what a sweep learned from the directory.
+const DIRECTORY: &str = "directory";
+
 /// Why an entry is left alone that somebody may have been at.
 const NOT_WHOLE: &str = "its chain is not whole; see vpn-revoker audit verify";
 
@@ -154,28 +157,71 @@ async fn find(trail: &DynamoAudit, selection: &Selection, who: Option<&str>) -> 
     Ok(found)
 }
 
-/// The shadowed entries of a chain from one on.
+/// The shadowed entries of a chain from one on, and words before it that let the person in again by then: what came in
+/// another order than it happened counts as it happened.
 fn of_chain(entries: Vec<Entry>, first: u64, is_whole: bool, who: Option<&str>, now: Timestamp) -> Vec<Shadowed> {
+    let is_late = |entry: &Entry| entry.seq().is_none_or(|seq| seq >= first);
+    let since = entries.iter().filter(|entry| is_shadowed(entry) && is_late(entry)).filter_map(as_of).min();
+    let lets_in_later = |entry: &Entry| action(entry) == Some("restore") && as_of(entry) >= since;
     // Somebody let the person in since, by a command that lifts every hold: these were not there to be lifted.
-    let let_in = entries.iter().filter(|entry| lifts_all(entry)).filter_map(Entry::seq).max();
-    let meant =
-        |entry: &Entry| entry.text("kind") == Some(Kind::Shadowed.word()) && entry.seq().is_none_or(|seq| seq >= first);
+    let let_in = entries.iter().filter(|entry| lifts_all(entry)).filter_map(as_of).max();
+    let done: BTreeSet<(String, String)> = entries.iter().filter(|entry| is_done(entry)).filter_map(deed).collect();
     let read = |entry: Entry| {
-        let signal = match (is_whole, let_in, entry.seq()) {
-            (false, ..) => Err(NOT_WHOLE),
-            (true, Some(lifted), Some(seq)) if seq < lifted => Err("everybody's holds were lifted since by a command"),
-            (true, ..) => signal_of(&entry, who, now),
+        let received_at = instant(&entry, "received_at").or_else(|| entry.text("at").and_then(Timestamp::parse));
+        let signal = match is_whole {
+            false => Err(NOT_WHOLE),
+            true if deed(&entry).is_some_and(|deed| done.contains(&deed)) => Err("it was done since"),
+            true if let_in.is_some() && received_at <= let_in => {
+                Err("everybody's holds were lifted since by a command")
+            }
+            true => signal_of(&entry, who, now),
         };
         Shadowed { entry, signal }
     };
+    let meant = |entry: &Entry| is_shadowed(entry) && (is_late(entry) || lets_in_later(entry));
     entries.into_iter().filter(meant).map(read).collect()
+}
+
+fn is_shadowed(entry: &Entry) -> bool {
+    entry.text("kind") == Some(Kind::Shadowed.word())
+}
+
+/// Whether an entry says that its signal was carried out to its end.
+fn is_done(entry: &Entry) -> bool {
+    [Kind::Completed, Kind::Restored, Kind::Superseded]
+        .map(Kind::word)
+        .contains(&entry.text("kind").unwrap_or_default())
+}
+
+/// A signal and what it asked for: one id may stand for a revocation and for its restore.
+fn deed(entry: &Entry) -> Option<(String, String)> {
+    Some((signal_id(entry)?, action(entry)?.to_owned()))
+}
+
+fn signal_id(entry: &Entry) -> Option<String> {
+    entry.text("signal_id").map(str::to_owned)
+}
+
+fn detail<'a>(entry: &'a Entry, name: &str) -> Option<&'a Value> {
+    entry.attributes().get("detail").and_then(|detail| detail.get(name))
+}
+
+fn instant(entry: &Entry, name: &str) -> Option<Timestamp> {
+    detail(entry, name).and_then(Value::as_str).and_then(Timestamp::parse)
+}
+
+fn as_of(entry: &Entry) -> Option<Timestamp> {
+    instant(entry, "as_of")
+}
+
+fn action(entry: &Entry) -> Option<&str> {
+    detail(entry, "action").and_then(Value::as_str)
 }
 
 /// Whether an entry tells of a command that lifted every hold there was.
 fn lifts_all(entry: &Entry) -> bool {
-    let detail = |name: &str| entry.attributes().get("detail").and_then(|detail| detail.get(name));
     let restored = entry.text("kind") == Some(Kind::Restored.word());
-    restored && detail("action").and_then(Value::as_str) == Some("restore") && detail("authorities").is_none()
+    restored && action(entry) == Some("restore") && detail(entry, "authorities").is_none()
 }
 
 async fn apply(
@@ -192,35 +238,30 @@ async fn apply(
         ));
     }
     let suspect = found.iter().any(is_suspect);
-    for one in &found {
-        if let Err(why) = &one.signal {
-            note(&format!(
-                "{} of {} is left alone: {why}",
-                word(one.entry.attributes().get("signal_id")),
-                one.entry.chain()
-            ));
-        }
+    let left_alone = found.iter().filter_map(|one| Some((&one.entry, one.signal.as_ref().err()?)));
+    for (entry, why) in left_alone {
+        note(&format!("{} of {} is left alone: {why}", signal_id(entry).unwrap_or_default(), entry.chain()));
     }
-    let recorded = found.into_iter().filter_map(|one| {
-        let signal = one.signal.ok()?;
-        let what = format!("{} {}", signal.action.word(), one.entry.chain());
-        Some((signal, (what, names_on_record(&one.entry))))
-    });
-    let (signals, told): (Vec<Signal>, Vec<(String, Vec<String>)>) = recorded.unzip();
-    let (whom, names): (Vec<String>, Vec<Vec<String>>) = told.into_iter().unzip();
-    if signals.is_empty() {
-        return Err(CliError::Unfit("nothing was recorded in that time that could be applied".to_owned()));
+    let recorded: Vec<(Signal, Entry)> =
+        found.into_iter().filter_map(|one| Some((one.signal.ok()?, one.entry))).collect();
+    if recorded.is_empty() {
+        note("nothing was recorded in that time that could be applied");
+        return Ok(if suspect { Outcome::Wrong } else { Outcome::Fine });
     }
-    within_limits(&signals, &names, &here, deployment, aws).await?;
+    within_limits(&recorded, &here, deployment, aws).await?;
+    let whom: Vec<String> =
+        recorded.iter().map(|(signal, entry)| format!("{} {}", signal.action.word(), entry.chain())).collect();
     confirm(yes, "do what shadow mode recorded:", &whom, &here.whose)?;
     let _kept =
         interrupt::tells("what was done so far stands; the same again goes on, and does nothing twice".to_owned());
+    let names: Vec<Vec<String>> = recorded.iter().map(|(_, entry)| names_on_record(entry)).collect();
+    let signals = recorded.into_iter().map(|(signal, entry)| (signal, Some(entry.chain().to_owned()))).collect();
     let receipts = settle(&here, signals).await;
     receipts::show(&receipts, printer)?;
     let left_out = names_left_out(&receipts, &names);
     for (subject, names) in &left_out {
         note(&format!(
-            "{subject} was also called {} then, and is not now: if that is still theirs, revoke it by name",
+            "{subject} was also sought as {} then, and is not now: an alias was taken away, or somebody let that name in. Look, and revoke it by name if it is theirs",
             names.join(", ")
         ));
     }
@@ -230,34 +271,34 @@ async fn apply(
     }
 }
 
-/// Catching up must not open a producer's breaker: from then on nobody would believe what it says today.
+/// Catching up must not open a producer's breaker, nor bring it so near that the next leaver does: from then on nobody
+/// would believe what it says today. So it may take half of what the breaker allows.
 async fn within_limits(
-    signals: &[Signal],
-    names: &[Vec<String>],
+    recorded: &[(Signal, Entry)],
     here: &Here,
     deployment: &Deployment,
     aws: &Aws,
 ) -> Result<(), CliError> {
-    let mut wanted: BTreeMap<&Authority, BTreeSet<String>> = BTreeMap::new();
-    let revocations = signals.iter().zip(names).filter(|(signal, _)| matches!(signal.action, Action::Revoke { .. }));
-    for (signal, names) in revocations {
-        wanted.entry(&signal.authority).or_default().extend(names.iter().cloned());
+    let mut wanted: BTreeMap<&Authority, BTreeSet<Counted>> = BTreeMap::new();
+    for (signal, entry) in recorded.iter().filter(|(signal, _)| matches!(signal.action, Action::Revoke { .. })) {
+        // As the breaker counts: one for each signal and subject.
+        let name = Name::new(entry.chain()).map_err(|error| CliError::Unfit(error.to_string()))?;
+        wanted.entry(&signal.authority).or_default().insert(Counted::new(&signal.id, &name));
     }
-    let limit = here.settings.policy.max_subjects;
+    let half = here.settings.policy.max_subjects.div_ceil(2);
     let brake = Brake::new(Arc::new(deployment.locks(aws).await?), Arc::new(SystemClock));
-    for (authority, names) in wanted.into_iter().filter(|(authority, _)| **authority != Authority::command()) {
+    for (authority, wanted) in wanted.into_iter().filter(|(authority, _)| **authority != Authority::command()) {
         let standing = brake.standing(authority).await?;
+        let authority = shown(authority.as_str());
         if standing.opened_at.is_some() {
             return Err(CliError::Unfit(format!(
-                "the circuit breaker of {} is open; find out why, and close it first: vpn-revoker breaker close",
-                shown(authority.as_str())
+                "the circuit breaker of {authority} is open; find out why, and close it first: vpn-revoker breaker close"
             )));
         }
-        let count = names.len();
-        if standing.counted.len().saturating_add(count) > limit {
+        let total = wanted.union(&standing.counted).count();
+        if total > half {
             return Err(CliError::Unfit(format!(
-                "{} would newly lock {count} names, and more than {limit} in ten minutes open its circuit breaker, also for what it says today; take fewer days at a time, or raise MaxSubjects first",
-                shown(authority.as_str())
+                "this would be {total} new locks on the word of {authority} within ten minutes, and {half} are half of what its circuit breaker allows, which also holds for what it says today; take fewer days at a time, wait ten minutes, or raise MaxSubjects first"
             )));
         }
     }
@@ -265,7 +306,7 @@ async fn within_limits(
 }
 
 fn names_on_record(entry: &Entry) -> Vec<String> {
-    let names = entry.attributes().get("detail").and_then(|detail| detail.get("names")).and_then(Value::as_array);
+    let names = detail(entry, "names").and_then(Value::as_array);
     names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
@@ -277,7 +318,8 @@ fn names_left_out(receipts: &[Value], on_record: &[Vec<String>]) -> Vec<(String,
         let now = subject.get("names").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let now: BTreeSet<&str> = now.collect();
         let missing: Vec<String> = then.iter().filter(|name| !now.contains(name.as_str())).cloned().collect();
-        if !missing.is_empty() && receipt.get("action").and_then(Value::as_str) == Some("revoke") {
+        let ended = ["completed", "incomplete"].contains(&word(subject.get("outcome")).as_str());
+        if !missing.is_empty() && ended && receipt.get("action").and_then(Value::as_str) == Some("revoke") {
             left_out.push((word(subject.get("subject")), missing));
         }
     }
@@ -286,22 +328,24 @@ fn names_left_out(receipts: &[Value], on_record: &[Vec<String>]) -> Vec<(String,
 
 /// The signal behind a shadowed entry, or why it is left alone.
 fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal, &'static str> {
-    let detail = |name: &str| entry.attributes().get("detail").and_then(|detail| detail.get(name));
-    let instant = |name: &str| detail(name).and_then(Value::as_str).and_then(Timestamp::parse);
-    if detail("replay").is_some() {
+    if detail(entry, "replay").is_some() {
         return Err("a replay from an archive, which is only audited");
     }
+    let authority = entry.text("authority").ok_or("its authority is not on record")?;
+    if authority == DIRECTORY {
+        return Err("a sweep's own word about the directory; the next sweep asks it, and goes by what it says then");
+    }
     let action = action_of(entry, now)?;
-    let as_of = instant("as_of").ok_or("its time is not on record")?;
+    let as_of = as_of(entry).ok_or("its time is not on record")?;
     let source = entry.text("source").unwrap_or_default();
     Ok(Signal {
         id: SignalId::new(entry.text("signal_id").ok_or("its id is not on record")?),
         action,
         about: vec![about(entry)?],
-        authority: Authority::named(entry.text("authority").ok_or("its authority is not on record")?),
+        authority: Authority::named(authority),
         as_of,
-        occurred_at: instant("occurred_at"),
-        received_at: instant("received_at").unwrap_or(as_of),
+        occurred_at: instant(entry, "occurred_at"),
+        received_at: instant(entry, "received_at").unwrap_or(as_of),
         source: match who.filter(|who| !who.is_empty()) {
             Some(who) => format!("{source}, recorded in shadow mode and applied by {who}"),
             None => format!("{source}, recorded in shadow mode and applied later"),
@@ -309,7 +353,7 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
         actor: entry.text("actor").map(str::to_owned),
         reason: entry.text("reason").map(str::to_owned),
         dry_run: false,
-        force: detail("force") == Some(&Value::Bool(true)),
+        force: detail(entry, "force") == Some(&Value::Bool(true)),
         replay: None,
         via: Via::Direct,
     })
@@ -317,18 +361,16 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
 
 /// Whom it is about. Where the directory was asked then, it is asked again, or what it answered then is recalled.
 fn about(entry: &Entry) -> Result<About, &'static str> {
-    let id = entry.attributes().get("detail").and_then(|detail| detail.get("directory_id")).and_then(Value::as_str);
-    match id {
+    match detail(entry, "directory_id").and_then(Value::as_str) {
         Some(id) => Ok(About::unresolved("identity-center", id, true)),
         None => Subject::new(entry.chain()).map(About::Subject).map_err(|_| "it names nobody"),
     }
 }
 
 fn action_of(entry: &Entry, now: Timestamp) -> Result<Action, &'static str> {
-    let detail = |name: &str| entry.attributes().get("detail").and_then(|detail| detail.get(name));
-    match detail("action").and_then(Value::as_str) {
+    match action(entry) {
         Some("revoke") => {
-            let text = detail("expires_at").and_then(Value::as_str);
+            let text = detail(entry, "expires_at").and_then(Value::as_str);
             let expires_at = text.map(|text| Timestamp::parse(text).ok_or("its end can't be read")).transpose()?;
             match expires_at {
                 Some(until) if until <= now => Err("its lock would have lapsed by now"),
@@ -336,7 +378,7 @@ fn action_of(entry: &Entry, now: Timestamp) -> Result<Action, &'static str> {
             }
         }
         Some("restore") => {
-            let named = detail("authorities").and_then(Value::as_array);
+            let named = detail(entry, "authorities").and_then(Value::as_array);
             let authorities = named.map(|names| names.iter().filter_map(Value::as_str).map(Authority::named).collect());
             Ok(Action::Restore { authorities })
         }

@@ -111,7 +111,8 @@ const REFUSED: &str = "returns refused";
 fn moments(story: &Story) -> Vec<(&'static str, Vec<Timestamp>)> {
     let one = |at: Option<Timestamp>| at.into_iter().collect();
     vec![
-        ("occurred", one(story.occurred_at)),
+        // Where the producer's clock is not believed, its word stands beside the picture only.
+        ("occurred", one(story.occurred_at.filter(|at| Some(*at) == story.begun_at()))),
         ("received", one(story.received_at)),
         ("locked", one(story.locked_at)),
         ("first terminate", one(story.first_terminate_at)),
