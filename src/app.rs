@@ -78,8 +78,12 @@ impl App {
         Self { settings: Arc::new(settings), clients, clock, metrics }
     }
 
-    /// Opens the connections to AWS, beside the first wait for work: the first signal then finds them open.
+    /// Opens the connections to AWS and compiles the intake rules, beside the first wait for work: the first signal then
+    /// finds both done.
     pub async fn warm(self) {
+        let intake = Arc::clone(&self.settings.intake);
+        // On a thread of its own, so that a command, which needs no rules, does not wait for them.
+        tokio::task::spawn_blocking(move || intake.prepare());
         let mut asked = JoinSet::new();
         for vpn in self.vpn(None) {
             asked.spawn(async move { vpn.endpoints().await.err().map(|error| error.to_string()) });

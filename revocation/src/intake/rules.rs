@@ -1,6 +1,7 @@
 //! The table of producers, compiled once.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use quamina::Quamina;
 use serde_json::Value;
@@ -126,12 +127,21 @@ enum Row {
     Rule(usize),
 }
 
-/// The compiled table of producers; the default has none.
+/// The table of producers; the default is the one that comes with the program.
+///
+/// What comes with the program is compiled when the first event needs it: a command and a sweep do without, and a start
+/// does not wait for it. A user's own rules are compiled with it at once, since they may have mistakes.
+#[derive(Default)]
 pub struct Intake {
+    compiled: OnceLock<Result<Compiled, RulesError>>,
+    pub(super) replays: Replays,
+}
+
+/// The compiled table of producers.
+struct Compiled {
     patterns: Quamina<Row>,
     envelopes: Vec<Envelope>,
     rules: Vec<Rule>,
-    pub(super) replays: Replays,
 }
 
 /// An event as the walk through its envelopes found it, with the rules that know it.
@@ -144,36 +154,85 @@ pub(super) struct Visited {
     pub(super) through: Vec<String>,
 }
 
-impl Default for Intake {
+impl Default for Compiled {
     fn default() -> Self {
-        Self { patterns: Quamina::new(), envelopes: Vec::new(), rules: Vec::new(), replays: Replays::default() }
+        Self { patterns: Quamina::new(), envelopes: Vec::new(), rules: Vec::new() }
     }
 }
 
 impl fmt::Debug for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Intake").field("rules", &self.rules.len()).finish_non_exhaustive()
+        f.debug_struct("Intake").field("compiled", &self.compiled.get().is_some()).finish_non_exhaustive()
     }
 }
 
 impl Intake {
-    /// Compiles the tables that come with the program.
+    /// The tables that come with the program, compiled.
     ///
     /// # Errors
     /// Where one of them has a mistake, which a test rules out.
     pub fn built_in() -> Result<Self, RulesError> {
-        Self::with_rules(None)
+        let (compiled, replays) = Compiled::compile(&BUILT_IN, None, Checked::OwnRules)?;
+        Ok(Self { compiled: OnceLock::from(Ok(compiled)), replays })
     }
 
-    /// Compiles the tables that come with the program, and the user's own rules over them: a file's name and content.
+    /// The tables that come with the program, and the user's own rules over them: a file's name and content.
     ///
     /// # Errors
     /// Every mistake, by rule and field.
     pub fn with_rules(own: Option<(&str, &str)>) -> Result<Self, RulesError> {
-        Self::compile(&BUILT_IN, own, Checked::OwnRules)
+        if own.is_none() {
+            return Ok(Self { compiled: OnceLock::new(), replays: Replays::default() });
+        }
+        let (compiled, replays) = Compiled::compile(&BUILT_IN, own, Checked::OwnRules)?;
+        Ok(Self { compiled: OnceLock::from(Ok(compiled)), replays })
     }
 
-    fn compile(files: &[(&str, &str)], own: Option<(&str, &str)>, checked: Checked) -> Result<Self, RulesError> {
+    /// Compiles what is not compiled yet, so that the first event finds it done.
+    pub fn prepare(&self) {
+        let _ = self.compiled();
+    }
+
+    fn compiled(&self) -> Result<&Compiled, Rejected> {
+        let compile = || Compiled::compile(&BUILT_IN, None, Checked::OwnRules).map(|(compiled, _)| compiled);
+        // Without its rules the function would acknowledge everything and do nothing, so this is tried again.
+        self.compiled.get_or_init(compile).as_ref().map_err(|error| Rejected::Fault(error.to_string()))
+    }
+
+    /// Every rule there is.
+    pub fn rules(&self) -> impl Iterator<Item = RuleSummary<'_>> {
+        self.all_rules().iter().map(|rule| RuleSummary {
+            name: &rule.name,
+            about: &rule.about,
+            producer: &rule.producer,
+            action: rule.action.word(),
+            on: rule.on,
+            evidence: rule.evidence,
+        })
+    }
+
+    pub(super) fn rule(&self, number: usize) -> Option<&Rule> {
+        self.all_rules().get(number)
+    }
+
+    pub(super) fn all_rules(&self) -> &[Rule] {
+        self.compiled().map_or(&[], |compiled| &compiled.rules)
+    }
+
+    /// An event and the events packed into it, each with the rules that know it.
+    pub(super) fn walk(&self, event: Event) -> Result<Vec<Visited>, Rejected> {
+        let mut visited = Vec::new();
+        self.compiled()?.visit(event, Vec::new(), &mut visited)?;
+        Ok(visited)
+    }
+}
+
+impl Compiled {
+    fn compile(
+        files: &[(&str, &str)],
+        own: Option<(&str, &str)>,
+        checked: Checked,
+    ) -> Result<(Self, Replays), RulesError> {
         let mut mistakes = Vec::new();
         let mut tables: Vec<Table> = files.iter().filter_map(|(file, text)| read(file, text, &mut mistakes)).collect();
         let own = own.and_then(|(file, text)| read::<RulesFile>(file, text, &mut mistakes)).unwrap_or_default();
@@ -183,7 +242,7 @@ impl Intake {
             table.rules.retain(|rule| !replaced.contains(&rule.name.as_str()));
         }
         let RulesFile { on, off, replays, tables: own_tables, .. } = &own;
-        let mut intake = Self { replays: *replays, ..Self::default() };
+        let mut intake = Self::default();
         for table in &tables {
             intake.add(table, checked != Checked::OwnRules, &mut mistakes);
         }
@@ -204,7 +263,7 @@ impl Intake {
             }
         }
         mistakes.extend(on.intersection(off).map(|name| format!("`{name}` stands in both `on` and `off`")));
-        if mistakes.is_empty() { Ok(intake) } else { Err(RulesError(mistakes)) }
+        if mistakes.is_empty() { Ok((intake, *replays)) } else { Err(RulesError(mistakes)) }
     }
 
     fn add(&mut self, table: &Table, checked: bool, mistakes: &mut Vec<String>) {
@@ -240,33 +299,6 @@ impl Intake {
         if let Some(events) = path(&row.events, |problem| wrong("events", problem)) {
             self.envelopes.push(Envelope { name: row.name.clone(), events });
         }
-    }
-
-    /// Every rule there is.
-    pub fn rules(&self) -> impl Iterator<Item = RuleSummary<'_>> {
-        self.rules.iter().map(|rule| RuleSummary {
-            name: &rule.name,
-            about: &rule.about,
-            producer: &rule.producer,
-            action: rule.action.word(),
-            on: rule.on,
-            evidence: rule.evidence,
-        })
-    }
-
-    pub(super) fn rule(&self, number: usize) -> Option<&Rule> {
-        self.rules.get(number)
-    }
-
-    pub(super) fn all_rules(&self) -> &[Rule] {
-        &self.rules
-    }
-
-    /// An event and the events packed into it, each with the rules that know it.
-    pub(super) fn walk(&self, event: Event) -> Result<Vec<Visited>, Rejected> {
-        let mut visited = Vec::new();
-        self.visit(event, Vec::new(), &mut visited)?;
-        Ok(visited)
     }
 
     fn visit(&self, event: Event, through: Vec<String>, visited: &mut Vec<Visited>) -> Result<(), Rejected> {
@@ -385,17 +417,37 @@ mod tests {
     use super::*;
 
     fn mistakes(files: &[(&str, &str)], own: Option<(&str, &str)>) -> Vec<String> {
-        Intake::compile(files, own, Checked::Everything).unwrap_err().0
+        Compiled::compile(files, own, Checked::Everything).err().unwrap().0
     }
 
     #[test]
     fn the_built_in_table_compiles() {
-        let intake = Intake::compile(&BUILT_IN, None, Checked::Everything).unwrap();
+        let (intake, replays) = Compiled::compile(&BUILT_IN, None, Checked::Everything).ok().unwrap();
+        assert_eq!(replays, Replays::default());
         assert!(intake.rules.len() > 60 && intake.envelopes.len() > 4, "{}", intake.rules.len());
         for rule in &intake.rules {
             assert!(rule.name.starts_with(&rule.producer), "{}", rule.name);
             assert!(!rule.about.is_empty(), "{} says nothing about itself", rule.name);
         }
+    }
+
+    #[test]
+    fn the_table_is_compiled_when_an_event_needs_it_and_not_for_a_command() {
+        use crate::intake::Delivery;
+        use crate::signal::Via;
+        use crate::time::Timestamp;
+
+        let intake = Intake::with_rules(None).unwrap();
+        let delivery = Delivery { via: Via::Direct, received_at: Timestamp::from_millis(0), id: "m".to_owned() };
+        let read = |payload: &str| intake.read(payload.as_bytes(), &delivery);
+        assert!(read(r#"{"action":"revoke","subjects":["a@example.com"],"reason":"x"}"#).is_ok());
+        assert!(read(r#"{"action":"sweep"}"#).is_ok());
+        assert!(intake.compiled.get().is_none(), "nothing needed it");
+        assert!(matches!(read(r#"{"source":"my.app","detail-type":"x","detail":{}}"#), Err(Rejected::Unknown(_))));
+        assert!(intake.compiled.get().is_some());
+        let at_once = Intake::built_in().unwrap();
+        assert_eq!(intake.rules().collect::<Vec<_>>(), at_once.rules().collect::<Vec<_>>());
+        intake.prepare();
     }
 
     #[test]
