@@ -4,6 +4,7 @@
 //! read is read from the two tables and from Client VPN. `docs/command-line.md` says which permissions each command takes.
 
 mod act;
+mod arn;
 mod audit;
 mod aws;
 mod breaker;

@@ -261,6 +261,18 @@ impl Entry {
         self.0.get(attribute).and_then(Value::as_str)
     }
 
+    /// What the entry's detail says under a name.
+    #[must_use]
+    pub fn detail(&self, name: &str) -> Option<&Value> {
+        self.0.get("detail")?.get(name)
+    }
+
+    /// An instant in its detail.
+    #[must_use]
+    pub fn instant(&self, name: &str) -> Option<Timestamp> {
+        self.detail(name).and_then(Value::as_str).and_then(Timestamp::parse)
+    }
+
     /// The place in the chain.
     #[must_use]
     pub fn seq(&self) -> Option<u64> {

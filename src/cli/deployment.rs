@@ -9,11 +9,12 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::Builder;
 use clap::Args;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
-use super::CliError;
 use super::aws::Aws;
 use super::function::Function;
 use super::output::shown;
+use super::{CliError, arn};
 use crate::environment::region_of;
 use crate::{DynamoAudit, DynamoLocks, Settings};
 
@@ -49,6 +50,12 @@ pub(super) struct Deployment {
     /// A file with the function's configuration instead of asking for it, as JSON: {"VPN_REVOKER_LOCKS_TABLE": "…", …}
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "stack")]
     config: Option<PathBuf>,
+    /// The only function there is, once it was looked for.
+    #[arg(skip)]
+    only: OnceCell<String>,
+    /// The configuration, once it was asked for.
+    #[arg(skip)]
+    known: OnceCell<Configuration>,
 }
 
 /// The tables' names or ARNs.
@@ -60,6 +67,7 @@ pub(super) struct Names {
 }
 
 /// A configuration, and whose it is.
+#[derive(Debug, Clone)]
 pub(super) struct Configuration {
     /// The function, or the file.
     pub(super) of: String,
@@ -110,7 +118,11 @@ impl Deployment {
             (None, None) => {
                 let configuration = self.configuration(aws).await?;
                 let settings = configuration.some(&TABLES)?;
-                Ok(Names { locks: settings.locks_table, audit: settings.audit_table, region: configuration.region })
+                Ok(Names {
+                    locks: settings.locks_table,
+                    audit: settings.audit_table,
+                    region: configuration.region.clone(),
+                })
             }
         }
     }
@@ -130,18 +142,27 @@ impl Deployment {
             (Some(stack), _) => Ok(Function::named(client, &format!("{stack}-revoker"))),
             (None, Some(name)) => Ok(Function::named(client, name)),
             (None, None) => {
-                let found = Function::the_only_one(client).await?;
-                // Whoever names tables means the function that they belong to, which may be in another Region.
-                if self.tables() != (None, None) {
-                    self.agree(&found.configuration().await?, &aws.region().await?)?;
-                }
-                Ok(found)
+                let name = self.only.get_or_try_init(|| self.find_the_only_one(client.clone(), aws)).await?;
+                Ok(Function::named(client, name))
             }
         }
     }
 
-    /// The function's configuration, or that of the file.
-    pub(super) async fn configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
+    async fn find_the_only_one(&self, client: aws_sdk_lambda::Client, aws: &Aws) -> Result<String, CliError> {
+        let found = Function::the_only_one(client).await?;
+        // Whoever names tables means the function that they belong to, which may be in another Region.
+        if self.tables() != (None, None) {
+            self.agree(&found.configuration().await?, &aws.region().await?)?;
+        }
+        Ok(found.name)
+    }
+
+    /// The function's configuration, or that of the file; asked for once.
+    pub(super) async fn configuration(&self, aws: &Aws) -> Result<&Configuration, CliError> {
+        self.known.get_or_try_init(|| Box::pin(self.read_configuration(aws))).await
+    }
+
+    async fn read_configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
         let Some(path) = &self.config else {
             let configuration = self.function(aws).await?.configuration().await?;
             self.agree(&configuration, &aws.region().await?)?;
@@ -192,7 +213,7 @@ impl Deployment {
 /// Whether two names or ARNs mean one table; each with the Region that counts where it is no ARN.
 pub(super) fn is_same_table(one: (&str, &str), other: (&str, &str)) -> bool {
     let name = |text: &str| text.rsplit_once(":table/").map_or(text, |(_, name)| name).to_owned();
-    let account = |text: &str| text.starts_with("arn:").then(|| text.split(':').nth(4)).flatten().map(str::to_owned);
+    let account = |text: &str| text.starts_with("arn:").then(|| arn::account(text).to_owned());
     let accounts = [account(one.0), account(other.0)];
     // A name alone is in the account of whoever asks, which nobody said.
     let same_account = matches!(&accounts, [Some(one), Some(other)] if one == other) || accounts.contains(&None);

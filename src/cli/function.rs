@@ -5,9 +5,9 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{EnvironmentError, FunctionConfiguration};
 use serde_json::Value;
 
-use super::CliError;
 use super::deployment::{Configuration, is_same_table};
 use super::output::{shown, word};
+use super::{CliError, arn};
 use crate::failure;
 
 /// How the name of every connect handler begins: Client VPN invokes no other
@@ -63,7 +63,7 @@ impl Function {
             )));
         }
         let arn = found.function_arn().unwrap_or_default().to_owned();
-        let region = arn.split(':').nth(3).unwrap_or_default().to_owned();
+        let region = arn::region(&arn).to_owned();
         Ok(Configuration { of: self.name.clone(), arn: Some(arn), variables: variables.into_iter().collect(), region })
     }
 
@@ -73,7 +73,7 @@ impl Function {
         for (name, function) in ours(&self.client, |_| false).await? {
             let variables = function.environment().and_then(|environment| environment.variables());
             let same = variables.and_then(|variables| variables.get(OURS)).is_some_and(|table| {
-                let region = function.function_arn().and_then(|arn| arn.split(':').nth(3)).unwrap_or_default();
+                let region = arn::region(function.function_arn().unwrap_or_default());
                 is_same_table((table, region), (locks_table, region))
             });
             if let Some(arn) = function.function_arn().filter(|_| same && name.starts_with(HANDLER)) {

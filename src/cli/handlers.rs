@@ -5,11 +5,11 @@ use aws_sdk_lambda::primitives::Blob;
 use revocation::connection::Target;
 use serde_json::{Value, json};
 
-use super::CliError;
 use super::aws::Aws;
 use super::deployment::Deployment;
 use super::field::place;
 use super::output::{shown, word};
+use super::{CliError, arn};
 use crate::failure;
 
 /// The connect handlers that are ours, by ARN.
@@ -24,7 +24,7 @@ pub(super) struct Handlers {
 impl Handlers {
     /// Those that somebody names.
     pub(super) fn named(arns: &[String]) -> Result<Self, CliError> {
-        match arns.iter().find(|arn| !arn.starts_with("arn:") || part(arn, 6).is_empty()) {
+        match arns.iter().find(|arn| arn::function(arn).is_none()) {
             Some(wrong) => Err(CliError::Usage(format!(
                 "--handler {} is no ARN of a function; it looks like arn:aws:lambda:eu-west-1:111122223333:function:AWSClientVPN-…",
                 shown(wrong)
@@ -37,7 +37,7 @@ impl Handlers {
     pub(super) async fn of(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let locks_table = deployment.scope(aws).await?.locks_table;
         let arns = deployment.function(aws).await?.handlers(&locks_table).await?;
-        let home = arns.first().map(|arn| part(arn, 4).to_owned());
+        let home = arns.first().map(|first| arn::account(first).to_owned());
         Ok(Self { arns, known: true, home })
     }
 
@@ -48,7 +48,7 @@ impl Handlers {
 
     /// Whether a function is one of them, by whichever version or alias.
     pub(super) fn include(&self, arn: &str) -> bool {
-        self.arns.iter().any(|own| function_in(own) == function_in(arn))
+        arn::function(arn).is_some_and(|named| self.arns.iter().any(|own| arn::function(own).as_ref() == Some(&named)))
     }
 
     /// Whether any is known where an endpoint is: Client VPN invokes none of another account or Region
@@ -79,24 +79,16 @@ impl Handlers {
     }
 }
 
-fn part(arn: &str, number: usize) -> &str {
-    arn.split(':').nth(number).unwrap_or_default()
-}
-
-/// `arn:aws:lambda:eu-west-1:111122223333:function:name`, without what may follow.
-fn function_in(arn: &str) -> String {
-    arn.split(':').take(7).collect::<Vec<_>>().join(":")
-}
-
 fn is_in(arn: &str, target: &Target, home: Option<&str>) -> bool {
     let account = target.account.as_deref().or(home);
-    part(arn, 3) == target.region && account.is_none_or(|account| part(arn, 4) == account)
+    arn::region(arn) == target.region && account.is_none_or(|account| arn::account(arn) == account)
 }
 
 /// Makes sure that a connect handler lets somebody in who is not locked: one that fails keeps everybody out.
 pub(super) async fn admits_somebody(arn: &str, aws: &Aws) -> Result<(), CliError> {
     let config = aws.config(crate::aws::timeouts()).await?;
-    let config = aws_sdk_lambda::config::Builder::from(&config).region(Region::new(part(arn, 3).to_owned())).build();
+    let config =
+        aws_sdk_lambda::config::Builder::from(&config).region(Region::new(arn::region(arn).to_owned())).build();
     let client = aws_sdk_lambda::Client::from_conf(config);
     let payload = Blob::new(somebody().to_string());
     let invoked = client.invoke().function_name(arn).payload(payload).send().await;

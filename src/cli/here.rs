@@ -35,7 +35,7 @@ impl Here {
         // Its metrics would count twice what the function counts, or for an environment that is none.
         let app = App::new(settings.clone(), clients, Arc::new(SystemClock), Metrics::to(|_| {}));
         let whose = format!("here, with the configuration of {}", super::output::shown(&configuration.of));
-        Ok(Self { app, settings, arn: configuration.arn.unwrap_or_default(), whose })
+        Ok(Self { app, settings, arn: configuration.arn.clone().unwrap_or_default(), whose })
     }
 
     /// A command's receipt.

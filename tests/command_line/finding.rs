@@ -19,6 +19,22 @@ async fn the_only_one_there_needs_no_name() {
 }
 
 #[tokio::test]
+async fn what_is_deployed_is_looked_up_once() {
+    let world = storied().await;
+    for (command, looks) in [
+        (&["sessions"][..], 2),
+        (&["sessions", "--function", FUNCTION], 1),
+        (&["revoke", "a@example.com", "--reason", "x", "--dry-run"], 1),
+        // The connect handlers are functions too, and are listed for themselves.
+        (&["doctor"], 3),
+    ] {
+        let aws = Deployed::start(&world, &[]).await;
+        deployed(&world, &aws, command).await;
+        assert_eq!(aws.looks(), looks, "{command:?}");
+    }
+}
+
+#[tokio::test]
 async fn of_several_one_has_to_be_named() {
     let world = storied().await;
     let aws = Deployed::start(&world, &[]).await;

@@ -30,6 +30,8 @@ struct Shared {
     door: ConnectApp,
     clock: Arc<dyn Clock>,
     invokes: AtomicUsize,
+    /// How often it was asked what there is, or how it is configured.
+    looks: AtomicUsize,
     functions: Mutex<BTreeMap<String, Value>>,
     /// How many messages are in each queue.
     depths: Mutex<BTreeMap<String, u64>>,
@@ -64,6 +66,7 @@ impl Deployed {
             door: world.door(&[]),
             clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
             invokes: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
             functions: Mutex::new(functions),
             depths: Mutex::new(BTreeMap::from([(QUEUE.to_owned(), 0), (DEAD_LETTERS.to_owned(), 0)])),
             kept_warm: Mutex::default(),
@@ -87,6 +90,11 @@ impl Deployed {
     /// How often a function was invoked.
     pub fn invokes(&self) -> usize {
         self.shared.invokes.load(Ordering::SeqCst)
+    }
+
+    /// How often functions were listed, or one was asked for its configuration.
+    pub fn looks(&self) -> usize {
+        self.shared.looks.load(Ordering::SeqCst)
     }
 
     /// Another function stands beside, with this environment.
@@ -178,6 +186,7 @@ async fn invoke(State(shared): State<Arc<Shared>>, Path(name): Path<String>, bod
 }
 
 async fn configuration(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
+    shared.looks.fetch_add(1, Ordering::SeqCst);
     let name = name_in(&name);
     match shared.functions.lock().unwrap().get(name) {
         Some(environment) => answer(&shared.described(name, environment)),
@@ -186,6 +195,7 @@ async fn configuration(State(shared): State<Arc<Shared>>, Path(name): Path<Strin
 }
 
 async fn functions_there(State(shared): State<Arc<Shared>>) -> Answer {
+    shared.looks.fetch_add(1, Ordering::SeqCst);
     let functions = shared.functions.lock().unwrap();
     let all: Vec<Value> = functions.iter().map(|(name, environment)| shared.described(name, environment)).collect();
     answer(&json!({"Functions": all}))

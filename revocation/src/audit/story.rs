@@ -82,30 +82,28 @@ impl Story {
 
     /// Takes an entry in; a later one counts for more.
     fn take(&mut self, entry: &Entry) {
-        let detail = |name: &str| entry.attributes().get("detail").and_then(|detail| detail.get(name));
-        let instant = |name: &str| detail(name).and_then(Value::as_str).and_then(Timestamp::parse);
         self.outcome = entry.text("kind").unwrap_or_default().to_owned();
-        self.why = detail("why").and_then(Value::as_str).map(str::to_owned);
-        if let Some(action) = detail("action").and_then(Value::as_str) {
+        self.why = entry.detail("why").and_then(Value::as_str).map(str::to_owned);
+        if let Some(action) = entry.detail("action").and_then(Value::as_str) {
             action.clone_into(&mut self.action);
         }
-        if let Some(names) = detail("names").and_then(Value::as_array) {
+        if let Some(names) = entry.detail("names").and_then(Value::as_array) {
             self.names = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         }
-        if let Some(count) = detail("connection_count").and_then(Value::as_u64) {
+        if let Some(count) = entry.detail("connection_count").and_then(Value::as_u64) {
             self.connections = count.max(self.connections);
         }
-        let later = |known: &mut Option<Timestamp>, name: &str| *known = instant(name).or(*known);
+        let later = |known: &mut Option<Timestamp>, name: &str| *known = entry.instant(name).or(*known);
         later(&mut self.occurred_at, "occurred_at");
         later(&mut self.received_at, "received_at");
         later(&mut self.verified_at, "verified_at");
         // Of several attempts, the lock and the first call are the first one's. What a sweep notes as its lock is when it
         // began to act on one that stood before.
         if self.action == REVOKE {
-            self.locked_at = self.locked_at.or(instant("locked_at"));
+            self.locked_at = self.locked_at.or(entry.instant("locked_at"));
         }
-        self.first_terminate_at = self.first_terminate_at.or(instant("first_terminate_at"));
-        self.acted |= entry.text("kind") == Some(Kind::Requested.word()) || instant("locked_at").is_some();
+        self.first_terminate_at = self.first_terminate_at.or(entry.instant("first_terminate_at"));
+        self.acted |= entry.text("kind") == Some(Kind::Requested.word()) || entry.instant("locked_at").is_some();
     }
 
     /// Whether it took somebody's access away, or began to: what it came to in the end is another matter.
@@ -158,8 +156,7 @@ pub fn stories<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Story> {
     let mut stories: Vec<Story> =
         order.iter().filter(|key| !is_answered(key, &order)).filter_map(|key| stories.remove(key)).collect();
     for refusal in refusals {
-        let detail = refusal.attributes().get("detail");
-        let signal = detail.and_then(|detail| detail.get("signal_id")).and_then(Value::as_str);
+        let signal = refusal.detail("signal_id").and_then(Value::as_str);
         let (name, at) = (refusal.chain(), refusal.text("at").and_then(Timestamp::parse));
         let is_its = |story: &&mut Story| {
             let of_name = story.subject == name || story.names.iter().any(|other| other == name);
@@ -182,7 +179,7 @@ fn is_answered((chain, signal, action): &Key, all: &[Key]) -> bool {
 type Key = (String, String, String);
 
 fn key(entry: &Entry) -> Key {
-    let action = entry.attributes().get("detail").and_then(|detail| detail.get("action")).and_then(Value::as_str);
+    let action = entry.detail("action").and_then(Value::as_str);
     let signal = entry.text("signal_id").unwrap_or_default();
     (entry.chain().to_owned(), signal.to_owned(), action.unwrap_or_default().to_owned())
 }

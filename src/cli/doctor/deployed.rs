@@ -18,7 +18,7 @@ const SWEPT_WITHIN: Duration = Duration::from_secs(20 * 60);
 
 pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {
     match deployment.configuration(aws).await {
-        Ok(configuration) => look_at(findings, &configuration),
+        Ok(configuration) => look_at(findings, configuration),
         Err(error) => findings.failed("function", &error),
     }
     match deployment.locks(aws).await {

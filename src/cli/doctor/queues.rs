@@ -5,10 +5,10 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value;
 
 use super::Findings;
-use crate::cli::CliError;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::output::shown;
+use crate::cli::{CliError, arn};
 use crate::failure;
 
 pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {
@@ -78,8 +78,7 @@ struct Queue {
 impl Queue {
     /// The queue of `arn:aws:sqs:eu-west-1:111122223333:name`.
     async fn of(arn: &str, aws: &Aws) -> Result<Self, CliError> {
-        let part = |number: usize| arn.split(':').nth(number).unwrap_or_default().to_owned();
-        let (region, account, name) = (part(3), part(4), part(5));
+        let [region, account, name] = [arn::region, arn::account, arn::queue].map(|part| part(arn).to_owned());
         let failed = |why| CliError::Aws { what: format!("queue {} could not be looked at", shown(&name)), why };
         let config = aws.config(crate::aws::timeouts()).await?;
         let config = aws_sdk_sqs::config::Builder::from(&config).region(Region::new(region)).build();

@@ -76,7 +76,7 @@ const TITLES: [&str; 7] = ["subject", "action", "authority", "as of", "would be"
 impl Row {
     fn new(one: &Shadowed) -> Self {
         let text = |name: &str| word(one.entry.attributes().get(name));
-        let detail = |name: &str| word(one.entry.attributes().get("detail").and_then(|detail| detail.get(name)));
+        let detail = |name: &str| word(one.entry.detail(name));
         Self {
             subject: one.entry.chain().to_owned(),
             action: detail("action"),
@@ -167,7 +167,7 @@ fn of_chain(entries: Vec<Entry>, first: u64, is_whole: bool, who: Option<&str>, 
     let let_in = entries.iter().filter(|entry| lifts_all(entry)).filter_map(as_of).max();
     let done: BTreeSet<(String, String)> = entries.iter().filter(|entry| is_done(entry)).filter_map(deed).collect();
     let read = |entry: Entry| {
-        let received_at = instant(&entry, "received_at").or_else(|| entry.text("at").and_then(Timestamp::parse));
+        let received_at = entry.instant("received_at").or_else(|| entry.text("at").and_then(Timestamp::parse));
         let signal = match is_whole {
             false => Err(NOT_WHOLE),
             true if deed(&entry).is_some_and(|deed| done.contains(&deed)) => Err("it was done since"),
@@ -202,26 +202,18 @@ fn signal_id(entry: &Entry) -> Option<String> {
     entry.text("signal_id").map(str::to_owned)
 }
 
-fn detail<'a>(entry: &'a Entry, name: &str) -> Option<&'a Value> {
-    entry.attributes().get("detail").and_then(|detail| detail.get(name))
-}
-
-fn instant(entry: &Entry, name: &str) -> Option<Timestamp> {
-    detail(entry, name).and_then(Value::as_str).and_then(Timestamp::parse)
-}
-
 fn as_of(entry: &Entry) -> Option<Timestamp> {
-    instant(entry, "as_of")
+    entry.instant("as_of")
 }
 
 fn action(entry: &Entry) -> Option<&str> {
-    detail(entry, "action").and_then(Value::as_str)
+    entry.detail("action").and_then(Value::as_str)
 }
 
 /// Whether an entry tells of a command that lifted every hold there was.
 fn lifts_all(entry: &Entry) -> bool {
     let restored = entry.text("kind") == Some(Kind::Restored.word());
-    restored && action(entry) == Some("restore") && detail(entry, "authorities").is_none()
+    restored && action(entry) == Some("restore") && entry.detail("authorities").is_none()
 }
 
 async fn apply(
@@ -306,7 +298,7 @@ async fn within_limits(
 }
 
 fn names_on_record(entry: &Entry) -> Vec<String> {
-    let names = detail(entry, "names").and_then(Value::as_array);
+    let names = entry.detail("names").and_then(Value::as_array);
     names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
@@ -328,7 +320,7 @@ fn names_left_out(receipts: &[Value], on_record: &[Vec<String>]) -> Vec<(String,
 
 /// The signal behind a shadowed entry, or why it is left alone.
 fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal, &'static str> {
-    if detail(entry, "replay").is_some() {
+    if entry.detail("replay").is_some() {
         return Err("a replay from an archive, which is only audited");
     }
     let authority = entry.text("authority").ok_or("its authority is not on record")?;
@@ -344,8 +336,8 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
         about: vec![about(entry)?],
         authority: Authority::named(authority),
         as_of,
-        occurred_at: instant(entry, "occurred_at"),
-        received_at: instant(entry, "received_at").unwrap_or(as_of),
+        occurred_at: entry.instant("occurred_at"),
+        received_at: entry.instant("received_at").unwrap_or(as_of),
         source: match who.filter(|who| !who.is_empty()) {
             Some(who) => format!("{source}, recorded in shadow mode and applied by {who}"),
             None => format!("{source}, recorded in shadow mode and applied later"),
@@ -353,7 +345,7 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
         actor: entry.text("actor").map(str::to_owned),
         reason: entry.text("reason").map(str::to_owned),
         dry_run: false,
-        force: detail(entry, "force") == Some(&Value::Bool(true)),
+        force: entry.detail("force") == Some(&Value::Bool(true)),
         replay: None,
         via: Via::Direct,
     })
@@ -361,7 +353,7 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
 
 /// Whom it is about. Where the directory was asked then, it is asked again, or what it answered then is recalled.
 fn about(entry: &Entry) -> Result<About, &'static str> {
-    match detail(entry, "directory_id").and_then(Value::as_str) {
+    match entry.detail("directory_id").and_then(Value::as_str) {
         Some(id) => Ok(About::unresolved("identity-center", id, true)),
         None => Subject::new(entry.chain()).map(About::Subject).map_err(|_| "it names nobody"),
     }
@@ -370,7 +362,7 @@ fn about(entry: &Entry) -> Result<About, &'static str> {
 fn action_of(entry: &Entry, now: Timestamp) -> Result<Action, &'static str> {
     match action(entry) {
         Some("revoke") => {
-            let text = detail(entry, "expires_at").and_then(Value::as_str);
+            let text = entry.detail("expires_at").and_then(Value::as_str);
             let expires_at = text.map(|text| Timestamp::parse(text).ok_or("its end can't be read")).transpose()?;
             match expires_at {
                 Some(until) if until <= now => Err("its lock would have lapsed by now"),
@@ -378,7 +370,7 @@ fn action_of(entry: &Entry, now: Timestamp) -> Result<Action, &'static str> {
             }
         }
         Some("restore") => {
-            let named = detail(entry, "authorities").and_then(Value::as_array);
+            let named = entry.detail("authorities").and_then(Value::as_array);
             let authorities = named.map(|names| names.iter().filter_map(Value::as_str).map(Authority::named).collect());
             Ok(Action::Restore { authorities })
         }
