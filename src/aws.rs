@@ -1,15 +1,16 @@
-//! The SDK's configuration: one HTTP client, attempts, timeouts.
+//! The SDK's configuration: attempts, timeouts, and as whom to call.
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::SharedHttpClient;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 
 #[cfg(feature = "revoker")]
 use crate::Settings;
+use crate::Trust;
+use crate::http::http_client;
 
 /// One more than the five attempts promised; a run that still fails lists again anyway.
 const ATTEMPTS: u32 = 6;
@@ -37,22 +38,25 @@ pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
 }
 
-/// The HTTP client that all calls share.
-#[must_use]
-pub fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
-}
-
 /// The SDK's configuration from the environment: credentials, Region and the `AWS_ENDPOINT_URL_…` overrides are read
 /// as every AWS tool reads them.
-pub async fn sdk_config(region: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http_client())
+pub async fn sdk_config(region: &str, trust: &Trust) -> SdkConfig {
+    in_a_function(trust)
         .region(Region::new(region.to_owned()))
         .retry_config(retries())
         .timeout_config(timeouts())
         .load()
         .await
+}
+
+/// The beginning of a function's configuration.
+///
+/// Lambda hands credentials over in the environment, which comes first of all places anyway. Looking there and nowhere
+/// else spares the start what it takes to get ready for all the others.
+pub(crate) fn in_a_function(trust: &Trust) -> ConfigLoader {
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client(trust));
+    let given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].iter().all(|key| std::env::var_os(key).is_some());
+    if given { loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()) } else { loader }
 }
 
 /// The clients that the `revoker` function needs.

@@ -3,10 +3,13 @@
 //! The actions declare no modelled errors, so that failures are told apart by their code alone
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>).
 
+#[cfg(test)]
+mod answers;
 #[cfg(feature = "cli")]
 mod doors;
 #[cfg(feature = "cli")]
 mod sessions;
+mod whole;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
@@ -23,6 +26,7 @@ use revocation::ports::{ClientVpn, Ended, Page, PageToken, VpnError, VpnErrorKin
 use revocation::time::Timestamp;
 
 use crate::failure;
+use whole::Whole;
 
 #[cfg(feature = "cli")]
 pub(crate) use doors::Door;
@@ -81,6 +85,7 @@ impl Ec2ClientVpn {
         loop {
             let request =
                 self.client.describe_client_vpn_endpoints().max_results(PAGE).set_next_token(tokens.last().cloned());
+            let request = request.customize().interceptor(Whole("DescribeClientVpnEndpoints"));
             let page = request.send().await.map_err(|error| self.error(&error))?;
             let deleted = |endpoint: &ClientVpnEndpoint| {
                 endpoint.status().and_then(|status| status.code()) == Some(&ClientVpnEndpointStatusCode::Deleted)
@@ -113,6 +118,7 @@ impl Ec2ClientVpn {
             .max_results(PAGE)
             .set_filters(filters)
             .set_next_token(after.map(|token| token.0.clone()));
+        let request = request.customize().interceptor(Whole("DescribeClientVpnConnections"));
         request.send().await.map_err(|error| self.error(&error))
     }
 
@@ -133,7 +139,8 @@ impl ClientVpn for Ec2ClientVpn {
 
     async fn endpoints(&self) -> Result<Vec<EndpointId>, VpnError> {
         let found = self.described_endpoints().await?;
-        Ok(found.iter().filter_map(ClientVpnEndpoint::client_vpn_endpoint_id).map(EndpointId::new).collect())
+        let id = |endpoint: &ClientVpnEndpoint| present(endpoint.client_vpn_endpoint_id()).map(EndpointId::new);
+        found.iter().map(id).collect::<Option<_>>().ok_or_else(|| nameless("an endpoint"))
     }
 
     async fn connections(
@@ -147,13 +154,19 @@ impl ClientVpn for Ec2ClientVpn {
         let filters = (!only.is_empty()).then(|| vec![filter]);
         let page = self.page(endpoint, filters, after).await?;
         Ok(Page {
-            connections: page.connections().iter().map(connection).collect::<Option<_>>().ok_or_else(nameless)?,
+            connections: page
+                .connections()
+                .iter()
+                .map(connection)
+                .collect::<Option<_>>()
+                .ok_or_else(|| nameless("a connection"))?,
             next: page.next_token().filter(|token| !token.is_empty()).map(|token| PageToken(token.to_owned())),
         })
     }
 
     async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError> {
-        match self.terminate_request(endpoint, which).send().await {
+        let request = self.terminate_request(endpoint, which).customize();
+        match request.interceptor(Whole("TerminateClientVpnConnections")).send().await {
             Ok(answer) => {
                 tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");
                 Ok(ended(&answer))
@@ -177,16 +190,22 @@ impl ClientVpn for Ec2ClientVpn {
     }
 }
 
-/// A row that may be anybody's connection and can't be ended: a listing with one proves nothing.
-fn nameless() -> VpnError {
-    let message = "a connection was listed without an id; look at the endpoint yourself".to_owned();
+/// A row that may be anybody's connection and can't be ended, or an endpoint that can't be listed: a listing with one
+/// proves nothing.
+fn nameless(what: &str) -> VpnError {
+    let message = format!("{what} was listed without an id; look at Client VPN yourself");
     VpnError { kind: VpnErrorKind::Other, code: None, message, request_id: None }
+}
+
+/// A text that is there and is not blank.
+fn present(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 /// A row, if it has an id.
 fn connection(row: &ClientVpnConnection) -> Option<Connection> {
     Some(Connection {
-        id: ConnectionId::new(row.connection_id()?),
+        id: ConnectionId::new(present(row.connection_id())?),
         username: row.username().map(str::to_owned),
         common_name: row.common_name().map(str::to_owned),
         // Without a status it may be anything, so it is alive.
@@ -203,7 +222,7 @@ fn ended(answer: &TerminateClientVpnConnectionsOutput) -> Vec<Ended> {
     let request_id = answer.request_id();
     let rows = answer.connection_statuses().iter().filter_map(|row| {
         Some(Ended {
-            id: ConnectionId::new(row.connection_id()?),
+            id: ConnectionId::new(present(row.connection_id())?),
             previous: status(row.previous_status()),
             current: status(row.current_status()),
             message: row.current_status().and_then(|status| status.message()).map(str::to_owned),

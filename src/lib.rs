@@ -25,6 +25,7 @@ mod ec2;
 mod envelope;
 mod environment;
 mod failure;
+mod http;
 #[cfg(feature = "revoker")]
 mod identity_store;
 mod metrics;
@@ -32,6 +33,8 @@ mod metrics;
 mod settings;
 #[cfg(feature = "revoker")]
 mod targets;
+mod trust;
+mod warm;
 
 pub mod logging;
 
@@ -46,6 +49,7 @@ pub use dynamo::{DynamoAudit, DynamoLocks};
 pub use ec2::Ec2ClientVpn;
 pub use environment::SettingsError;
 pub use failure::Failure;
+pub use http::http_client;
 #[cfg(feature = "revoker")]
 pub use identity_store::IdentityStore;
 pub use metrics::Metrics;
@@ -53,3 +57,5 @@ pub use metrics::Metrics;
 pub use settings::Settings;
 #[cfg(feature = "revoker")]
 pub use targets::TargetSettings;
+pub use trust::{Trust, TrustError};
+pub use warm::beside_the_first_wait;

@@ -7,7 +7,9 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use revocation::time::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use vpn_revoker::{App, Call, Clients, Failure, Metrics, Settings, SystemClock, aws, logging};
+use vpn_revoker::{
+    App, Call, Clients, Failure, Metrics, Settings, SystemClock, Trust, aws, beside_the_first_wait, logging,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -23,11 +25,11 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let settings = Settings::from_env()?;
-    let config = aws::sdk_config(&settings.region).await;
+    let config = aws::sdk_config(&settings.region, &Trust::of_a_function()?).await;
     let clients = Clients::new(&config, &settings).await;
     let metrics = Metrics::to_stdout().of(std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok());
     let app = App::new(settings, clients, Arc::new(SystemClock), metrics);
-    tokio::spawn(app.clone().warm());
+    beside_the_first_wait(app.clone().warm());
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
 }
 

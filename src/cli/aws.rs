@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use clap::Args;
 
 use super::CliError;
-use crate::aws;
+use crate::{Trust, aws, http_client};
 
 /// As whom, and where, to call AWS, as the AWS CLI has it.
 #[derive(Debug, Clone, Args)]
@@ -38,8 +38,9 @@ impl Aws {
 
     /// The SDK's configuration, with calls that may take so long.
     pub(super) async fn config(&self, timeouts: TimeoutConfig) -> Result<SdkConfig, CliError> {
+        let trust = Trust::of_a_person().map_err(|error| CliError::Usage(error.to_string()))?;
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(aws::http_client())
+            .http_client(http_client(&trust))
             .retry_config(aws::retries())
             .timeout_config(timeouts);
         if let Some(profile) = &self.profile {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use aws_config::Region;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::Client;
 
 use super::ConnectSettings;
-use crate::aws;
+use crate::{Trust, aws};
 
 /// With the pauses between them, three attempts fit into the two seconds that there are.
 const ATTEMPTS: u32 = 3;
@@ -35,9 +35,8 @@ pub fn timeouts() -> TimeoutConfig {
 
 /// The client of the tables, from the environment: credentials and the `AWS_ENDPOINT_URL_…` overrides are read as every
 /// AWS tool reads them.
-pub async fn tables(settings: &ConnectSettings) -> Client {
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(aws::http_client())
+pub async fn tables(settings: &ConnectSettings, trust: &Trust) -> Client {
+    let config = aws::in_a_function(trust)
         .region(Region::new(settings.table_region().to_owned()))
         .retry_config(retries())
         .timeout_config(timeouts());

@@ -84,7 +84,7 @@ impl Ec2ClientVpn {
             };
             found(page.connections().len());
             for row in page.connections() {
-                let connection = connection(row).ok_or_else(nameless)?;
+                let connection = connection(row).ok_or_else(|| nameless("a connection"))?;
                 if connection.status.is_alive() {
                     sessions.push(Session::new(&connection, row));
                 }

@@ -26,7 +26,7 @@ use revocation::memory::ManualClock;
 use revocation::ports::Clock;
 use revocation::time::Timestamp;
 use serde_json::Value;
-use vpn_revoker::{App, Call, Clients, Failure, Metrics, Settings, aws};
+use vpn_revoker::{App, Call, Clients, Failure, Metrics, Settings, Trust, aws, http_client};
 
 use directory::Directory;
 use tables::Tables;
@@ -172,7 +172,7 @@ fn config_with(retries: RetryConfig, timeouts: TimeoutConfig, sleep: impl AsyncS
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(aws::http_client())
+        .http_client(http_client(&Trust::BuiltIn))
         .retry_config(retries)
         .timeout_config(timeouts)
         .sleep_impl(sleep)

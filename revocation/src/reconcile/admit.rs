@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
-use crate::audit::{Draft, Kind, Marker, append};
+use crate::audit::{Draft, Head, Kind, Marker, append, append_after};
+use crate::lock::Lock;
 use crate::policy::{Mode, Refusal};
 use crate::ports::StoreError;
 use crate::receipt::Outcome;
@@ -99,7 +100,9 @@ impl Revoker {
     }
 
     async fn admit(&self, number: usize, case: &mut Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
-        let before = self.recorded_before(case).await?;
+        // Side by side: each is a round trip on the way to the first call that ends anything.
+        let (before, lock) = tokio::join!(self.recorded_before(case), self.lock_ahead(case));
+        let before = before?;
         if let Before::Settled(outcome) = before {
             return self.repeated(case, outcome).await;
         }
@@ -114,8 +117,8 @@ impl Revoker {
             (About::Unresolved { .. }, _) => {
                 Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "nobody could say who is meant")))
             }
-            (_, Action::Restore { .. }) => self.restore(case).await,
-            (_, Action::Revoke { .. }) => self.revoke(number, case, scope, before).await,
+            (_, Action::Restore { .. }) => self.restore(case, lock?).await,
+            (_, Action::Revoke { .. }) => self.revoke(number, case, scope, before, lock?).await,
             (_, Action::Disconnect) => self.disconnect(number, case, scope).await,
             (About::Subject(subject), Action::Alias { .. }) => self.alias(number, case, &subject, scope).await,
             (About::Breaker(authority), Action::CloseBreaker) => self.close_breaker(case, &authority).await,
@@ -127,6 +130,15 @@ impl Revoker {
             (_, Action::Ask) => {
                 Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "the directory was not asked")))
             }
+        }
+    }
+
+    /// The lock of the subject's own name, where the signal is about to change it.
+    async fn lock_ahead(&self, case: &Case) -> Result<Option<Lock>, StoreError> {
+        let changes = matches!(case.signal.action, Action::Revoke { .. } | Action::Restore { .. });
+        match case.names.first().filter(|_| changes && case.stuck.is_none()) {
+            Some(own) => self.lock_of(own).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -185,14 +197,21 @@ impl Revoker {
         case: &mut Case,
         scope: &OnceCell<Scope>,
         before: Before,
+        lock: Option<Lock>,
     ) -> Result<Admission, StoreError> {
-        // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2.
-        let (locked, scope) = tokio::join!(self.lock_once(case, before == Before::Requested), self.scope_once(scope));
+        let chain = case.chain();
+        // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2. Nor must the entry
+        // wait for its chain's head; one that could not be read now is read again.
+        let (locked, scope, head) = tokio::join!(
+            self.lock_once(case, before == Before::Requested, lock),
+            self.scope_once(scope),
+            self.trail.head(&chain)
+        );
         let locked = locked?;
         if let Some(verdict) = locked.stopped {
             return Ok(Admission::Settled(verdict));
         }
-        self.request(case, scope).await?;
+        self.request(case, scope, head.ok()).await?;
         let goal = Goal::Locked { names: case.named() };
         Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), locked.at))))
     }
@@ -217,12 +236,12 @@ impl Revoker {
             }
             _ => Goal::Existing { names: case.names.clone(), cutoff: case.signal.as_of },
         };
-        self.request(case, scope).await?;
+        self.request(case, scope, None).await?;
         Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now()))))
     }
 
-    async fn restore(&self, case: &mut Case) -> Result<Admission, StoreError> {
-        let locked = self.lock_all(case).await?;
+    async fn restore(&self, case: &mut Case, lock: Option<Lock>) -> Result<Admission, StoreError> {
+        let locked = self.lock_all(case, lock).await?;
         let mut verdict = locked.stopped.unwrap_or_else(|| Verdict::new(Outcome::Restored));
         let still: BTreeSet<String> = locked
             .locks
@@ -263,8 +282,9 @@ impl Revoker {
         )))
     }
 
-    /// Records, before anything is ended, what is about to be done. A rehearsal does nothing and records its end only.
-    pub(super) async fn request(&self, case: &Case, scope: &Scope) -> Result<(), StoreError> {
+    /// Records, before anything is ended, what is about to be done; after this head of the chain, where it was read
+    /// ahead. A rehearsal does nothing and records its end only.
+    pub(super) async fn request(&self, case: &Case, scope: &Scope, head: Option<Head>) -> Result<(), StoreError> {
         if self.is_rehearsal(case) {
             return Ok(());
         }
@@ -272,7 +292,10 @@ impl Revoker {
         let endpoints: Vec<&str> = scope.endpoints.iter().map(|(_, endpoint)| endpoint.id.as_str()).collect();
         detail.insert("endpoints".to_owned(), json!(endpoints));
         let draft = Draft::new(&case.signal, &case.chain(), Kind::Requested, self.clock.now(), detail);
-        append(&*self.trail, &draft).await.map(|_| ())
+        match head {
+            Some(head) => append_after(&*self.trail, &draft, head).await.map(|_| ()),
+            None => append(&*self.trail, &draft).await.map(|_| ()),
+        }
     }
 
     /// What every entry about a case says.

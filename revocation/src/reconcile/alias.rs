@@ -88,7 +88,7 @@ impl Revoker {
             return Ok(Admission::Settled(Verdict::new(Outcome::Refused)));
         };
         let scope = self.scope_once(scope).await;
-        self.request(case, scope).await?;
+        self.request(case, scope, None).await?;
         let settled = |why: &str| Ok(Admission::Settled(Verdict::because(Outcome::Aliased, why)));
         let rehearsed = self.is_rehearsal(case);
         if *remove {

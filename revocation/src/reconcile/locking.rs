@@ -30,14 +30,20 @@ enum Own {
 }
 
 impl Revoker {
-    /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again.
-    pub(super) async fn lock_once(&self, case: &mut Case, requested_before: bool) -> Result<Locked, StoreError> {
+    /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again. `lock` is that of
+    /// the subject's own name, as it was read a moment ago.
+    pub(super) async fn lock_once(
+        &self,
+        case: &mut Case,
+        requested_before: bool,
+        lock: Option<Lock>,
+    ) -> Result<Locked, StoreError> {
         if !requested_before {
-            return self.lock_all(case).await;
+            return self.lock_all(case, lock).await;
         }
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
-        let lock = self.lock_of(&own).await?;
+        let lock = self.lock_unless_read(lock, &own).await?;
         if !lock.in_force(self.clock.now()) {
             let why = "the lock was lifted since this was requested";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
@@ -67,14 +73,16 @@ impl Revoker {
     /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
     ///
     /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
-    /// against which one stands is left as it is.
-    pub(super) async fn lock_all(&self, case: &mut Case) -> Result<Locked, StoreError> {
+    /// against which one stands is left as it is. What was read of the own lock a moment ago, `read`, may be out of date:
+    /// then the write is refused, and it is read again.
+    pub(super) async fn lock_all(&self, case: &mut Case, mut read: Option<Lock>) -> Result<Locked, StoreError> {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let mut done: Vec<Name> = Vec::new();
         for _ in 0..MAX_RACES {
-            self.add_names_of_before(case, &own).await?;
-            let (lock, transition) = match self.lock_own(case, &own).await? {
+            let lock = self.lock_unless_read(read.take(), &own).await?;
+            self.add_names_of_before(case, &lock);
+            let (lock, transition) = match self.lock_own(case, lock).await? {
                 Own::Locked(lock, transition) => (lock, transition),
                 Own::Braked(refusal) => {
                     locked.stopped = Some(refused(&refusal));
@@ -108,8 +116,7 @@ impl Revoker {
 
     /// Adds the names that a hold which this signal is about was said of when it was set, whatever the subject is
     /// called by now.
-    async fn add_names_of_before(&self, case: &mut Case, own: &Name) -> Result<(), StoreError> {
-        let lock = self.lock_of(own).await?;
+    fn add_names_of_before(&self, case: &mut Case, lock: &Lock) {
         let now = self.clock.now();
         let of_before = match &case.signal.action {
             Action::Restore { authorities: None } => lock.further_names(|_, _| true),
@@ -121,17 +128,17 @@ impl Revoker {
             }
         };
         add(&mut case.names, of_before);
-        Ok(())
     }
 
     /// Locks the subject's own name, past the circuit breaker where a producer's hold comes into force newly.
-    async fn lock_own(&self, case: &Case, own: &Name) -> Result<Own, StoreError> {
-        let further = case.further();
+    async fn lock_own(&self, case: &Case, lock: Lock) -> Result<Own, StoreError> {
+        let (further, own) = (case.further(), lock.name.clone());
+        let mut read = Some(lock);
         for _ in 0..MAX_RACES {
-            let lock = self.lock_of(own).await?;
+            let lock = self.lock_unless_read(read.take(), &own).await?;
             let transition = lock.apply(&case.signal, &case.about.label(), &further);
             if let Transition::Changed(next) = &transition
-                && let Some(refusal) = self.braked(case, own, &lock, next).await?
+                && let Some(refusal) = self.braked(case, &own, &lock, next).await?
             {
                 return Ok(Own::Braked(refusal));
             }
@@ -140,6 +147,14 @@ impl Revoker {
             }
         }
         Err(StoreError::busy(own.as_str()))
+    }
+
+    /// The lock of this name, unless it was read already.
+    async fn lock_unless_read(&self, read: Option<Lock>, name: &Name) -> Result<Lock, StoreError> {
+        match read {
+            Some(lock) => Ok(lock),
+            None => self.lock_of(name).await,
+        }
     }
 
     async fn lock(&self, case: &Case, name: &Name, further: &[Name]) -> Result<(Lock, Transition), StoreError> {

@@ -280,7 +280,7 @@ impl Revoker {
             requests.spawn(async move {
                 let _turn = gate.acquire().await;
                 let scope = revoker.scope_once(&scope).await;
-                (number, revoker.request(&case, scope).await)
+                (number, revoker.request(&case, scope, None).await)
             });
         }
         let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));

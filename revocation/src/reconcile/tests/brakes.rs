@@ -125,7 +125,10 @@ async fn a_count_that_hangs_holds_no_other_authority_up() {
         tokio::task::yield_now().await;
     }
     world.clock.advance(Duration::from_secs(3));
-    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete, Outcome::Completed, Outcome::Completed]);
+    let [a, siems, c] = outcomes(&working.await.unwrap())[..] else { panic!("three receipts") };
+    assert_eq!(siems, Outcome::Completed);
+    // Whichever of Okta's came first hung.
+    assert_eq!((a.min(c), a.max(c)), (Outcome::Completed, Outcome::Incomplete));
 }
 
 #[tokio::test]

@@ -1,0 +1,84 @@
+//! How many calls to AWS it takes to end people's connections, beside the fewest that there could be, and beside Python.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Programs;
+use crate::aws::Aws;
+use crate::lambda::{Lambda, command};
+
+/// People who are revoked, and how many of them by one command.
+const SIZES: [(usize, usize); 3] = [(1, 1), (10, 10), (1_000, 50)];
+
+/// Endpoints in scope. Everybody who is revoked has a connection on each.
+const ENDPOINTS: usize = 3;
+
+/// Everybody else on each of them.
+const CROWD: usize = 200;
+
+/// Prints the table.
+pub async fn table(given: &Programs) {
+    println!(
+        "| people, by one command | function | endpoints | listings | terminate | DynamoDB | all | for each person |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (people, at_once) in SIZES {
+        let row = |who: &str, [endpoints, listings, terminates, tables]: [usize; 4]| {
+            let all = endpoints + listings + terminates + tables;
+            let each = all as f64 / people as f64;
+            println!(
+                "| {people}, {at_once} | {who} | {endpoints} | {listings} | {terminates} | {tables} | {all} | {each:.1} |"
+            );
+        };
+        row("the fewest", fewest(people, at_once));
+        row("`revoker`", counted(given, vec![given.revoker.clone()], people, at_once).await);
+        row("Python", counted(given, given.by_python("revoker"), people, at_once).await);
+    }
+}
+
+/// For each command the endpoints once, each endpoint listed once to find and once to verify; a call for each
+/// connection; for each person two writes, that it was asked for and that it is done.
+fn fewest(people: usize, at_once: usize) -> [usize; 4] {
+    let commands = people.div_ceil(at_once);
+    [commands, commands * 2 * ENDPOINTS, people * ENDPOINTS, people * 2]
+}
+
+async fn counted(given: &Programs, program: Vec<PathBuf>, people: usize, at_once: usize) -> [usize; 4] {
+    let aws = Aws::start(ENDPOINTS, Duration::ZERO, |emulator| emulator).await;
+    aws.crowd(CROWD);
+    let variables = aws.variables();
+    let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    variables.extend([("VPN_REVOKER_SETTLE_SECONDS", "0"), ("VPN_REVOKER_MAX_SUBJECTS", "50")]);
+    let mut command = command(&program, &variables);
+    command.current_dir(&given.peer);
+    // What it asks for when it starts is no part of this.
+    let mut lambda = Lambda::start(command, &revoke("nobody", 0, 1)).await;
+    lambda.first_answer().await;
+    for number in 0..people {
+        (0..ENDPOINTS).for_each(|endpoint| drop(aws.connect(endpoint, &name("leaver", number))));
+    }
+    aws.forget_calls();
+    for from in (0..people).step_by(at_once) {
+        let answer = lambda.ask(&revoke("leaver", from, at_once.min(people - from))).await;
+        assert_eq!(answer.body["outcome"], "completed", "{}", answer.body);
+    }
+    let left = aws.emulator.connections().iter().filter(|row| row.status.is_alive()).count();
+    assert_eq!(left, CROWD * ENDPOINTS, "everybody who was revoked is out, and nobody else");
+    [
+        aws.ec2_calls(Some("DescribeClientVpnEndpoints")),
+        aws.ec2_calls(Some("DescribeClientVpnConnections")),
+        aws.ec2_calls(Some("TerminateClientVpnConnections")),
+        aws.relay.calls().len(),
+    ]
+}
+
+fn name(who: &str, number: usize) -> String {
+    format!("{who}-{number}@example.com")
+}
+
+fn revoke(who: &str, from: usize, people: usize) -> Value {
+    let subjects: Vec<String> = (from..from + people).map(|number| name(who, number)).collect();
+    json!({"action": "revoke", "subjects": subjects, "reason": "bench", "id": format!("{who}-{from}")})
+}
