@@ -325,23 +325,27 @@ pub enum Appended {
 /// # Errors
 /// Where the store is away, or others wrote to the same chain faster than this one for a long time.
 pub async fn append(trail: &dyn AuditTrail, draft: &Draft) -> Result<Appended, StoreError> {
-    let head = trail.head(&draft.marker.chain).await?;
-    append_after(trail, draft, head).await
+    append_after(trail, draft, None).await.map(|(appended, _)| appended)
 }
 
-/// The same, where the chain's head was read ahead. One that has moved since is read again.
+/// The same, where the chain's head is known already; one that has moved since is read again. Says which the head is
+/// now, where this entry is the last.
 pub(crate) async fn append_after(
     trail: &dyn AuditTrail,
     draft: &Draft,
-    mut head: Head,
-) -> Result<Appended, StoreError> {
+    mut known: Option<Head>,
+) -> Result<(Appended, Option<Head>), StoreError> {
     let chain = draft.marker.chain.as_str();
     for _ in 0..MAX_RACES {
+        let head = match known.take() {
+            Some(head) => head,
+            None => trail.head(chain).await?,
+        };
         let entry = draft.seal(&head).map_err(|error| StoreError::unusable(chain, &error))?;
         match trail.commit(&entry, &draft.marker).await? {
-            Commit::Written => return Ok(Appended::Written),
-            Commit::AlreadyThere => return Ok(Appended::AlreadyThere),
-            Commit::HeadMoved => head = trail.head(chain).await?,
+            Commit::Written => return Ok((Appended::Written, Some(entry.head()))),
+            Commit::AlreadyThere => return Ok((Appended::AlreadyThere, None)),
+            Commit::HeadMoved => {}
         }
     }
     Err(StoreError::busy(chain))

@@ -343,6 +343,9 @@ pub trait AuditTrail: Send + Sync {
     /// The head of a chain; [`Head::genesis`] where it has no entry.
     async fn head(&self, chain: &str) -> Result<Head, StoreError>;
 
+    /// The heads of several chains, in their order.
+    async fn heads(&self, chains: &[String]) -> Result<Vec<Head>, StoreError>;
+
     /// Writes the entry, moves the head and sets the marker: all three or none.
     ///
     /// When this returns [`Commit::Written`], all three are durable. An entry that stands is never written over. An

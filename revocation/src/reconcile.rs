@@ -14,6 +14,7 @@
 //! Steps 1 and 3 run in a task for each signal and subject, so that a fault in one fails nobody else's.
 
 mod admit;
+mod ahead;
 mod alias;
 mod listing;
 mod locking;
@@ -35,6 +36,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use crate::audit::Head;
 use crate::breaker::Brake;
 use crate::connection::{Endpoint, EndpointId, Target};
 use crate::name::Name;
@@ -45,6 +47,7 @@ use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings}
 use crate::signal::{About, Action, Signal};
 use crate::time::Timestamp;
 
+use ahead::Ahead;
 use pursuit::Pursuit;
 use resolve::{Origin, Resolved};
 
@@ -97,11 +100,25 @@ struct Case {
     origin: Option<Origin>,
     /// Decided ahead of admission: nobody knows who is meant, or by which names.
     stuck: Option<Verdict>,
+    /// What was read of it ahead of admission.
+    ahead: Option<Ahead>,
+    /// The head of its chain, as far as it is known.
+    head: Option<Head>,
 }
 
 impl Case {
     fn new(signal: Arc<Signal>, index: usize, about: About) -> Self {
-        Self { signal, index, about, names: Vec::new(), let_in: Vec::new(), origin: None, stuck: None }
+        Self {
+            signal,
+            index,
+            about,
+            names: Vec::new(),
+            let_in: Vec::new(),
+            origin: None,
+            stuck: None,
+            ahead: None,
+            head: None,
+        }
     }
 
     fn chain(&self) -> String {
@@ -188,7 +205,9 @@ impl Revoker {
         let mut resolved = self.resolve_all(signals, run).await;
         let signals: Vec<Arc<Signal>> = std::mem::take(&mut resolved.signals).into_iter().map(Arc::new).collect();
         let mut cases = cases_of(&signals, &resolved);
-        self.name_all(&mut cases, run).await;
+        let unnamed = cases.clone();
+        let (mut ahead, ()) = tokio::join!(self.read_ahead(&unnamed), self.name_all(&mut cases, run));
+        cases.iter_mut().enumerate().for_each(|(number, case)| case.ahead = ahead.remove(&number));
         let scope = Arc::new(OnceCell::new());
 
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();

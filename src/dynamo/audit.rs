@@ -94,13 +94,21 @@ impl DynamoAudit {
 #[async_trait]
 impl AuditTrail for DynamoAudit {
     async fn head(&self, chain: &str) -> Result<Head, StoreError> {
-        let key = head_key(chain);
-        let mut items = read_items(&self.client, &self.locks, std::slice::from_ref(&key)).await?;
-        let Some(item) = items.remove(&key) else { return Ok(Head::genesis()) };
-        match (number(&item, "seq"), text(&item, "hash")) {
-            (Some(seq), Some(hash)) => Ok(Head { seq, hash }),
-            _ => Err(self.unusable(chain)),
-        }
+        let heads = self.heads(&[chain.to_owned()]).await?;
+        Ok(heads.into_iter().next().unwrap_or_else(Head::genesis))
+    }
+
+    async fn heads(&self, chains: &[String]) -> Result<Vec<Head>, StoreError> {
+        let keys: Vec<String> = chains.iter().map(|chain| head_key(chain)).collect();
+        let items = read_items(&self.client, &self.locks, &keys).await?;
+        let head = |(chain, key): (&String, &String)| {
+            let Some(item) = items.get(key) else { return Ok(Head::genesis()) };
+            match (number(item, "seq"), text(item, "hash")) {
+                (Some(seq), Some(hash)) => Ok(Head { seq, hash }),
+                _ => Err(self.unusable(chain)),
+            }
+        };
+        chains.iter().zip(&keys).map(head).collect()
     }
 
     async fn commit(&self, entry: &Entry, marker: &Marker) -> Result<Commit, StoreError> {

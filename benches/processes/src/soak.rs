@@ -255,7 +255,7 @@ impl Soak {
 fn fault(die: &mut Die) -> Fault {
     let action = [Action::DescribeEndpoints, Action::DescribeConnections, Action::Terminate];
     let action = action[usize::try_from(die.below(3)).expect("small")];
-    let times = u32::try_from(1 + die.below(6)).expect("small");
+    let times = 1 + die.below(6);
     let fault = Fault::on(action).times(times);
     match die.below(6) {
         0 => fault.error(503, "RequestLimitExceeded", "Request limit exceeded."),

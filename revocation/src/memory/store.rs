@@ -282,6 +282,13 @@ impl AuditTrail for MemoryAudit {
         }
     }
 
+    async fn heads(&self, chains: &[String]) -> Result<Vec<Head>, StoreError> {
+        match self.calls.make("audit.heads".to_owned()).await {
+            None => Ok(chains.iter().map(|chain| self.head_of(chain)).collect()),
+            Some(_) => Err(StoreError::away("audit", "planned to fail")),
+        }
+    }
+
     async fn commit(&self, entry: &Entry, marker: &Marker) -> Result<Commit, StoreError> {
         let kind = entry.text("kind").unwrap_or_default();
         let mishap = self.calls.make(format!("audit.commit {} {kind}", entry.chain())).await;

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
+use super::ahead::{Ahead, Before};
 use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
-use crate::audit::{Draft, Head, Kind, Marker, append, append_after};
+use crate::audit::{Draft, Kind, append_after};
 use crate::lock::Lock;
 use crate::policy::{Mode, Refusal};
 use crate::ports::StoreError;
@@ -26,16 +27,6 @@ pub(super) const ADMISSION: Duration = Duration::from_secs(15);
 
 /// How many subjects are admitted, or recorded, at the same time.
 pub(super) const SUBJECTS_AT_ONCE: usize = 64;
-
-/// What is on record of a signal and a subject from earlier deliveries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Nothing,
-    /// An attempt got as far as the `requested` entry, so its lock was durable.
-    Requested,
-    /// It is settled.
-    Settled(Outcome),
-}
 
 impl Revoker {
     /// Admits every case: subjects side by side, the cases of one subject in the order in which they apply.
@@ -100,9 +91,11 @@ impl Revoker {
     }
 
     async fn admit(&self, number: usize, case: &mut Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
-        // Side by side: each is a round trip on the way to the first call that ends anything.
-        let (before, lock) = tokio::join!(self.recorded_before(case), self.lock_ahead(case));
-        let before = before?;
+        let Ahead { before, lock, head } = match case.ahead.take() {
+            Some(ahead) => ahead,
+            None => self.look_behind(case).await?,
+        };
+        case.head = head;
         if let Before::Settled(outcome) = before {
             return self.repeated(case, outcome).await;
         }
@@ -117,8 +110,8 @@ impl Revoker {
             (About::Unresolved { .. }, _) => {
                 Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "nobody could say who is meant")))
             }
-            (_, Action::Restore { .. }) => self.restore(case, lock?).await,
-            (_, Action::Revoke { .. }) => self.revoke(number, case, scope, before, lock?).await,
+            (_, Action::Restore { .. }) => self.restore(case, lock).await,
+            (_, Action::Revoke { .. }) => self.revoke(number, case, scope, before, lock).await,
             (_, Action::Disconnect) => self.disconnect(number, case, scope).await,
             (About::Subject(subject), Action::Alias { .. }) => self.alias(number, case, &subject, scope).await,
             (About::Breaker(authority), Action::CloseBreaker) => self.close_breaker(case, &authority).await,
@@ -131,40 +124,6 @@ impl Revoker {
                 Ok(Admission::Settled(Verdict::because(Outcome::Unresolved, "the directory was not asked")))
             }
         }
-    }
-
-    /// The lock of the subject's own name, where the signal is about to change it.
-    async fn lock_ahead(&self, case: &Case) -> Result<Option<Lock>, StoreError> {
-        let changes = matches!(case.signal.action, Action::Revoke { .. } | Action::Restore { .. });
-        match case.names.first().filter(|_| changes && case.stuck.is_none()) {
-            Some(own) => self.lock_of(own).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// What an earlier delivery of the same signal came to.
-    ///
-    /// `refused`, `incomplete` and `unresolved` are looked at anew: configuration may have changed since.
-    async fn recorded_before(&self, case: &Case) -> Result<Before, StoreError> {
-        if case.signal.dry_run {
-            return Ok(Before::Nothing);
-        }
-        let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
-            (Mode::Shadow, _) => &[Outcome::Shadowed],
-            (Mode::Enforce, Action::Restore { .. } | Action::CloseBreaker) => &[Outcome::Restored, Outcome::Superseded],
-            (Mode::Enforce, Action::Alias { .. }) => &[Outcome::Aliased, Outcome::Completed],
-            (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
-        };
-        let chain = case.chain();
-        let kinds = finals.iter().filter_map(|outcome| outcome.kind()).chain([Kind::Requested]);
-        let markers: Vec<Marker> = kinds.map(|kind| Marker::new(&case.signal.id, &chain, kind)).collect();
-        let standing = self.trail.standing(&markers).await?;
-        let settled = finals.iter().zip(&standing).find(|(_, stands)| **stands);
-        Ok(match (settled, standing.last()) {
-            (Some((outcome, _)), _) => Before::Settled(*outcome),
-            (None, Some(true)) if self.mode(case) == Mode::Enforce => Before::Requested,
-            _ => Before::Nothing,
-        })
     }
 
     /// The answer to a repeated delivery. It changes nothing, and says nothing that is not so any more: where the lock
@@ -199,24 +158,24 @@ impl Revoker {
         before: Before,
         lock: Option<Lock>,
     ) -> Result<Admission, StoreError> {
-        let chain = case.chain();
-        // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2. Nor must the entry
-        // wait for its chain's head; one that could not be read now is read again.
-        let (locked, scope, head) = tokio::join!(
-            self.lock_once(case, before == Before::Requested, lock),
-            self.scope_once(scope),
-            self.trail.head(&chain)
-        );
+        let requested = before == Before::Requested;
+        // The endpoints are asked for beside the lock, not before it: the lock must not wait for EC2.
+        let (locked, scope) = tokio::join!(self.lock_once(case, requested, lock), self.scope_once(scope));
         let locked = locked?;
         if let Some(verdict) = locked.stopped {
             return Ok(Admission::Settled(verdict));
         }
-        self.request(case, scope, head.ok()).await?;
+        self.request(case, scope).await?;
         let goal = Goal::Locked { names: case.named() };
         Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), locked.at))))
     }
 
-    async fn disconnect(&self, number: usize, case: &Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
+    async fn disconnect(
+        &self,
+        number: usize,
+        case: &mut Case,
+        scope: &OnceCell<Scope>,
+    ) -> Result<Admission, StoreError> {
         let scope = self.scope_once(scope).await;
         let goal = match &case.about {
             About::Connection(endpoint, connection) => {
@@ -236,7 +195,7 @@ impl Revoker {
             }
             _ => Goal::Existing { names: case.names.clone(), cutoff: case.signal.as_of },
         };
-        self.request(case, scope, None).await?;
+        self.request(case, scope).await?;
         Ok(Admission::Pursue(Box::new(Pursuit::new(number, goal, case, self.is_rehearsal(case), self.clock.now()))))
     }
 
@@ -282,9 +241,8 @@ impl Revoker {
         )))
     }
 
-    /// Records, before anything is ended, what is about to be done; after this head of the chain, where it was read
-    /// ahead. A rehearsal does nothing and records its end only.
-    pub(super) async fn request(&self, case: &Case, scope: &Scope, head: Option<Head>) -> Result<(), StoreError> {
+    /// Records, before anything is ended, what is about to be done. A rehearsal does nothing and records its end only.
+    pub(super) async fn request(&self, case: &mut Case, scope: &Scope) -> Result<(), StoreError> {
         if self.is_rehearsal(case) {
             return Ok(());
         }
@@ -292,10 +250,9 @@ impl Revoker {
         let endpoints: Vec<&str> = scope.endpoints.iter().map(|(_, endpoint)| endpoint.id.as_str()).collect();
         detail.insert("endpoints".to_owned(), json!(endpoints));
         let draft = Draft::new(&case.signal, &case.chain(), Kind::Requested, self.clock.now(), detail);
-        match head {
-            Some(head) => append_after(&*self.trail, &draft, head).await.map(|_| ()),
-            None => append(&*self.trail, &draft).await.map(|_| ()),
-        }
+        let (_, head) = append_after(&*self.trail, &draft, case.head.take()).await?;
+        case.head = head;
+        Ok(())
     }
 
     /// What every entry about a case says.

@@ -88,7 +88,7 @@ impl Revoker {
             return Ok(Admission::Settled(Verdict::new(Outcome::Refused)));
         };
         let scope = self.scope_once(scope).await;
-        self.request(case, scope, None).await?;
+        self.request(case, scope).await?;
         let settled = |why: &str| Ok(Admission::Settled(Verdict::because(Outcome::Aliased, why)));
         let rehearsed = self.is_rehearsal(case);
         if *remove {
@@ -181,7 +181,7 @@ pub(super) fn add(names: &mut Vec<Name>, more: impl IntoIterator<Item = Name>) {
 }
 
 impl Case {
-    fn subject(&self) -> Option<&Subject> {
+    pub(super) fn subject(&self) -> Option<&Subject> {
         match &self.about {
             About::Subject(subject) => Some(subject),
             About::Connection(..) | About::Unresolved { .. } | About::Breaker(_) => None,

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::admit::SUBJECTS_AT_ONCE;
 use super::pursuit::{Goal, Pursuit, State};
 use super::{Case, Revoker, Run, Verdict, in_own_task, refused};
-use crate::audit::{Draft, append};
+use crate::audit::{Draft, append_after};
 use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
 
@@ -102,7 +102,7 @@ impl Revoker {
             Outcome::Incomplete => draft.once_per_attempt(attempt),
             _ => draft,
         };
-        append(&*self.trail, &draft).await.map(|_| ())
+        append_after(&*self.trail, &draft, case.head.clone()).await.map(|_| ())
     }
 }
 

@@ -275,12 +275,13 @@ impl Revoker {
     ) -> BTreeMap<usize, Result<(), StoreError>> {
         let mut requests = JoinSet::new();
         let gate = Arc::new(Semaphore::new(SUBJECTS_AT_ONCE));
-        for (number, case) in cases.iter().cloned().enumerate().filter(|(number, _)| !settled.contains_key(number)) {
+        for (number, mut case) in cases.iter().cloned().enumerate().filter(|(number, _)| !settled.contains_key(number))
+        {
             let (revoker, scope, gate) = (self.clone(), Arc::clone(scope), Arc::clone(&gate));
             requests.spawn(async move {
                 let _turn = gate.acquire().await;
                 let scope = revoker.scope_once(&scope).await;
-                (number, revoker.request(&case, scope, None).await)
+                (number, revoker.request(&mut case, scope).await)
             });
         }
         let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));

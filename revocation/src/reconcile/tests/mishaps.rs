@@ -350,3 +350,32 @@ async fn a_long_listing_is_acted_on_as_it_arrives_and_never_beyond_the_limit() {
     let pages_before = made[..first_call].iter().filter(|call| call.starts_with("vpn.list")).count();
     assert!(pages_before < 13, "the first call waited for the last page: {pages_before}");
 }
+
+#[tokio::test]
+async fn nothing_rests_on_what_is_read_ahead() {
+    for (call, mishap) in [
+        ("audit.heads", Mishap::Fails),
+        ("audit.heads", Mishap::Panics),
+        ("audit.standing", Mishap::Fails),
+        ("locks.read", Mishap::Fails),
+    ] {
+        let world = World::new();
+        let connection = world.user("alice");
+        world.calls.plan(call, 1, mishap);
+        let receipt = world.one(world.revoke("alice")).await;
+        assert_eq!(receipt.outcome, Outcome::Completed, "{call} {mishap:?}");
+        assert!(!world.vpn.alive(None).contains(&connection));
+        assert_eq!(world.kinds("alice"), ["requested", "completed"]);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_moved_since_it_was_read_ahead_is_read_again() {
+    let world = World::new();
+    world.one(world.revoke("alice")).await;
+    // Both are about the same chain, and only the first of them is read ahead.
+    let [first, second] = [world.disconnect("alice"), world.restore("alice")];
+    let receipts = world.handle(vec![first, second]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Restored]);
+    assert_eq!(world.kinds("alice").len(), 5, "{:?}", world.kinds("alice"));
+}

@@ -1,0 +1,134 @@
+//! What admission needs to know of everybody in a delivery, read at once and beside the aliases: each read is a round
+//! trip on the way to the first call that ends anything, and a call for each person of a batch.
+//!
+//! Nothing rests on it. Locks and chains are written under guard, so that what is out of date by then is read again; and
+//! where the reading ahead goes wrong, each case reads for itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Case, Revoker, in_own_task};
+use crate::audit::{Head, Kind, Marker};
+use crate::lock::Lock;
+use crate::name::Name;
+use crate::policy::Mode;
+use crate::ports::StoreError;
+use crate::receipt::Outcome;
+use crate::signal::Action;
+
+/// How long it may take, before each case reads for itself.
+const IN: Duration = Duration::from_secs(2);
+
+/// What is on record of a signal and a subject from earlier deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    Nothing,
+    /// An attempt got as far as the `requested` entry, so its lock was durable.
+    Requested,
+    /// It is settled.
+    Settled(Outcome),
+}
+
+/// What is known of a case before it is admitted.
+#[derive(Debug, Clone)]
+pub(super) struct Ahead {
+    pub(super) before: Before,
+    /// The lock of the subject's own name, where the signal is about to change it.
+    pub(super) lock: Option<Lock>,
+    /// The head of the subject's chain, where an entry is to follow soon.
+    pub(super) head: Option<Head>,
+}
+
+/// Where to look whether an earlier delivery of a case was recorded.
+struct Marks {
+    finals: &'static [Outcome],
+    markers: Vec<Marker>,
+    enforced: bool,
+}
+
+impl Marks {
+    fn before(&self, standing: &[bool]) -> Before {
+        let settled = self.finals.iter().zip(standing).find(|(_, stands)| **stands);
+        match (settled, standing.last()) {
+            (Some((outcome, _)), _) => Before::Settled(*outcome),
+            (None, Some(true)) if self.enforced => Before::Requested,
+            _ => Before::Nothing,
+        }
+    }
+}
+
+/// What is to be read for a case.
+struct Wanted {
+    number: usize,
+    marks: Marks,
+    own: Option<Name>,
+    chain: String,
+}
+
+impl Revoker {
+    /// Reads ahead for the first case of every subject; the ones after it depend on what that one does.
+    pub(super) async fn read_ahead(&self, cases: &[Case]) -> BTreeMap<usize, Ahead> {
+        let mut chains = BTreeSet::new();
+        let first = cases.iter().enumerate().filter(|(_, case)| case.stuck.is_none() && chains.insert(case.chain()));
+        let wanted: Vec<Wanted> = first.map(|(number, case)| self.wanted(number, case)).collect();
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
+        let (revoker, late_at) = (self.clone(), self.clock.now().plus(IN));
+        let work = in_own_task(tracing::Span::current(), async move { revoker.read_all(wanted).await });
+        match self.in_time(late_at, work).await.flatten() {
+            Some(Ok(ahead)) => ahead,
+            _ => BTreeMap::new(),
+        }
+    }
+
+    fn wanted(&self, number: usize, case: &Case) -> Wanted {
+        let locks = matches!(case.signal.action, Action::Revoke { .. } | Action::Restore { .. });
+        let own = case.subject().map(|subject| subject.name().clone()).filter(|_| locks);
+        Wanted { number, marks: self.marks(case), own, chain: case.chain() }
+    }
+
+    async fn read_all(&self, wanted: Vec<Wanted>) -> Result<BTreeMap<usize, Ahead>, StoreError> {
+        let markers: Vec<Marker> = wanted.iter().flat_map(|one| one.marks.markers.clone()).collect();
+        let names: Vec<Name> = wanted.iter().filter_map(|one| one.own.clone()).collect();
+        let chains: Vec<String> = wanted.iter().map(|one| one.chain.clone()).collect();
+        let (standing, locks, heads) =
+            tokio::join!(self.trail.standing(&markers), self.locks.read(&names), self.trail.heads(&chains));
+        let (mut standing, mut locks, mut heads) = (standing?.into_iter(), locks?.into_iter(), heads?.into_iter());
+        let mut ahead = BTreeMap::new();
+        for one in wanted {
+            let stands: Vec<bool> = standing.by_ref().take(one.marks.markers.len()).collect();
+            let lock = one.own.as_ref().and_then(|_| locks.next());
+            ahead.insert(one.number, Ahead { before: one.marks.before(&stands), lock, head: heads.next() });
+        }
+        Ok(ahead)
+    }
+
+    /// The same for one case by itself, without the head, which is read with the entry.
+    pub(super) async fn look_behind(&self, case: &Case) -> Result<Ahead, StoreError> {
+        let marks = self.marks(case);
+        let before = match marks.markers.is_empty() {
+            true => Before::Nothing,
+            false => marks.before(&self.trail.standing(&marks.markers).await?),
+        };
+        Ok(Ahead { before, lock: None, head: None })
+    }
+
+    /// `refused`, `incomplete` and `unresolved` are looked at anew: configuration may have changed since.
+    fn marks(&self, case: &Case) -> Marks {
+        let enforced = self.mode(case) == Mode::Enforce;
+        let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
+            (Mode::Shadow, _) => &[Outcome::Shadowed],
+            (Mode::Enforce, Action::Restore { .. } | Action::CloseBreaker) => &[Outcome::Restored, Outcome::Superseded],
+            (Mode::Enforce, Action::Alias { .. }) => &[Outcome::Aliased, Outcome::Completed],
+            (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
+        };
+        if case.signal.dry_run {
+            return Marks { finals, markers: Vec::new(), enforced };
+        }
+        let chain = case.chain();
+        let kinds = finals.iter().filter_map(|outcome| outcome.kind()).chain([Kind::Requested]);
+        let markers = kinds.map(|kind| Marker::new(&case.signal.id, &chain, kind)).collect();
+        Marks { finals, markers, enforced }
+    }
+}
