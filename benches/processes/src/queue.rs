@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// As `template.yaml` has it.
-pub const BATCH: usize = 5;
+pub const BATCH: usize = 10;
 
 struct Message {
     id: String,
