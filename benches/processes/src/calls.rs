@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::Programs;
 use crate::aws::Aws;
 use crate::lambda::{Lambda, command};
+use crate::picture::{Line, picture};
 
 /// People who are revoked, and how many of them by one command.
 const SIZES: [(usize, usize); 3] = [(1, 1), (10, 10), (1_000, 50)];
@@ -24,18 +25,24 @@ pub async fn table(given: &Programs) {
         "| people, by one command | function | endpoints | listings | terminate | DynamoDB | all | for each person |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+    let mut lines = ["the fewest", "revoker", "Python"].map(|name| Line { name, points: Vec::new() });
     for (people, at_once) in SIZES {
-        let row = |who: &str, [endpoints, listings, terminates, tables]: [usize; 4]| {
-            let all = endpoints + listings + terminates + tables;
+        let counts = [
+            fewest(people, at_once),
+            counted(given, vec![given.revoker.clone()], people, at_once).await,
+            counted(given, given.by_python("revoker"), people, at_once).await,
+        ];
+        for (line, count) in lines.iter_mut().zip(counts) {
+            let (all, [endpoints, listings, terminates, tables]) = (count.iter().sum::<usize>(), count);
             let each = all as f64 / people as f64;
             println!(
-                "| {people}, {at_once} | {who} | {endpoints} | {listings} | {terminates} | {tables} | {all} | {each:.1} |"
+                "| {people}, {at_once} | {} | {endpoints} | {listings} | {terminates} | {tables} | {all} | {each:.1} |",
+                line.name
             );
-        };
-        row("the fewest", fewest(people, at_once));
-        row("`revoker`", counted(given, vec![given.revoker.clone()], people, at_once).await);
-        row("Python", counted(given, given.by_python("revoker"), people, at_once).await);
+            line.points.push((people as f64, each));
+        }
     }
+    picture("calls.svg", ("people who are revoked", "calls for each of them"), &lines);
 }
 
 /// For each command the endpoints once, each endpoint listed once to find and once to verify; a call for each

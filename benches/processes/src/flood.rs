@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Programs;
 use crate::aws::Aws;
 use crate::lambda::{Lambda, command};
+use crate::picture::{Line, picture};
 use crate::queue::{DEACTIVATED, Queue, okta};
 
 /// As `template.yaml` has them.
@@ -27,12 +28,19 @@ pub async fn table(given: &Programs, sizes: &[usize]) {
         "| people | the limits alone | nobody connected | beside | all verified | terminate calls | refused | listings | refused | delivered again |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
+    let mut lines = ["EC2's limits alone", "nobody connected"].map(|name| Line { name, points: Vec::new() });
     for &people in sizes {
-        flood(given, people).await;
+        for (line, seconds) in lines.iter_mut().zip(flood(given, people).await) {
+            line.points.push((people as f64, seconds));
+        }
+    }
+    if sizes.len() > 1 {
+        picture("flood.svg", ("people off-boarded at once", "seconds"), &lines);
     }
 }
 
-async fn flood(given: &Programs, people: usize) {
+/// Prints a row; how long the limits alone take, and how long it took.
+async fn flood(given: &Programs, people: usize) -> [f64; 2] {
     let aws = Arc::new(Aws::start(ENDPOINTS, Duration::ZERO, |emulator| emulator.buckets(true)).await);
     for number in 0..people {
         aws.connect(number % ENDPOINTS, &name(number));
@@ -74,6 +82,7 @@ async fn flood(given: &Programs, people: usize) {
         calls("DescribeClientVpnConnections"),
         queue.lock().expect("no panic").again,
     );
+    [alone, out]
 }
 
 /// One execution environment, for as long as there is anything in the queue.
