@@ -228,3 +228,23 @@ fn a_name_given_later_follows_the_subjects_own() {
     let let_in = changed(followed.apply(&restore("okta:acme", 4), "laptop-7", &[]));
     assert_eq!(let_in.follow(&own, at(5)), Transition::Unchanged, "what was said later of this name stands");
 }
+
+/// The lock of a further name after following its subject's own; as it was where nothing changes.
+fn following(own: &[Signal], of_name: &[Signal], now: i64) -> Lock {
+    let laptop = after(of_name);
+    match laptop.follow(&after(own), at(now)) {
+        Transition::Changed(next) => next,
+        _ => laptop,
+    }
+}
+
+#[test]
+fn what_lapsed_or_was_lifted_at_the_same_instant_there_lifts_nothing_here() {
+    let here = revoke("command", 5);
+    for own in [vec![revoke_until("command", 6, 7)], vec![revoke("command", 1), restore("command", 5)]] {
+        let lock = following(&own, std::slice::from_ref(&here), 9);
+        assert_eq!(lock.held_by(at(1000)), [Authority::command()], "{own:?}");
+    }
+    let lifted_later = [revoke("command", 1), restore("command", 6)];
+    assert!(!following(&lifted_later, &[here], 9).in_force(at(9)));
+}
