@@ -11,8 +11,9 @@ const PLAUSIBLE_FROM: Timestamp = Timestamp(1_420_070_400_000); // 2015-01-01
 /// The first instant with a four-digit year.
 const EARLIEST: i64 = -62_167_219_200_000;
 
-/// The last instant with a four-digit year, so that every text form has the same width and sorts as time does.
-const LATEST: i64 = 253_402_300_799_999;
+/// The last instant that is one in every time zone, `9999-12-30T22:00:00.000Z`; jiff counts no later one. So every text
+/// form has the same width and sorts as time does.
+const LATEST: i64 = 253_402_207_200_000;
 
 /// An instant with millisecond resolution.
 ///
@@ -212,6 +213,19 @@ mod tests {
         assert_eq!(at("2026-03-01T09:30:00.123999Z").to_string(), "2026-03-01T09:30:00.123Z");
         assert_eq!(at("2026-03-01T23:30:00Z").day(), "2026-03-01");
         assert_eq!(at("2026-03-01T23:59:59.999Z").hour(), "2026-03-01T23");
+    }
+
+    #[test]
+    fn instants_are_held_where_every_text_has_one_width() {
+        let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+        assert_eq!(first.to_string(), "0000-01-01T00:00:00.000Z");
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00.000Z");
+        for end in [first, last] {
+            assert_eq!(Timestamp::parse(&end.to_string()), Some(end));
+        }
+        assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(last.plus(Duration::MAX), last);
+        assert_eq!(first.minus(Duration::MAX), first);
     }
 
     #[test]
