@@ -229,6 +229,30 @@ mod tests {
     }
 
     #[test]
+    fn seconds_and_milliseconds_are_told_apart_by_size() {
+        assert_eq!(Timestamp::parse_any("99999999999"), Some(at("5138-11-16T09:46:39Z")));
+        assert_eq!(Timestamp::parse_any("100000000000"), Some(at("1973-03-03T09:46:40Z")));
+    }
+
+    #[test]
+    fn an_instant_moves_by_a_duration_and_knows_how_long_ago_another_was() {
+        let (now, second) = (at("2026-03-01T09:30:00Z"), Duration::from_secs(1));
+        assert_eq!((now.plus(second), now.minus(second)), (at("2026-03-01T09:30:01Z"), at("2026-03-01T09:29:59Z")));
+        assert_eq!((now.plus(second).since(now), now.since(now.plus(second))), (second, Duration::ZERO));
+        let millis = [1_999, 2_000, -1].map(|millis| Timestamp::from_millis(millis).as_seconds());
+        assert_eq!(millis, [1, 2, -1], "whole seconds, cut off");
+    }
+
+    #[test]
+    fn json_holds_the_text_form_and_nothing_else_is_read() {
+        let json = serde_json::json!(at("2026-03-01T09:30:00Z"));
+        assert_eq!(json, "2026-03-01T09:30:00.000Z");
+        assert_eq!(serde_json::from_value::<Timestamp>(json).unwrap(), at("2026-03-01T09:30:00Z"));
+        let wrong = serde_json::from_str::<Timestamp>(r#""yesterday""#).unwrap_err();
+        assert_eq!(wrong.to_string(), "`yesterday` is not an RFC 3339 instant");
+    }
+
+    #[test]
     fn client_vpn_times_are_utc_and_placeholders_are_none() {
         assert_eq!(Timestamp::parse_client_vpn("2026-03-01 09:30:00"), Some(at("2026-03-01T09:30:00Z")));
         for none in ["-", "NA", "", "yesterday"] {
