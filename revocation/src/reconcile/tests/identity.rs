@@ -198,6 +198,24 @@ async fn a_name_that_was_let_in_again_by_itself_is_spared() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_let_in_while_connections_are_being_ended_is_told_as_such() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.user("alice@corp.example");
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice@corp.example"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    while world.calls.count("vpn.terminate") == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.locks.put(Lock { version: 9, ..Lock::none(Name::new("alice").unwrap()) });
+    let receipt = working.await.unwrap().remove(0);
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    assert_eq!(receipt.subjects[0].names, [Name::new("alice@corp.example").unwrap()]);
+    let entries = world.audit.chains().remove("alice@corp.example").unwrap();
+    assert_eq!(entries.last().unwrap().attributes()["detail"]["let_in"], serde_json::json!(["alice"]));
+}
+
+#[tokio::test]
 async fn what_was_locked_under_former_names_is_pursued_and_lifted_under_them_too() {
     let world = World::new();
     world.directory.put(ID, &["alice", "old@example.com"], Some(false));
