@@ -388,4 +388,4 @@ impl Tracked {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

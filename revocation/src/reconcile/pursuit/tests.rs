@@ -42,16 +42,16 @@ fn locked() -> Goal {
 }
 
 /// After alice, whose lock is durable since the first second.
-fn pursuit() -> Pursuit {
+pub(crate) fn pursuit() -> Pursuit {
     Pursuit::new(0, locked(), &case(false, false), false, at(0))
 }
 
-fn endpoint(id: &str) -> Endpoint {
+pub(crate) fn endpoint(id: &str) -> Endpoint {
     let target = Target { region: "eu-west-1".to_owned(), account: Some("111122223333".to_owned()) };
     Endpoint { target: Arc::new(target), id: EndpointId::new(id) }
 }
 
-fn connection(id: &str, made: i64) -> Connection {
+pub(crate) fn connection(id: &str, made: i64) -> Connection {
     Connection {
         id: ConnectionId::new(id),
         username: Some("alice".to_owned()),

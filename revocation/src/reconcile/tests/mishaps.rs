@@ -31,8 +31,24 @@ async fn what_is_not_recorded_is_not_completed() {
     world.calls.plan("audit.commit alice completed", 1, Mishap::Fails);
     let receipt = world.one(world.revoke("alice")).await;
     assert_eq!(receipt.outcome, Outcome::Incomplete);
+    let why = receipt.subjects[0].error.as_deref().unwrap();
+    assert!(why.starts_with("completed but not recorded: "), "{why}");
     assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
     assert_eq!(world.kinds("alice"), ["requested", "completed"]);
+}
+
+#[tokio::test]
+async fn what_is_left_is_said_also_where_it_could_not_be_recorded() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    world.calls.plan("audit.commit alice incomplete", 1, Mishap::Fails);
+    let receipt = world.one(world.revoke("alice")).await;
+    let why = receipt.subjects[0].error.as_deref().unwrap();
+    assert!(
+        why.starts_with("1 connections are still alive") && why.contains("; nor could that be recorded: "),
+        "{why}"
+    );
 }
 
 #[tokio::test]
@@ -332,6 +348,21 @@ async fn an_attempt_that_left_something_is_recorded_each_time() {
 }
 
 #[tokio::test]
+async fn up_to_five_thousand_rows_are_judged_whole() {
+    for (page, rows) in [(2, 4), (5_000, 5_001)] {
+        let mut world = World::new();
+        world.policy.max_connections = 3;
+        world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, page, Duration::from_secs(3));
+        world.endpoints = vec![world.vpn.endpoint("cvpn-endpoint-a")];
+        for i in 0..rows {
+            world.user(if i < 2 || i >= rows - 2 { "shared" } else { "someone" });
+        }
+        assert_eq!(world.one(world.revoke("shared")).await.outcome, Outcome::Refused);
+        assert_eq!(world.alive(), rows, "none was ended before the second page, in pages of {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_long_listing_is_acted_on_as_it_arrives_and_never_beyond_the_limit() {
     let mut world = World::new();
     world.policy.max_connections = 3;
@@ -349,4 +380,23 @@ async fn a_long_listing_is_acted_on_as_it_arrives_and_never_beyond_the_limit() {
     let first_call = made.iter().position(|call| call.starts_with("vpn.terminate")).unwrap();
     let pages_before = made[..first_call].iter().filter(|call| call.starts_with("vpn.list")).count();
     assert!(pages_before < 13, "the first call waited for the last page: {pages_before}");
+}
+
+#[tokio::test]
+async fn of_each_target_it_is_said_what_is_wrong_with_it() {
+    let world = World::new();
+    let [away, empty] = ["us-east-1", "ap-south-1"].map(|region| {
+        let calls = Calls::new();
+        (calls.clone(), MemoryVpn::new(region, &world.clock, &calls, 1000, Duration::from_secs(3)))
+    });
+    away.0.plan("vpn.endpoints", 1000, Mishap::Fails);
+    let mut revoker = world.revoker();
+    revoker.vpn.extend([Arc::new(away.1) as Arc<dyn crate::ports::ClientVpn>, Arc::new(empty.1)]);
+    let receipt = revoker.handle(vec![world.revoke("alice")], &world.run()).await.remove(0);
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    let wrong: Vec<_> = receipt.endpoints.iter().filter(|one| one.error.is_some()).collect();
+    let said = |n: usize| (wrong[n].region.as_str(), wrong[n].error.as_deref().unwrap());
+    assert_eq!((wrong.len(), receipt.endpoints.len()), (2, 4), "each once, beside those that are well");
+    assert!(matches!(said(0), ("us-east-1", why) if why.contains("as planned")), "{wrong:?}");
+    assert!(matches!(said(1), ("ap-south-1", why) if why.contains("no Client VPN endpoint was found")), "{wrong:?}");
 }
