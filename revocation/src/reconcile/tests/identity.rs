@@ -11,9 +11,7 @@ impl World {
         self.calls.plan(call, 1, crate::memory::Mishap::Hangs);
         let (before, revoker, run) = (self.calls.count(call), self.revoker(), self.run());
         let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-        while self.calls.count(call) == before {
-            tokio::task::yield_now().await;
-        }
+        until(|| self.calls.count(call) != before).await;
         self.clock.advance(crate::reconcile::admit::ADMISSION);
         working.await.unwrap().remove(0).outcome
     }
@@ -204,9 +202,7 @@ async fn a_name_that_is_let_in_while_connections_are_being_ended_is_told_as_such
     world.user("alice@corp.example");
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice@corp.example"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     world.locks.put(Lock { version: 9, ..Lock::none(Name::new("alice").unwrap()) });
     let receipt = working.await.unwrap().remove(0);
     assert_eq!(receipt.outcome, Outcome::Completed);
@@ -360,9 +356,7 @@ async fn a_restore_between_two_steps_of_giving_a_name_lifts_it_too() {
     world.calls.plan(reading, 1, crate::memory::Mishap::Slow);
     let (revoker, run, giving) = (world.revoker(), world.run(), world.alias("alice", &["laptop-7"], false));
     let given = tokio::spawn(async move { revoker.handle(vec![giving], &run).await });
-    while world.calls.count(reading) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count(reading) != 0).await;
     let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-back");
     let restore = Signal { authority: Authority::command(), via: Via::Direct, ..restore };
     assert_eq!(world.one(restore).await.outcome, Outcome::Restored);

@@ -160,9 +160,7 @@ async fn a_lock_lifted_meanwhile_stops_the_next_round() {
     let revoker = world.revoker();
     let run = world.run();
     let working = tokio::spawn(async move { revoker.handle(vec![revoke], &run).await });
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     let name = Name::new("alice").unwrap();
     let lock = world.locks.stored(&name).unwrap();
     let mut restore = world.restore("alice");

@@ -192,17 +192,13 @@ async fn an_endpoint_that_does_not_answer_holds_no_others_people_connected() {
     world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Hangs);
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("vpn.list") < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.list") >= 2).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.calls.count("vpn.terminate"), 0, "for a moment the listing is judged whole");
     world.clock.advance(Duration::from_secs(5));
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     working.abort();
 }
 
@@ -240,9 +236,7 @@ async fn an_admission_that_hangs_holds_nobody_else_up() {
     let (revoker, run) = (world.revoker(), world.run());
     let batch = vec![world.revoke("boom"), world.revoke("alice")];
     let working = tokio::spawn(async move { revoker.handle(batch, &run).await });
-    while world.calls.count("audit.commit alice requested") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("audit.commit alice requested") != 0).await;
     world.clock.advance(Duration::from_secs(15));
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete, Outcome::Completed]);
 }
@@ -254,9 +248,7 @@ async fn a_panic_in_what_all_share_still_leaves_an_answer_and_an_entry() {
     world.user("alice");
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("audit.commit alice requested") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("audit.commit alice requested") != 0).await;
     world.calls.plan("locks.read", 1, Mishap::Panics);
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete]);
     assert_eq!(world.kinds("alice"), ["requested", "incomplete"]);
@@ -272,9 +264,7 @@ async fn while_the_locks_cannot_be_read_again_nothing_is_ended() {
     world.one(world.revoke("alice")).await;
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("audit.commit alice requested") < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("audit.commit alice requested") >= 2).await;
     world.calls.plan("locks.read", 3, Mishap::Fails);
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed]);
     let made = world.calls.made();
@@ -292,9 +282,7 @@ async fn the_end_of_the_invoke_is_kept_even_where_a_call_hangs() {
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let stop_at = run.stop_at;
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     world.clock.advance(stop_at.since(world.now()));
     let receipts = working.await.unwrap();
     assert_eq!(outcomes(&receipts), [Outcome::Incomplete]);
@@ -312,9 +300,7 @@ async fn a_table_that_hangs_ends_in_incomplete_too() {
         let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
         let stop_at = run.stop_at;
         let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-        while world.calls.count(call) == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| world.calls.count(call) != 0).await;
         world.clock.advance(stop_at.since(world.now()));
         assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete], "{call}");
     }
