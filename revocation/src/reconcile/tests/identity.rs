@@ -365,6 +365,31 @@ async fn a_restore_between_two_steps_of_giving_a_name_lifts_it_too() {
 }
 
 #[tokio::test]
+async fn a_name_is_given_also_where_somebody_else_writes_the_same_lock() {
+    let (own, further) = (Name::new("alice").unwrap(), Name::new("laptop-7").unwrap());
+    for raced in [&own, &further] {
+        let world = World::new();
+        world.one(world.revoke("alice")).await;
+        let writing = format!("locks.write {raced}");
+        let before = world.calls.count(&writing);
+        world.calls.plan(&writing, 1, crate::memory::Mishap::Slow);
+        let (revoker, run, giving) = (world.revoker(), world.run(), world.alias("alice", &["laptop-7"], false));
+        let given = tokio::spawn(async move { revoker.handle(vec![giving], &run).await });
+        until(|| world.calls.count(&writing) > before).await;
+        let siem = Signal { authority: Authority::named("siem"), ..world.revoke(raced.as_str()) };
+        let lock = world.locks.stored(raced).unwrap_or_else(|| Lock::none(raced.clone()));
+        let crate::lock::Transition::Changed(theirs) = lock.apply(&siem, raced.as_str(), &[]) else { panic!() };
+        world.locks.put(theirs);
+        assert_eq!(outcomes(&given.await.unwrap()), [Outcome::Completed]);
+        let okta = Authority::producer("okta", Some("acme"));
+        let hold = |name: &Name| world.locks.stored(name).unwrap().hold_of(&okta).cloned();
+        assert_eq!(hold(&own).unwrap().names, std::slice::from_ref(&further), "{raced}");
+        assert!(hold(&further).is_some(), "{raced}");
+        assert!(world.locks.stored(raced).unwrap().held_by(world.now()).contains(&siem.authority), "{raced}");
+    }
+}
+
+#[tokio::test]
 async fn a_repeated_alias_command_undoes_no_later_one() {
     let world = World::new();
     let give = || world.alias("alice", &["laptop-7"], false);

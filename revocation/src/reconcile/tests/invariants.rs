@@ -424,6 +424,13 @@ async fn a_restore_says_who_still_holds_the_lock() {
     assert_eq!(receipt.outcome, Outcome::Restored);
     assert_eq!(receipt.subjects[0].error.as_deref(), Some("still locked by command"));
     assert!(world.is_locked("alice"));
+    world.one(world.revoke("bob")).await;
+    let older = Signal { as_of: world.now().minus(Duration::from_secs(60)), ..world.restore("bob") };
+    let said = world.one(older).await.subjects.remove(0).error.unwrap();
+    assert!(said.contains("which is newer"), "{said}");
+    world.clock.advance(Duration::from_secs(5));
+    let freed = Signal { id: SignalId::new("later"), ..world.restore("bob") };
+    assert_eq!(world.one(freed).await.subjects[0].error, None, "nobody does");
 }
 
 #[tokio::test]
@@ -525,6 +532,7 @@ async fn an_old_id_never_makes_a_new_wish_look_completed() {
     let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
     assert_eq!(receipt.outcome, Outcome::Superseded);
     assert!(receipt.subjects[0].error.as_ref().unwrap().contains("an id of its own"));
+    assert_eq!(world.kinds("alice"), ["requested", "completed"], "and leaves no entry");
 }
 
 #[tokio::test]

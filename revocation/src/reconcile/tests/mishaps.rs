@@ -369,6 +369,19 @@ async fn a_long_listing_is_acted_on_as_it_arrives_and_never_beyond_the_limit() {
 }
 
 #[tokio::test]
+async fn an_endpoint_may_be_in_a_target_that_could_not_be_asked() {
+    let world = World::new();
+    let there = world.user("alice");
+    world.calls.plan("vpn.endpoints", 1, Mishap::Fails);
+    let about = vec![About::Connection(world.endpoints[0].clone(), there)];
+    let signal = || Signal { about: about.clone(), ..world.disconnect("nobody") };
+    let receipt = world.one(signal()).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete, "no refusal, which would not be tried again");
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("as planned"));
+    assert_eq!((world.one(signal()).await.outcome, world.alive()), (Outcome::Completed, 0));
+}
+
+#[tokio::test]
 async fn of_each_target_it_is_said_what_is_wrong_with_it() {
     let world = World::new();
     let [away, empty] = ["us-east-1", "ap-south-1"].map(|region| {
