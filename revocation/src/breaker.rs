@@ -173,4 +173,50 @@ fn minutes_until(now: Timestamp) -> Vec<Minute> {
 }
 
 /// How long a minute's count has to be kept.
-pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const KEPT: Duration = Duration::from_hours(24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Calls, ManualClock, MemoryBreaker};
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn ten_whole_minutes_count_and_the_one_that_has_begun() {
+        let minutes: Vec<Timestamp> = minutes_until(at("2026-03-01T09:30:59Z")).iter().map(|m| m.begins_at()).collect();
+        assert_eq!((minutes.len(), minutes[0]), (11, at("2026-03-01T09:30:00Z")));
+        assert_eq!(minutes[10], at("2026-03-01T09:20:00Z"));
+    }
+
+    #[test]
+    fn a_hold_is_the_same_however_often_it_is_tried_and_as_a_table_keeps_it() {
+        let hold = |signal: &str, name: &str| Counted::new(&SignalId::new(signal), &Name::new(name).unwrap());
+        let one = hold("okta:e-1", "alice");
+        assert_eq!((one.as_str().len(), &Counted::kept(one.as_str())), (16, &one));
+        assert_eq!(one, hold("okta:e-1", "Alice"));
+        assert!(one != hold("okta:e-2", "alice") && one != hold("okta:e-1", "bob"));
+    }
+
+    #[tokio::test]
+    async fn a_brake_shows_what_it_counted_until_it_is_closed() {
+        let clock = Arc::new(ManualClock::at(at("2026-03-01T09:30:00Z")));
+        let brake = Brake::new(Arc::new(MemoryBreaker::new(&Calls::new())), clock.clone());
+        let (okta, holds) = (Authority::named("okta:acme"), ["a", "b"].map(Counted::kept));
+        for hold in [&holds[0], &holds[0], &holds[1]] {
+            assert_eq!(brake.pass(&okta, hold, 2).await, Ok(Pass::Free));
+        }
+        let standing = brake.standing(&okta).await.unwrap();
+        assert_eq!((standing.counted, standing.opened_at), (holds.clone().into(), None));
+        let open = Ok(Pass::Open { since: clock.now() });
+        assert_eq!(
+            (brake.pass(&okta, &Counted::kept("c"), 2).await, brake.pass(&okta, &holds[0], 2).await),
+            (open.clone(), open)
+        );
+        brake.close(&okta).await.unwrap();
+        assert_eq!(brake.standing(&okta).await, Ok(Standing { round: 1, ..Standing::default() }));
+        assert_eq!(brake.pass(&okta, &holds[0], 2).await, Ok(Pass::Free));
+    }
+}

@@ -175,4 +175,12 @@ mod tests {
         }
         assert!(!Status::from_code("terminated").is_alive());
     }
+
+    #[test]
+    fn statuses_and_ids_are_written_as_aws_gave_them() {
+        let all =
+            serde_json::json!([Status::Terminated, Status::Other("New".to_owned()), EndpointId::new("cvpn-Endpoint")]);
+        assert_eq!(all, serde_json::json!(["terminated", "New", "cvpn-Endpoint"]));
+        assert_eq!(ConnectionId::new("cvpn-Connection").to_string(), "cvpn-Connection");
+    }
 }

@@ -204,7 +204,12 @@ impl Lock {
                     Hold { expires_at, ..newest }
                 }
                 (_, true) => hold,
-                (Some(mine), false) if mine.in_force(now) && mine.as_of <= hold.as_of => hold,
+                // Only what was lifted lifts: one that lapsed there must not shorten what stands here.
+                (Some(mine), false)
+                    if hold.state == HoldState::Released && mine.in_force(now) && mine.as_of < hold.as_of =>
+                {
+                    hold
+                }
                 (_, false) => continue,
             };
             taken.push((authority.clone(), next));

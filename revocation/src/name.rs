@@ -195,6 +195,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_written_in_normal_form() {
+        let alice = Name::new(" Alice").unwrap();
+        assert_eq!((alice.to_string(), serde_json::json!(alice)), ("alice".to_owned(), serde_json::json!("alice")));
+    }
+
+    #[test]
+    fn a_subjects_own_name_is_none_of_its_further_names() {
+        let further = ["ALICE", "laptop-7"].map(|text| Name::new(text).unwrap());
+        let subject = Subject::new("Alice").unwrap().also_called(further.clone());
+        assert_eq!(subject.also(), &further[1..]);
+        assert_eq!((subject.received(), subject.name().as_str()), ("Alice", "alice"));
+    }
+
+    #[test]
     fn the_form_as_received_is_kept() {
         let subject = Subject::new(" Alice@Example.com").unwrap();
         assert_eq!(subject.received(), " Alice@Example.com");

@@ -166,14 +166,126 @@ fn merged(now: Option<Person>, before: Option<&Person>) -> Option<Person> {
 /// Where none of the names can be a name.
 pub(crate) fn subject(person: &Person) -> Result<Subject, NameError> {
     let mut last = NameError::NoIdentity(person.id.clone());
-    for (number, name) in person.names.iter().enumerate() {
+    for name in &person.names {
         match Subject::new(name) {
             Ok(subject) => {
-                let others = person.names.iter().skip(number + 1).filter_map(|other| Name::new(other).ok());
-                return Ok(subject.also_called(others));
+                let all = person.names.iter().filter_map(|other| Name::new(other).ok());
+                return Ok(subject.also_called(all));
             }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::memory::{Calls, ManualClock, MemoryDirectory, MemoryLocks};
+    use crate::ports::{DirectoryError, PageToken};
+
+    const ID: &str = "0a1b2c3d-0000-4000-8000-00000000a11c";
+
+    fn person(names: &[&str], former: &[&str]) -> Person {
+        let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect();
+        Person { id: ID.to_owned(), names: texts(names), former: texts(former), enabled: Some(true) }
+    }
+
+    /// A directory, what is kept of it, and the calls of both.
+    fn people() -> (MemoryDirectory, People, Calls) {
+        let calls = Calls::new();
+        let directory = MemoryDirectory::new(&calls);
+        let known = Arc::new(MemoryLocks::new(&calls));
+        (directory.clone(), People { directory: Arc::new(directory), known }, calls)
+    }
+
+    #[tokio::test]
+    async fn a_former_name_is_left_out_where_it_is_anybody_elses_in_any_way() {
+        let (directory, people, _) = people();
+        directory.put(ID, &["ajones", "asmith@example.com", "asmith", "aj@example.com"], Some(true));
+        people.find(ID, true).await.unwrap();
+        directory.put(ID, &["ajones"], Some(true));
+        directory.put("2", &["other", "asmith@example.com"], Some(true));
+        directory.put("3", &["asmith"], Some(true));
+        let found = people.find(ID, true).await.unwrap();
+        assert_eq!(found.person, person(&["ajones", "aj@example.com"], &[]), "and no other name is handed on");
+        assert_eq!(found.others, ["asmith@example.com", "asmith"]);
+    }
+
+    #[tokio::test]
+    async fn a_user_name_of_now_is_its_persons_and_an_address_of_now_unless_it_is_anothers_user_name() {
+        let (directory, people, calls) = people();
+        directory.put("0", &["other", "team@example.com"], Some(true));
+        directory.put("1", &["alice@old.example"], Some(true));
+        directory.put(ID, &["alice", "team@example.com", "alice@old.example"], Some(true));
+        let found = people.find(ID, true).await.unwrap();
+        assert_eq!(found.person.names, ["alice", "team@example.com"], "two people may have one address");
+        assert_eq!((found.others, found.gone), (vec!["alice@old.example".to_owned()], false));
+        assert_eq!(calls.count("directory.holder alice"), 1, "nobody is asked whose the user name is");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_once_and_by_a_rehearsal_not_at_all() {
+        let (directory, people, calls) = people();
+        directory.put(ID, &["alice"], Some(true));
+        people.find(ID, false).await.unwrap();
+        assert_eq!(calls.count("people.keep"), 0);
+        for _ in 0..2 {
+            people.find(ID, true).await.unwrap();
+        }
+        assert_eq!(calls.count("people.keep"), 1, "the second time nothing is new");
+    }
+
+    #[test]
+    fn of_former_names_the_latest_twenty_are_kept_and_none_that_is_one_of_now() {
+        let before = person(&["now", "latest"], &["now", "known"]);
+        assert_eq!(merged(Some(person(&["now"], &[])), Some(&before)), Some(person(&["now"], &["latest", "known"])));
+        let many: Vec<String> = (0..30).map(|n| format!("name-{n}")).collect();
+        let before = Person { former: many.clone(), ..person(&["latest"], &[]) };
+        let kept = merged(Some(person(&["now"], &[])), Some(&before)).unwrap().former;
+        assert_eq!((kept.len(), kept[0].as_str(), &kept[1..]), (20, "latest", &many[..19]));
+        assert_eq!(merged(None, Some(&before)), Some(before.clone()), "who is gone is whom we knew");
+        assert_eq!(merged(None, None), None);
+    }
+
+    #[test]
+    fn a_person_is_called_by_the_first_name_that_can_be_one() {
+        let subject = subject(&person(&["n/a", "Alice", "#head", "alice@example.com"], &["asmith"])).unwrap();
+        assert_eq!((subject.received(), subject.also()), ("Alice", &[Name::new("alice@example.com").unwrap()][..]));
+        assert_eq!(super::subject(&person(&["n/a", "#head"], &[])), Err(NameError::Reserved), "why the last can't");
+        assert_eq!(super::subject(&person(&[], &[])), Err(NameError::NoIdentity(ID.to_owned())));
+    }
+
+    /// A directory whose second page is named again after it, for as long as somebody asks within reason.
+    struct Endless(AtomicUsize);
+
+    #[async_trait]
+    impl Directory for Endless {
+        async fn find(&self, _: &str) -> Result<Option<Person>, DirectoryError> {
+            Ok(None)
+        }
+
+        async fn holder(&self, _: &str, _: NameKind) -> Result<Option<String>, DirectoryError> {
+            Ok(None)
+        }
+
+        async fn people(&self, _: Option<&PageToken>) -> Result<(Vec<Person>, Option<PageToken>), DirectoryError> {
+            let asked = self.0.fetch_add(1, Ordering::SeqCst);
+            Ok((vec![person(&["alice"], &[])], (asked < 9).then(|| PageToken("2".to_owned()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_names_a_page_twice_is_not_copied_without_end() {
+        let (_, people, _) = people();
+        let endless = People { directory: Arc::new(Endless(AtomicUsize::new(0))), ..people };
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let synced = endless.sync(&clock, Timestamp::from_millis(1_000)).await;
+        assert_eq!((synced.outcome, synced.people), ("incomplete", 2));
+        assert_eq!(synced.error.as_deref(), Some("the directory named the same page twice; run it again"));
+    }
 }

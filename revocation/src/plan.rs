@@ -192,6 +192,22 @@ mod tests {
         assert!(certificates.is_shared(&a) && certificates.is_shared(&b));
     }
 
+    #[test]
+    fn of_a_certificate_on_many_rows_two_users_are_kept() {
+        let mut certificates = Certificates::default();
+        for user in ["alice", "bob", "carol"] {
+            certificates.note(&connection("c", Some(user), Some("fleet")));
+        }
+        assert_eq!(certificates.0.values().map(BTreeSet::len).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn what_is_ending_or_has_ended_needs_no_call() {
+        let with = |status| needs_a_call(&Connection { status, ..connection("c", Some("alice"), None) });
+        assert!(with(Status::Active) && with(Status::FailedToTerminate) && with(Status::Other("new".to_owned())));
+        assert!(!with(Status::Terminating) && !with(Status::Terminated));
+    }
+
     fn on<'a>(to_end: &'a [Connection], others: &'a [Connection], by_user: &'a [Name]) -> OnEndpoint<'a> {
         OnEndpoint { to_end: to_end.iter().collect(), others: others.iter().collect(), by_user }
     }

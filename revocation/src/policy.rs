@@ -278,6 +278,86 @@ mod tests {
     }
 
     #[test]
+    fn no_name_protects_nobody() {
+        assert!(Protected::parse(" , ").unwrap().is_empty());
+        assert!(!Protected::parse("ceo").unwrap().is_empty());
+        assert!(!Protected::default().covers(&name("ceo")));
+    }
+
+    fn signal(authority: Authority, action: Action, via: Via) -> Signal {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        Signal {
+            id: crate::signal::SignalId::new("s-1"),
+            action,
+            about: vec![crate::signal::About::Subject(crate::name::Subject::new("ceo").unwrap())],
+            authority,
+            as_of: at,
+            occurred_at: None,
+            received_at: at,
+            source: "test".to_owned(),
+            actor: None,
+            reason: None,
+            dry_run: false,
+            force: false,
+            replay: None,
+            via,
+        }
+    }
+
+    #[test]
+    fn protected_names_can_only_be_given_back() {
+        let policy = Policy { protected: Protected::parse("ceo").unwrap(), ..Policy::default() };
+        let okta = |action| signal(Authority::producer("okta", None), action, Via::Event);
+        let alias = |remove| okta(Action::Alias { names: vec![name("ceo")], remove });
+        let hers = [name("alice"), name("ceo")];
+        for taken in [okta(Action::Revoke { expires_at: None }), okta(Action::Disconnect), alias(false)] {
+            assert_eq!(policy.admit(&taken, &hers), Err(Refusal::Protected(name("ceo"))), "{:?}", taken.action);
+            assert_eq!(policy.admit(&taken, &hers[..1]), Ok(()), "{:?}", taken.action);
+        }
+        for given_back in [okta(Action::Restore { authorities: None }), alias(true)] {
+            assert_eq!(policy.admit(&given_back, &hers), Ok(()), "{:?}", given_back.action);
+        }
+    }
+
+    #[test]
+    fn an_event_commands_only_what_it_may() {
+        let policy = Policy::default();
+        let restore = |authority, via| signal(authority, Action::Restore { authorities: None }, via);
+        let refused = Err(Refusal::NotByEvent("restore"));
+        assert_eq!(policy.admit(&restore(Authority::command(), Via::Event), &[]), refused);
+        assert_eq!(policy.admit(&restore(Authority::command(), Via::Direct), &[]), Ok(()));
+        assert_eq!(policy.admit(&restore(Authority::producer("okta", None), Via::Event), &[]), Ok(()), "no command");
+        assert_eq!(policy.admit_command("revoke", Via::Event), Ok(()));
+        assert_eq!(policy.admit_command("disconnect", Via::Event), Ok(()));
+    }
+
+    #[test]
+    fn every_endpoint_is_in_scope_unless_some_are_named() {
+        let [here, there] = ["cvpn-endpoint-1", "cvpn-endpoint-2"].map(EndpointId::new);
+        let named = Policy { endpoints: vec![here.clone()], ..Policy::default() };
+        assert!(Policy::default().in_scope(&here) && named.in_scope(&here) && !named.in_scope(&there));
+    }
+
+    #[test]
+    fn words_stay() {
+        assert_eq!(serde_json::json!([Mode::Enforce, Mode::Shadow]), serde_json::json!(["enforce", "shadow"]));
+        let (authority, since) = (Authority::command(), Timestamp::from_millis(0));
+        let refusals = [
+            (Refusal::Protected(name("ceo")), "protected"),
+            (Refusal::ProtectedConnections(1), "protected"),
+            (Refusal::NotByEvent("sweep"), "not-by-event"),
+            (Refusal::BreakerOpen { authority, since, limit: 50 }, "breaker-open"),
+            (Refusal::EndpointOutOfScope(EndpointId::new("e")), "endpoint-out-of-scope"),
+            (Refusal::AnothersName { name: name("alice"), by: "bob".to_owned() }, "anothers-name"),
+            (Refusal::TooManyConnections { found: 26, limit: 25 }, "too-many-connections"),
+            (Refusal::SharedCertificate(2), "shared-certificate"),
+        ];
+        for (refusal, word) in refusals {
+            assert_eq!(refusal.word(), word, "{refusal}");
+        }
+    }
+
+    #[test]
     fn either_name_of_a_connection_protects_it() {
         let protected = Protected::parse("ceo").unwrap();
         let connection = |username: Option<&str>, common_name: Option<&str>| Connection {

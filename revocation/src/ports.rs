@@ -423,3 +423,75 @@ pub trait Clock: Send + Sync {
     /// jump to an end merely because somebody watches for it.
     async fn reached(&self, at: Timestamp);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(account: Option<&str>) -> Target {
+        Target { region: "eu-west-1".to_owned(), account: account.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_failed_call_says_what_happened_to_what_and_what_comes_next() {
+        let endpoint = EndpointId::new("cvpn-endpoint-1");
+        let said = [
+            (
+                VpnError::late(&target(Some("111122223333"))),
+                "the endpoints in eu-west-1 of 111122223333 could not be listed in time; it is tried again",
+            ),
+            (
+                VpnError::late(&target(None)),
+                "the endpoints in eu-west-1 of the function's account could not be listed in time; it is tried again",
+            ),
+            (
+                VpnError::no_such_endpoint(&endpoint),
+                "endpoint cvpn-endpoint-1 is named in VPN_REVOKER_ENDPOINTS and not found; correct or remove it",
+            ),
+            (
+                VpnError::nothing_named("eu-west-9"),
+                "`eu-west-9` is named by the command and nothing in scope is called so; correct its `endpoints` or `targets`",
+            ),
+            (
+                VpnError::no_endpoints("eu-west-1"),
+                "no Client VPN endpoint was found in eu-west-1, so nothing can be shown; check Region and account",
+            ),
+            (
+                VpnError::endless_listing(&endpoint),
+                "the listing of cvpn-endpoint-1 named the same page twice, so its end can't be reached; it is tried again",
+            ),
+        ];
+        for (error, text) in said {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_aws_said_is_told_with_its_code_and_request() {
+        let with = |kind| VpnError {
+            kind,
+            code: Some("Code".to_owned()),
+            message: "why".to_owned(),
+            request_id: Some("r-1".to_owned()),
+        };
+        let said = |kind| with(kind).to_string();
+        assert_eq!(said(VpnErrorKind::Denied), "Code: why (request r-1); allow the action to the function's role");
+        assert_eq!(said(VpnErrorKind::Throttled), "Code: why (request r-1); AWS asked to slow down, it is tried again");
+        assert_eq!(said(VpnErrorKind::Unavailable), "Code: why (request r-1); it is tried again");
+        assert_eq!(said(VpnErrorKind::Other), "Code: why (request r-1)");
+    }
+
+    #[test]
+    fn a_table_that_failed_says_what_is_done_about_it() {
+        let away = StoreError::away("the locks", "throttled");
+        assert_eq!(
+            (away.cause(), away.to_string().as_str()),
+            ("the locks: throttled", "the locks: throttled; nothing further was done, it is tried again")
+        );
+        assert_eq!(StoreError::unusable("alice", &"no version").to_string(), "alice: no version");
+        assert_eq!(
+            StoreError::busy("alice").to_string(),
+            "`alice` was being written by others all the time; it is tried again"
+        );
+    }
+}

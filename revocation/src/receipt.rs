@@ -223,14 +223,92 @@ impl Receipt {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::Outcome::{
         Aliased, Completed, Incomplete, Planned, Refused, Restored, Shadowed, Superseded, Unresolved,
     };
+    use super::*;
 
     #[test]
     fn the_worst_outcome_is_the_greatest() {
         let rising = [Planned, Shadowed, Aliased, Completed, Restored, Superseded, Refused, Unresolved, Incomplete];
         assert!(rising.is_sorted());
         assert!(rising.iter().all(|outcome| outcome.is_retryable() == matches!(outcome, Unresolved | Incomplete)));
+    }
+
+    #[test]
+    fn an_outcome_is_written_as_the_kind_that_records_it() {
+        for outcome in [Shadowed, Aliased, Completed, Restored, Superseded, Refused, Unresolved, Incomplete] {
+            assert_eq!(json!(outcome), json!(outcome.kind().unwrap()));
+            assert_eq!(json!(outcome), json!(format!("{outcome:?}").to_lowercase()));
+        }
+        assert_eq!((Planned.kind(), json!(Planned)), (None, json!("planned")));
+    }
+
+    fn receipt(subjects: Vec<SubjectReceipt>) -> Receipt {
+        Receipt {
+            signal_id: SignalId::new("s-1"),
+            action: Action::Disconnect,
+            mode: Mode::Enforce,
+            outcome: subjects.iter().map(|subject| subject.outcome).max().unwrap(),
+            subjects,
+            endpoints: Vec::new(),
+            timings: Timings::default(),
+        }
+    }
+
+    #[test]
+    fn only_what_trying_again_can_help_is_retryable() {
+        let done = || SubjectReceipt::new("alice", Completed);
+        let refused = |refusal: &Refusal| receipt(vec![done(), SubjectReceipt::refused("bob", refusal)]);
+        let (authority, since) = (crate::signal::Authority::command(), Timestamp::from_millis(0));
+        assert!(refused(&Refusal::BreakerOpen { authority, since, limit: 50 }).is_retryable(), "somebody may close it");
+        assert!(!refused(&Refusal::SharedCertificate(2)).is_retryable());
+        assert!(!receipt(vec![done()]).is_retryable());
+        assert!(receipt(vec![done(), SubjectReceipt::new("bob", Incomplete)]).is_retryable());
+        assert!(SubjectReceipt::new("bob", Unresolved).is_retryable() && !done().is_retryable());
+    }
+
+    #[test]
+    fn a_refused_subject_says_why_in_a_word_and_in_a_sentence() {
+        let refusal = Refusal::SharedCertificate(2);
+        let subject = SubjectReceipt::refused("Alice", &refusal);
+        assert_eq!((subject.subject.as_str(), subject.outcome), ("Alice", Refused));
+        assert_eq!((subject.refusal, subject.error), (Some("shared-certificate"), Some(refusal.to_string())));
+    }
+
+    #[test]
+    fn only_a_connection_that_was_alive_and_is_not_was_terminated() {
+        let went = |previous_status: Status, current_status: Status| ConnectionReceipt {
+            region: "eu-west-1".to_owned(),
+            account: None,
+            endpoint_id: EndpointId::new("e"),
+            connection_id: ConnectionId::new("c"),
+            username: None,
+            common_name: None,
+            previous_status,
+            current_status,
+            error: None,
+            request_id: None,
+        };
+        let all = [
+            went(Status::Active, Status::Terminated),
+            went(Status::FailedToTerminate, Status::Terminated),
+            went(Status::Active, Status::Terminating),
+            went(Status::Terminated, Status::Terminated),
+        ];
+        let with = |connections: &[ConnectionReceipt]| SubjectReceipt {
+            connections: connections.to_vec(),
+            ..SubjectReceipt::new("alice", Completed)
+        };
+        assert_eq!(receipt(vec![with(&all), with(&all[..1])]).terminated(), 3);
+        assert_eq!(receipt(vec![with(&all[2..])]).terminated(), 0);
+    }
+
+    #[test]
+    fn reconnections_are_told_where_there_were_any() {
+        let with = |reconnected| json!(SubjectReceipt { reconnected, ..SubjectReceipt::new("alice", Completed) });
+        assert_eq!((with(0).get("reconnected"), with(2).get("reconnected")), (None, Some(&json!(2))));
     }
 }

@@ -236,3 +236,62 @@ pub struct Signal {
     /// How it reached us.
     pub via: Via,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_id_that_is_too_long_for_a_key_is_its_digest() {
+        let longest = "i".repeat(512);
+        assert_eq!(SignalId::new(&longest).as_str(), longest);
+        let [one, other] = ["a", "b"].map(|end| SignalId::new(&format!("{longest}{end}")));
+        assert!(one.as_str().starts_with("sha256:") && one.as_str().len() == 71 && one != other);
+        assert_eq!(SignalId::of_producer("okta", "e-1").to_string(), "okta:e-1");
+    }
+
+    #[test]
+    fn an_authority_is_a_producer_with_its_tenant_and_matter() {
+        let okta = Authority::producer("okta", Some("acme"));
+        let apart = okta.clone().apart(Some("lock-out"));
+        assert_eq!(apart.as_str(), "okta:acme/lock-out");
+        assert_eq!((okta.clone().apart(None), Authority::named("okta:acme")), (okta.clone(), okta));
+        assert_eq!(
+            (Authority::producer("siem", None).to_string(), Authority::command().as_str()),
+            ("siem".to_owned(), "command")
+        );
+    }
+
+    #[test]
+    fn every_action_is_written_as_its_command() {
+        let alias = |remove| Action::Alias { names: Vec::new(), remove };
+        let all = [
+            (Action::Revoke { expires_at: None }, "revoke"),
+            (Action::Disconnect, "disconnect"),
+            (Action::Restore { authorities: None }, "restore"),
+            (alias(false), "alias"),
+            (alias(true), "unalias"),
+            (Action::Ask, "ask"),
+            (Action::Sweep, "sweep"),
+            (Action::CloseBreaker, "close_breaker"),
+        ];
+        for (action, word) in all {
+            assert_eq!((action.word(), json!(action)), (word, json!(word)));
+        }
+    }
+
+    #[test]
+    fn a_chain_is_a_name_or_the_projects_own_key_and_an_answer_says_what_was_received() {
+        let subject = About::Subject(Subject::new("Alice").unwrap());
+        assert_eq!((subject.chain(), subject.label()), ("alice".to_owned(), "Alice".to_owned()));
+        let others = [
+            (About::Connection(EndpointId::new("e"), ConnectionId::new("c")), "#connection/c"),
+            (About::Breaker(Authority::named("okta:acme")), "#breaker/okta:acme"),
+            (About::unresolved("identitystore", "9067", true), "#id/identitystore/9067"),
+        ];
+        for (about, chain) in others {
+            assert_eq!((about.chain().as_str(), about.label().as_str()), (chain, chain));
+        }
+    }
+}

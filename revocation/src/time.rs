@@ -11,8 +11,9 @@ const PLAUSIBLE_FROM: Timestamp = Timestamp(1_420_070_400_000); // 2015-01-01
 /// The first instant with a four-digit year.
 const EARLIEST: i64 = -62_167_219_200_000;
 
-/// The last instant with a four-digit year, so that every text form has the same width and sorts as time does.
-const LATEST: i64 = 253_402_300_799_999;
+/// The last instant that is one in every time zone, `9999-12-30T22:00:00.000Z`; jiff counts no later one. So every text
+/// form has the same width and sorts as time does.
+const LATEST: i64 = 253_402_207_200_000;
 
 /// An instant with millisecond resolution.
 ///
@@ -212,6 +213,43 @@ mod tests {
         assert_eq!(at("2026-03-01T09:30:00.123999Z").to_string(), "2026-03-01T09:30:00.123Z");
         assert_eq!(at("2026-03-01T23:30:00Z").day(), "2026-03-01");
         assert_eq!(at("2026-03-01T23:59:59.999Z").hour(), "2026-03-01T23");
+    }
+
+    #[test]
+    fn instants_are_held_where_every_text_has_one_width() {
+        let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+        assert_eq!(first.to_string(), "0000-01-01T00:00:00.000Z");
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00.000Z");
+        for end in [first, last] {
+            assert_eq!(Timestamp::parse(&end.to_string()), Some(end));
+        }
+        assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(last.plus(Duration::MAX), last);
+        assert_eq!(first.minus(Duration::MAX), first);
+    }
+
+    #[test]
+    fn seconds_and_milliseconds_are_told_apart_by_size() {
+        assert_eq!(Timestamp::parse_any("99999999999"), Some(at("5138-11-16T09:46:39Z")));
+        assert_eq!(Timestamp::parse_any("100000000000"), Some(at("1973-03-03T09:46:40Z")));
+    }
+
+    #[test]
+    fn an_instant_moves_by_a_duration_and_knows_how_long_ago_another_was() {
+        let (now, second) = (at("2026-03-01T09:30:00Z"), Duration::from_secs(1));
+        assert_eq!((now.plus(second), now.minus(second)), (at("2026-03-01T09:30:01Z"), at("2026-03-01T09:29:59Z")));
+        assert_eq!((now.plus(second).since(now), now.since(now.plus(second))), (second, Duration::ZERO));
+        let millis = [1_999, 2_000, -1].map(|millis| Timestamp::from_millis(millis).as_seconds());
+        assert_eq!(millis, [1, 2, -1], "whole seconds, cut off");
+    }
+
+    #[test]
+    fn json_holds_the_text_form_and_nothing_else_is_read() {
+        let json = serde_json::json!(at("2026-03-01T09:30:00Z"));
+        assert_eq!(json, "2026-03-01T09:30:00.000Z");
+        assert_eq!(serde_json::from_value::<Timestamp>(json).unwrap(), at("2026-03-01T09:30:00Z"));
+        let wrong = serde_json::from_str::<Timestamp>(r#""yesterday""#).unwrap_err();
+        assert_eq!(wrong.to_string(), "`yesterday` is not an RFC 3339 instant");
     }
 
     #[test]

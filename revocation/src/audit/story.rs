@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 const REVOKE: &str = "revoke";
 
 /// Within how long access has to be gone, for the share that is told of.
-pub const GOAL: Duration = Duration::from_secs(5 * 60);
+pub const GOAL: Duration = Duration::from_mins(5);
 
 /// What became of one signal for one subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -270,6 +270,28 @@ mod tests {
         assert_eq!((story.locked_at, story.first_terminate_at), (instant(61), instant(62)));
         assert_eq!(story.took(), Some(Duration::from_secs(22)));
         assert!(story.is_revocation());
+    }
+
+    #[test]
+    fn a_story_says_who_said_so_and_why() {
+        let mut attributes = requested("dana", "1", 60).attributes().clone();
+        attributes.insert("actor".to_owned(), json!("admin@example.com"));
+        attributes.insert("reason".to_owned(), json!("INC-42"));
+        let told = stories(&[Entry::from_attributes(attributes)]);
+        let story = &told[0];
+        assert_eq!((story.subject.as_str(), story.signal_id.as_str(), story.action.as_str()), ("dana", "1", "revoke"));
+        assert_eq!((story.authority.as_str(), story.actor.as_deref()), ("okta:acme", Some("admin@example.com")));
+        assert_eq!(
+            (story.reason.as_deref(), &story.names[..]),
+            (Some("INC-42"), &["dana".to_owned(), "laptop-7".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn access_is_to_be_gone_within_five_minutes() {
+        assert_eq!(GOAL, Duration::from_secs(300));
+        let sorted = [299, 300, 301].map(Duration::from_secs).to_vec();
+        assert_eq!(Times { sorted, unverified: 0 }.within(GOAL), 2);
     }
 
     #[test]

@@ -152,6 +152,62 @@ fn a_walk_finds_what_a_chain_and_head_rewritten_together_hide() {
 }
 
 #[test]
+fn a_finding_says_in_words_what_is_wrong_and_where() {
+    let chain = || "alice".to_owned();
+    let findings = [
+        (Finding::Changed { chain: chain(), seq: 2 }, "changed", 2),
+        (Finding::Missing { chain: chain(), from: 3, to: 4 }, "missing", 3),
+        (Finding::OutOfOrder { chain: chain(), seq: 4, last: 5 }, "out-of-order", 4),
+        (Finding::Unlinked { chain: chain(), seq: 5 }, "unlinked", 5),
+        (Finding::Foreign { chain: chain(), seq: 6, found: "bob".to_owned() }, "foreign", 6),
+        (Finding::CutOff { chain: chain(), last: 6, head: 9 }, "cut-off", 7),
+        (Finding::Replaced { chain: chain(), seq: 8 }, "replaced", 8),
+        (Finding::Added { chain: chain(), seq: 9 }, "added", 9),
+        (Finding::BadHead { chain: chain() }, "bad-head", 0),
+        (Finding::Headless { chain: chain(), last: 10 }, "headless", 11),
+        (Finding::Rewritten { chain: chain(), seq: 12 }, "rewritten", 12),
+        (Finding::Removed { chain: chain(), seq: 13 }, "removed", 13),
+    ];
+    for (finding, word, seq) in findings {
+        assert_eq!((finding.word(), finding.chain(), finding.seq()), (word, "alice", seq), "{finding}");
+    }
+    let missing = |from, to| Finding::Missing { chain: chain(), from, to }.to_string();
+    assert_eq!(missing(2, 2), "entry 2 of alice should stand here, before a later one");
+    assert_eq!(missing(2, 4), "entries 2 to 4 of alice should stand here, before a later one");
+}
+
+#[test]
+fn an_entry_of_another_chain_is_foreign() {
+    let (entries, head) = chain(&reasons(2));
+    let findings = verify("bob", &entries, &head);
+    let foreign = |seq| Finding::Foreign { chain: "bob".into(), seq, found: "alice".into() };
+    assert_eq!(findings, [foreign(1), foreign(2)]);
+}
+
+#[test]
+fn a_kind_is_written_as_its_word() {
+    let words = Kind::ALL.map(|kind| json!(kind));
+    assert_eq!(words, Kind::ALL.map(|kind| json!(kind.to_string())));
+    assert_eq!(words[..3], [json!("requested"), json!("completed"), json!("incomplete")]);
+    let all: std::collections::BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+    assert_eq!(all.len(), Kind::ALL.len(), "no two kinds have one word");
+}
+
+#[tokio::test]
+async fn an_entry_stands_once_and_one_of_an_attempt_once_for_each() {
+    let trail = crate::memory::MemoryAudit::new(&crate::memory::Calls::new());
+    let draft = || Draft::new(&signal("x"), "alice", Kind::Incomplete, signal("x").received_at, Map::new());
+    assert_eq!(append(&trail, &draft()).await, Ok(Appended::Written));
+    assert_eq!(append(&trail, &draft()).await, Ok(Appended::AlreadyThere));
+    for (attempt, came_to) in [("r-1", Appended::Written), ("r-2", Appended::Written), ("r-2", Appended::AlreadyThere)]
+    {
+        assert_eq!(append(&trail, &draft().once_per_attempt(attempt)).await, Ok(came_to), "{attempt}");
+    }
+    let entries = &trail.chains()["alice"];
+    assert_eq!((entries.len(), verify("alice", entries, &entries[2].head())), (3, vec![]));
+}
+
+#[test]
 fn a_head_that_disagrees_says_how() {
     let (entries, head) = chain(&reasons(3));
     let alice = || "alice".to_owned();

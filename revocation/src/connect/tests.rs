@@ -167,6 +167,8 @@ fn placeholders_are_nobodys_name() {
 fn a_name_that_is_no_text_is_somebody_whom_nobody_can_name() {
     for wrong in [json!(7), json!([DANA]), json!({"name": DANA}), json!(true)] {
         let request = asked(&json!({"username": wrong, "schema-version": "v1"}));
+        let unknown = Unknown::from(request.who.clone().unwrap_err());
+        assert_eq!(unknown.error_type(), "ConnectRequestUnreadable");
         assert!(request.who.clone().unwrap_err().to_string().contains("`username`"));
         assert_eq!(request.version, SchemaVersion::new("v1"), "the answer still has the right form");
     }
@@ -232,7 +234,8 @@ async fn locks_that_cannot_be_read_are_an_answer_of_their_own() {
         let world = World::new(None);
         world.calls.plan("locks.read", 1, mishap);
         let verdict = world.decides(&asked(&json!({}))).await;
-        assert!(matches!(verdict, Verdict::Unknown(Unknown::Locks(_))), "{verdict:?}");
+        let Verdict::Unknown(unknown @ Unknown::Locks(_)) = &verdict else { panic!("{verdict:?}") };
+        assert_eq!(unknown.error_type(), "LocksUnreadable");
         let policy = |on_error| ConnectPolicy { on_error, ..ConnectPolicy::default() };
         assert!(!policy(OnError::Deny).admits(&verdict));
         assert!(policy(OnError::Allow).admits(&verdict));

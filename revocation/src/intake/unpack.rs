@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 6;
 
 /// The most that a batch of log lines may unfold to. CloudWatch Logs sends at most 1 MB; the limit is for what only
 /// looks like it.
-const MAX_UNFOLDED: u64 = 16 * 1024 * 1024;
+const MAX_UNFOLDED: u64 = 1 << 24;
 
 /// One payload, out of its transports.
 #[derive(Debug)]
@@ -217,4 +217,50 @@ pub(super) fn is_token(text: &str) -> bool {
     let text = text.trim();
     let url_safe = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     text.starts_with("eyJ") && text.split('.').count() == 3 && text.split('.').all(url_safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_token_is_three_parts_in_url_safe_base64_of_which_the_first_begins_an_object() {
+        for token in ["eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln", " eyJh-_0.eyJ9.", "eyJh.b.c"] {
+            assert!(is_token(token), "{token}");
+        }
+        for other in ["eyJh.b", "eyJh.b.c.d", "abc.def.ghi", "eyJh.b.c/d", "eyJh.b+.c", "eyJh b.c.d", "", ".."] {
+            assert!(!is_token(other), "{other}");
+        }
+        let carries = |payload: Value| carries_token(&payload);
+        assert!(carries(json!("eyJh.b.c")) && carries(json!({"events": 1, "token": "eyJh.b.c"})));
+        assert!(!carries(json!("alice")) && !carries(json!({"token": "none"})) && !carries(json!(["eyJh.b.c"])));
+    }
+
+    /// One payload in so many arrays, each within the other.
+    fn nested(arrays: usize) -> Vec<Result<Unpacked, Rejected>> {
+        unpack((0..arrays).fold(json!({"a": 1}), |inner, _| json!([inner])), Via::Direct)
+    }
+
+    #[test]
+    fn transports_are_taken_off_down_to_a_depth_and_no_further() {
+        let deepest = nested(MAX_DEPTH - 1).remove(0).unwrap();
+        assert_eq!((deepest.through.len(), deepest.via, deepest.payload), (5, Via::Event, json!({"a": 1})));
+        assert!(matches!(nested(MAX_DEPTH).remove(0), Err(Rejected::Unreadable(why)) if why.contains("too deeply")));
+    }
+
+    #[test]
+    fn only_what_sqs_or_sns_brought_is_a_list_of_records() {
+        let sqs = |body: &str| json!({"eventSource": "aws:sqs", "messageId": "m-1", "body": body});
+        let sns = json!({"EventSource": "aws:sns", "Sns": {"Message": "{\"a\":2}"}});
+        let both = unpack(json!({"Records": [sqs("{\"a\":1}"), sns]}), Via::Event);
+        let payloads: Vec<Value> = both.into_iter().map(|one| one.unwrap().payload).collect();
+        assert_eq!(payloads, [json!({"a": 1}), json!({"a": 2})]);
+        for other in [json!({"Records": [{"eventSource": "aws:s3"}]}), json!({"Records": []}), json!({"records": [1]})]
+        {
+            let whole = unpack(other.clone(), Via::Event).remove(0).unwrap();
+            assert_eq!((whole.payload, whole.through.len()), (other, 0));
+        }
+        let wordless = json!({"EventSource": "aws:sns", "Sns": {"Message": 7}});
+        assert!(unpack(wordless, Via::Event).remove(0).is_err());
+    }
 }

@@ -124,6 +124,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn elements_nest_down_to_a_depth_and_no_further() {
+        let nested = |depth: usize| to_json(&format!("{}x{}", "<a>".repeat(depth), "</a>".repeat(depth)));
+        assert!(nested(MAX_DEPTH).is_ok());
+        assert_eq!(nested(MAX_DEPTH + 1), Err("nests too deeply"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_document_is_said() {
+        assert_eq!(to_json("<a/><b/>"), Err("has not exactly one root element"));
+        assert_eq!(to_json("<a/><a/>"), Err("has not exactly one root element"));
+        assert_eq!(to_json("text"), Err("has not exactly one root element"));
+        assert_eq!(to_json("<a>"), Err("is no well-formed XML"));
+        assert_eq!(to_json("<a>&x;</a>"), Err("holds an entity that is not predefined"));
+    }
+
     proptest! {
         #[test]
         fn any_text_gets_an_answer(text in "[<>/a&;=\"'! \\[\\]\\-?]{0,60}") {

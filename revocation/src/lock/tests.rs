@@ -228,3 +228,130 @@ fn a_name_given_later_follows_the_subjects_own() {
     let let_in = changed(followed.apply(&restore("okta:acme", 4), "laptop-7", &[]));
     assert_eq!(let_in.follow(&own, at(5)), Transition::Unchanged, "what was said later of this name stands");
 }
+
+#[test]
+fn a_held_name_says_by_whom_and_a_lapsed_or_lifted_hold_holds_nobody() {
+    let lock = after(&[revoke_until("entra:contoso", 1, 100), revoke("okta:acme", 2), restore("siem", 3)]);
+    let (authority, hold) = lock.held(at(50)).unwrap();
+    assert_eq!((authority.as_str(), hold.as_of), ("entra:contoso", at(1)), "the first");
+    assert_eq!(lock.held(at(100)).unwrap().0.as_str(), "okta:acme", "the other has lapsed");
+    assert_eq!(after(&[restore("okta:acme", 1)]).held(at(5)), None);
+}
+
+#[test]
+fn the_words_in_the_table_read_back() {
+    for state in [HoldState::Locked, HoldState::Released] {
+        assert_eq!(HoldState::from_word(state.word()), Some(state));
+    }
+    assert_eq!((HoldState::Locked.word(), HoldState::Released.word()), ("locked", "released"));
+    assert_eq!(HoldState::from_word("Locked"), None);
+}
+
+#[test]
+fn a_hold_comes_into_force_newly_once() {
+    let okta = Authority::named("okta:acme");
+    let (open, held) = (none(), after(&[revoke_until("okta:acme", 1, 100)]));
+    assert!(open.newly_held(&held, &okta, at(5)));
+    assert!(!held.newly_held(&held, &okta, at(5)), "it was in force before");
+    assert!(!open.newly_held(&held, &okta, at(100)), "it has lapsed");
+    assert!(!open.newly_held(&held, &Authority::command(), at(5)), "another authority's");
+    let longer = after(&[revoke("okta:acme", 1)]);
+    assert!(held.newly_held(&longer, &okta, at(100)), "it lapsed and comes again");
+}
+
+#[test]
+fn a_signal_tried_again_makes_its_hold_neither_younger_nor_longer() {
+    let first = revoke_until("command", 1, 100);
+    let lock = after(std::slice::from_ref(&first));
+    let again = Signal { id: first.id, ..revoke_until("command", 50, 150) };
+    assert_eq!(lock.apply(&again, "alice", &[]), Transition::Unchanged);
+}
+
+#[test]
+fn of_two_revocations_of_one_instant_the_first_stands() {
+    let [first, second] = ["first", "second"].map(|id| Signal { id: SignalId::new(id), ..revoke("okta:acme", 1) });
+    assert_eq!(after(std::slice::from_ref(&first)).apply(&second, "alice", &[]), Transition::Unchanged);
+}
+
+#[test]
+fn a_restore_of_everything_lifts_what_is_older_and_is_superseded_where_nothing_is() {
+    let newer = after(&[revoke("okta:acme", 5)]);
+    let superseded = Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(5) };
+    assert_eq!(newer.apply(&restore_all(4), "alice", &[]), superseded);
+    let lifted = after(&[revoke("okta:acme", 5), revoke("entra:contoso", 2), restore_all(4)]);
+    assert_eq!(lifted.held_by(at(6)), [Authority::named("okta:acme")]);
+    let since = after(&[restore("entra:contoso", 2), revoke("okta:acme", 5)]);
+    assert_eq!(since.apply(&restore_all(4), "alice", &[]), superseded, "what was lifted before is no help");
+}
+
+#[test]
+fn what_says_nothing_of_a_lock_leaves_it_as_it_is() {
+    let lock = after(&[revoke("okta:acme", 1)]);
+    for action in [Action::Disconnect, Action::Ask, Action::CloseBreaker, Action::Sweep] {
+        assert_eq!(lock.apply(&signal("okta:acme", action, 9), "alice", &[name("laptop-7")]), Transition::Unchanged);
+    }
+}
+
+/// The lock of a further name after following its subject's own; as it was where nothing changes.
+fn following(own: &[Signal], of_name: &[Signal], now: i64) -> Lock {
+    let laptop = after(of_name);
+    match laptop.follow(&after(own), at(now)) {
+        Transition::Changed(next) => next,
+        _ => laptop,
+    }
+}
+
+#[test]
+fn what_lapsed_or_was_lifted_at_the_same_instant_there_lifts_nothing_here() {
+    let here = revoke("command", 5);
+    for own in [vec![revoke_until("command", 6, 7)], vec![revoke("command", 1), restore("command", 5)]] {
+        let lock = following(&own, std::slice::from_ref(&here), 9);
+        assert_eq!(lock.held_by(at(1000)), [Authority::command()], "{own:?}");
+    }
+    let lifted_later = [revoke("command", 1), restore("command", 6)];
+    assert!(!following(&lifted_later, &[here], 9).in_force(at(9)));
+}
+
+#[test]
+fn what_was_said_later_of_a_further_name_stands_and_on_a_tie_the_revocation_wins() {
+    let held = |own: &[Signal], of_name: &[Signal]| following(own, of_name, 9).in_force(at(9));
+    let (revoked, lifted) = (revoke("okta:acme", 5), [revoke("okta:acme", 1), restore("okta:acme", 5)]);
+    assert!(held(std::slice::from_ref(&revoked), &[restore("okta:acme", 4)]));
+    assert!(held(std::slice::from_ref(&revoked), &[restore("okta:acme", 5)]), "on a tie");
+    assert!(!held(std::slice::from_ref(&revoked), &[restore("okta:acme", 6)]));
+    assert!(!held(&lifted, &[revoke("okta:acme", 4)]));
+    assert!(held(&lifted, &[revoke("okta:acme", 6)]));
+    let lapsed = [revoke_until("okta:acme", 1, 2)];
+    assert_eq!(following(&lifted, &lapsed, 9), after(&lapsed), "nothing is in force that could be lifted");
+}
+
+#[test]
+fn following_never_shortens_a_hold_and_takes_the_newest_word() {
+    let of = |own: &[Signal], of_name: &[Signal]| {
+        let lock = following(own, of_name, 9);
+        let hold = lock.hold_of(&Authority::named("okta:acme")).unwrap();
+        (hold.as_of, hold.expires_at)
+    };
+    let [without_end, until_50] = [revoke("okta:acme", 3), revoke_until("okta:acme", 3, 50)];
+    for (as_of, newest) in [(2, 3), (4, 4)] {
+        let of_name = [revoke("okta:acme", as_of)];
+        assert_eq!(of(std::slice::from_ref(&until_50), &of_name), (at(newest), None));
+        let of_name = [revoke_until("okta:acme", as_of, 70)];
+        assert_eq!(of(std::slice::from_ref(&until_50), &of_name), (at(newest), Some(at(70))));
+        assert_eq!(of(std::slice::from_ref(&without_end), &of_name), (at(newest), None));
+    }
+    let lapsed = [revoke_until("okta:acme", 4, 5)];
+    assert_eq!(of(std::slice::from_ref(&until_50), &lapsed), (at(3), Some(at(50))), "what lapsed here is no word");
+    let other_id = Signal { id: SignalId::new("other"), ..revoke("okta:acme", 3) };
+    let own = std::slice::from_ref(&without_end);
+    assert_eq!(following(own, std::slice::from_ref(&other_id), 9), after(&[other_id]), "of one instant, its own");
+}
+
+#[test]
+fn only_the_subjects_own_lock_keeps_further_names() {
+    let own = changed(none().apply(&revoke("okta:acme", 1), "alice", &[name("laptop-7")]));
+    let followed = changed(Lock::none(name("laptop-7")).follow(&own, at(2)));
+    assert_eq!(followed.further_names(|_, _| true), []);
+    assert_eq!(own.further_names(|_, _| true), [name("laptop-7")]);
+    assert_eq!(own.further_names(|_, _| false), []);
+}

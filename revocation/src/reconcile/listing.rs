@@ -129,3 +129,6 @@ pub(super) async fn all_pages(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -389,3 +389,33 @@ fn endpoint_receipts(scope: &Scope, done: &BTreeSet<usize>, failed: &BTreeMap<us
     receipts.extend(scope.troubles.iter().cloned());
     receipts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pursuit::tests::{connection, endpoint, pursuit};
+    use super::*;
+    use crate::connection::EndpointId;
+
+    #[test]
+    fn a_connection_is_gone_only_where_its_endpoint_was_listed_to_the_end_or_is_gone_itself() {
+        let left = |known: bool, done: bool, all_asked: bool| {
+            let (on, mut alice) = (endpoint("cvpn-endpoint-a"), pursuit());
+            alice.sees(0, &on, &connection("c-1", 0), None);
+            alice.begin_listing();
+            let mut scope = Scope::default();
+            scope.endpoints.push((0, endpoint("cvpn-endpoint-b")));
+            if known {
+                scope.endpoints.push((0, on.clone()));
+            }
+            if !all_asked {
+                scope.trouble(&on.target, EndpointId::new("*"), &VpnError::late(&on.target));
+            }
+            let done: BTreeSet<usize> = if done { [0, 1].into() } else { [0].into() };
+            let mut all = [alice];
+            forget_unlisted(&mut all, &scope, &done);
+            all[0].left()
+        };
+        assert_eq!((left(true, true, true), left(true, false, true)), (0, 1));
+        assert_eq!((left(false, false, true), left(false, false, false)), (0, 1), "a target that was not asked has it");
+    }
+}

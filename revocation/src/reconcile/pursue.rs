@@ -184,3 +184,19 @@ impl Pauses {
         pause
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_each_round_begins_with_a_longer_one() {
+        let of_round = |round: u32| {
+            let mut pauses = Pauses::of_round(round);
+            std::array::from_fn::<u128, 6, _>(|_| pauses.next().as_millis())
+        };
+        assert_eq!(of_round(0), [250, 500, 1_000, 2_000, 4_000, 5_000]);
+        assert_eq!(of_round(2), [1_000, 2_000, 4_000, 5_000, 5_000, 5_000]);
+        assert_eq!(of_round(u32::MAX), [5_000; 6]);
+    }
+}

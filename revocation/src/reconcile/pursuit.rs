@@ -386,3 +386,6 @@ impl Tracked {
         };
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -165,3 +165,33 @@ fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{ConnectionId, EndpointId, Status};
+
+    #[test]
+    fn an_entry_holds_the_beginning_of_a_long_text_and_nothing_that_is_absent() {
+        let longest = "é".repeat(LONGEST_TEXT);
+        assert_eq!(shortened(&longest), longest);
+        assert_eq!(shortened(&format!("{longest}é")), format!("{longest}…"));
+        let connection = ConnectionReceipt {
+            region: "eu-west-1".to_owned(),
+            account: None,
+            endpoint_id: EndpointId::new("e"),
+            connection_id: ConnectionId::new("c"),
+            username: Some(format!("{longest}é")),
+            common_name: None,
+            previous_status: Status::Active,
+            current_status: Status::Terminated,
+            error: None,
+            request_id: None,
+        };
+        let expected = json!({
+            "region": "eu-west-1", "endpoint_id": "e", "connection_id": "c", "username": format!("{longest}…"),
+            "previous_status": "active", "current_status": "terminated",
+        });
+        assert_eq!(evidence(&connection), expected);
+    }
+}

@@ -151,6 +151,17 @@ impl World {
     }
 }
 
+/// Lets everything else run until it has come to this; fails where it never does.
+async fn until(it_is_so: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if it_is_so() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came to that");
+}
+
 fn outcomes(receipts: &[Receipt]) -> Vec<Outcome> {
     receipts.iter().map(|receipt| receipt.outcome).collect()
 }

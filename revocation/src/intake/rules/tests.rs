@@ -96,3 +96,13 @@ fn the_schema_of_rule_files_is_the_one_checked_in() {
     }
     assert!(std::fs::read_to_string(path).unwrap_or_default() == schema, "UPDATE_SAMPLES=1 writes it");
 }
+
+#[test]
+fn a_part_of_an_authority_is_lower_case_letters_digits_and_hyphens() {
+    for word in ["okta", "entra-id", "b2b", "-", "7"] {
+        assert!(is_word(word), "{word}");
+    }
+    for other in ["", "Okta", "a:b", "a/b", "a b", "é"] {
+        assert!(!is_word(other), "{other}");
+    }
+}

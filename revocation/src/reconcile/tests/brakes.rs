@@ -121,9 +121,7 @@ async fn a_count_that_hangs_holds_no_other_authority_up() {
     let batch = vec![world.revoke("a"), siem, world.revoke("c")];
     let (revoker, run) = (world.revoker(), world.run());
     let working = tokio::spawn(async move { revoker.handle(batch, &run).await });
-    while world.calls.count("locks.write b") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("locks.write b") != 0).await;
     world.clock.advance(Duration::from_secs(3));
     let [a, siems, c] = outcomes(&working.await.unwrap())[..] else { panic!("three receipts") };
     assert_eq!(siems, Outcome::Completed);

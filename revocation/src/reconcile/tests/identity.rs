@@ -11,9 +11,7 @@ impl World {
         self.calls.plan(call, 1, crate::memory::Mishap::Hangs);
         let (before, revoker, run) = (self.calls.count(call), self.revoker(), self.run());
         let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-        while self.calls.count(call) == before {
-            tokio::task::yield_now().await;
-        }
+        until(|| self.calls.count(call) != before).await;
         self.clock.advance(crate::reconcile::admit::ADMISSION);
         working.await.unwrap().remove(0).outcome
     }
@@ -198,6 +196,22 @@ async fn a_name_that_was_let_in_again_by_itself_is_spared() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_let_in_while_connections_are_being_ended_is_told_as_such() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.user("alice@corp.example");
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice@corp.example"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    until(|| world.calls.count("vpn.terminate") != 0).await;
+    world.locks.put(Lock { version: 9, ..Lock::none(Name::new("alice").unwrap()) });
+    let receipt = working.await.unwrap().remove(0);
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    assert_eq!(receipt.subjects[0].names, [Name::new("alice@corp.example").unwrap()]);
+    let entries = world.audit.chains().remove("alice@corp.example").unwrap();
+    assert_eq!(entries.last().unwrap().attributes()["detail"]["let_in"], serde_json::json!(["alice"]));
+}
+
+#[tokio::test]
 async fn what_was_locked_under_former_names_is_pursued_and_lifted_under_them_too() {
     let world = World::new();
     world.directory.put(ID, &["alice", "old@example.com"], Some(false));
@@ -342,14 +356,37 @@ async fn a_restore_between_two_steps_of_giving_a_name_lifts_it_too() {
     world.calls.plan(reading, 1, crate::memory::Mishap::Slow);
     let (revoker, run, giving) = (world.revoker(), world.run(), world.alias("alice", &["laptop-7"], false));
     let given = tokio::spawn(async move { revoker.handle(vec![giving], &run).await });
-    while world.calls.count(reading) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count(reading) != 0).await;
     let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-back");
     let restore = Signal { authority: Authority::command(), via: Via::Direct, ..restore };
     assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
     given.await.unwrap();
     assert!(!world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_name_is_given_also_where_somebody_else_writes_the_same_lock() {
+    let (own, further) = (Name::new("alice").unwrap(), Name::new("laptop-7").unwrap());
+    for raced in [&own, &further] {
+        let world = World::new();
+        world.one(world.revoke("alice")).await;
+        let writing = format!("locks.write {raced}");
+        let before = world.calls.count(&writing);
+        world.calls.plan(&writing, 1, crate::memory::Mishap::Slow);
+        let (revoker, run, giving) = (world.revoker(), world.run(), world.alias("alice", &["laptop-7"], false));
+        let given = tokio::spawn(async move { revoker.handle(vec![giving], &run).await });
+        until(|| world.calls.count(&writing) > before).await;
+        let siem = Signal { authority: Authority::named("siem"), ..world.revoke(raced.as_str()) };
+        let lock = world.locks.stored(raced).unwrap_or_else(|| Lock::none(raced.clone()));
+        let crate::lock::Transition::Changed(theirs) = lock.apply(&siem, raced.as_str(), &[]) else { panic!() };
+        world.locks.put(theirs);
+        assert_eq!(outcomes(&given.await.unwrap()), [Outcome::Completed]);
+        let okta = Authority::producer("okta", Some("acme"));
+        let hold = |name: &Name| world.locks.stored(name).unwrap().hold_of(&okta).cloned();
+        assert_eq!(hold(&own).unwrap().names, std::slice::from_ref(&further), "{raced}");
+        assert!(hold(&further).is_some(), "{raced}");
+        assert!(world.locks.stored(raced).unwrap().held_by(world.now()).contains(&siem.authority), "{raced}");
+    }
 }
 
 #[tokio::test]

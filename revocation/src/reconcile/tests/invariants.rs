@@ -16,6 +16,18 @@ async fn a_whole_run_reads_as_the_contract_says() {
 }
 
 #[tokio::test]
+async fn a_receipt_tells_the_producers_word_beside_ours() {
+    let world = World::new();
+    let occurred_at = Some(world.now().minus(Duration::from_secs(90)));
+    let timings = world.one(Signal { occurred_at, ..world.revoke("alice") }).await.timings;
+    assert_eq!(
+        (timings.occurred_at, timings.received_at.unwrap().since(occurred_at.unwrap()).as_secs()),
+        (occurred_at, 90)
+    );
+    assert!(timings.first_terminate_at.is_none() && timings.locked_at < timings.verified_at);
+}
+
+#[tokio::test]
 async fn no_bystander_is_cut_off() {
     let world = World::new();
     world.user("alice");
@@ -115,6 +127,18 @@ async fn two_to_five_alike_take_one_call() {
 }
 
 #[tokio::test]
+async fn where_an_endpoint_has_several_pages_nothing_is_ended_by_user_name() {
+    let mut world = World::new();
+    world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 3, Duration::from_secs(3));
+    world.endpoints = vec![world.vpn.endpoint("cvpn-endpoint-a")];
+    for name in ["alice", "alice", "bob", "alice", "alice"] {
+        world.user(name);
+    }
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    assert_eq!((world.alive(), world.calls.count("vpn.terminate user")), (1, 0));
+}
+
+#[tokio::test]
 async fn the_lock_and_requested_come_before_the_first_terminate() {
     let world = World::new();
     world.user("alice");
@@ -136,9 +160,7 @@ async fn a_lock_lifted_meanwhile_stops_the_next_round() {
     let revoker = world.revoker();
     let run = world.run();
     let working = tokio::spawn(async move { revoker.handle(vec![revoke], &run).await });
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     let name = Name::new("alice").unwrap();
     let lock = world.locks.stored(&name).unwrap();
     let mut restore = world.restore("alice");
@@ -243,6 +265,11 @@ async fn too_many_connections_end_none_unless_forced() {
     forced.force = true;
     let receipt = world.one(forced).await;
     assert_eq!((receipt.outcome, world.alive()), (Outcome::Completed, 0));
+    for _ in 0..3 {
+        world.user("within-the-limit");
+    }
+    let receipt = world.one(world.revoke("within-the-limit")).await;
+    assert_eq!((receipt.outcome, world.alive()), (Outcome::Completed, 0));
 }
 
 #[tokio::test]
@@ -256,6 +283,7 @@ async fn shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
     assert_eq!(world.kinds("alice"), ["shadowed"]);
     assert_eq!(receipt.subjects[0].connections.len(), 1);
     assert_eq!(world.calls.count("locks.write") + world.calls.count("vpn.terminate"), 0);
+    assert_eq!(world.calls.count("vpn.may-terminate"), 0, "nobody waits to hear what would be permitted");
 }
 
 #[tokio::test]
@@ -281,15 +309,14 @@ async fn a_dry_run_asks_for_permission_on_every_endpoint_and_writes_nothing() {
 #[tokio::test]
 async fn a_disconnect_ends_what_existed_and_locks_nothing() {
     let world = World::new();
-    let old = world.user("alice");
+    let old = [world.user("alice"), world.user("alice")];
     world.clock.advance(Duration::from_secs(60));
     let signal = world.disconnect("alice");
     world.clock.advance(Duration::from_secs(5));
     let new = world.user("alice");
     let receipt = world.one(signal).await;
-    assert_eq!(receipt.outcome, Outcome::Completed);
-    assert_eq!(world.vpn.alive(None), [new]);
-    assert_ne!(world.vpn.alive(None), [old]);
+    assert_eq!((receipt.outcome, receipt.terminated()), (Outcome::Completed, old.len()));
+    assert_eq!(world.vpn.alive(None), [new], "a call by user name would have reached it");
     assert!(world.locks.stored(&Name::new("alice").unwrap()).is_none());
 }
 
@@ -303,6 +330,48 @@ async fn a_disconnect_by_id_ends_that_connection_alone() {
     assert_eq!(world.vpn.alive(None), [other]);
     assert_eq!(world.kinds(&format!("#connection/{one}")), ["requested", "completed"]);
     assert_eq!(world.calls.count("vpn.list"), 0, "one connection is looked up by its id");
+    assert_eq!(world.calls.count("vpn.poll cvpn-endpoint-b"), 0, "on its own endpoint and no other");
+    assert_eq!(world.calls.count("locks.read"), 0, "no lock has a say in it");
+}
+
+#[tokio::test]
+async fn a_connection_is_ended_only_on_the_endpoint_that_was_named() {
+    let world = World::new();
+    let there = world.user("alice");
+    let on = |endpoint: usize, id: &str| Signal {
+        about: vec![About::Connection(world.endpoints[endpoint].clone(), there.clone())],
+        id: SignalId::new(id),
+        ..world.disconnect("nobody")
+    };
+    let receipts = world.handle(vec![on(0, "right"), on(1, "wrong")]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Completed]);
+    let seen = |n: usize| receipts[n].subjects[0].connections.len();
+    assert_eq!((seen(0), seen(1), world.alive()), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_rehearsal_beside_a_real_one_is_no_less_a_rehearsal() {
+    let world = World::new();
+    let spared = [world.user("alice"), world.user("alice")];
+    world.user("bob");
+    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
+    let receipts = world.handle(vec![dry, world.revoke("bob")]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Planned, Outcome::Completed]);
+    assert_eq!(world.vpn.alive(None), spared);
+}
+
+#[tokio::test]
+async fn each_target_is_asked_for_permission_on_its_own_endpoints() {
+    let world = World::new();
+    world.user("alice");
+    let calls = Calls::new();
+    let other = MemoryVpn::new("us-east-1", &world.clock, &calls, 1000, Duration::from_secs(3));
+    other.endpoint("cvpn-endpoint-c");
+    let mut revoker = world.revoker();
+    revoker.vpn.push(Arc::new(other));
+    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
+    assert_eq!(outcomes(&revoker.handle(vec![dry], &world.run()).await), [Outcome::Planned]);
+    assert_eq!((world.calls.count("vpn.may-terminate"), calls.count("vpn.may-terminate")), (2, 1));
 }
 
 #[tokio::test]
@@ -355,6 +424,13 @@ async fn a_restore_says_who_still_holds_the_lock() {
     assert_eq!(receipt.outcome, Outcome::Restored);
     assert_eq!(receipt.subjects[0].error.as_deref(), Some("still locked by command"));
     assert!(world.is_locked("alice"));
+    world.one(world.revoke("bob")).await;
+    let older = Signal { as_of: world.now().minus(Duration::from_secs(60)), ..world.restore("bob") };
+    let said = world.one(older).await.subjects.remove(0).error.unwrap();
+    assert!(said.contains("which is newer"), "{said}");
+    world.clock.advance(Duration::from_secs(5));
+    let freed = Signal { id: SignalId::new("later"), ..world.restore("bob") };
+    assert_eq!(world.one(freed).await.subjects[0].error, None, "nobody does");
 }
 
 #[tokio::test]
@@ -456,6 +532,7 @@ async fn an_old_id_never_makes_a_new_wish_look_completed() {
     let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
     assert_eq!(receipt.outcome, Outcome::Superseded);
     assert!(receipt.subjects[0].error.as_ref().unwrap().contains("an id of its own"));
+    assert_eq!(world.kinds("alice"), ["requested", "completed"], "and leaves no entry");
 }
 
 #[tokio::test]

@@ -31,8 +31,24 @@ async fn what_is_not_recorded_is_not_completed() {
     world.calls.plan("audit.commit alice completed", 1, Mishap::Fails);
     let receipt = world.one(world.revoke("alice")).await;
     assert_eq!(receipt.outcome, Outcome::Incomplete);
+    let why = receipt.subjects[0].error.as_deref().unwrap();
+    assert!(why.starts_with("completed but not recorded: "), "{why}");
     assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
     assert_eq!(world.kinds("alice"), ["requested", "completed"]);
+}
+
+#[tokio::test]
+async fn what_is_left_is_said_also_where_it_could_not_be_recorded() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    world.calls.plan("audit.commit alice incomplete", 1, Mishap::Fails);
+    let receipt = world.one(world.revoke("alice")).await;
+    let why = receipt.subjects[0].error.as_deref().unwrap();
+    assert!(
+        why.starts_with("1 connections are still alive") && why.contains("; nor could that be recorded: "),
+        "{why}"
+    );
 }
 
 #[tokio::test]
@@ -176,17 +192,13 @@ async fn an_endpoint_that_does_not_answer_holds_no_others_people_connected() {
     world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Hangs);
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("vpn.list") < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.list") >= 2).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.calls.count("vpn.terminate"), 0, "for a moment the listing is judged whole");
     world.clock.advance(Duration::from_secs(5));
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     working.abort();
 }
 
@@ -224,9 +236,7 @@ async fn an_admission_that_hangs_holds_nobody_else_up() {
     let (revoker, run) = (world.revoker(), world.run());
     let batch = vec![world.revoke("boom"), world.revoke("alice")];
     let working = tokio::spawn(async move { revoker.handle(batch, &run).await });
-    while world.calls.count("audit.commit alice requested") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("audit.commit alice requested") != 0).await;
     world.clock.advance(Duration::from_secs(15));
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete, Outcome::Completed]);
 }
@@ -238,9 +248,7 @@ async fn a_panic_in_what_all_share_still_leaves_an_answer_and_an_entry() {
     world.user("alice");
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("audit.commit alice requested") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("audit.commit alice requested") != 0).await;
     world.calls.plan("locks.read", 1, Mishap::Panics);
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete]);
     assert_eq!(world.kinds("alice"), ["requested", "incomplete"]);
@@ -256,9 +264,7 @@ async fn while_the_locks_cannot_be_read_again_nothing_is_ended() {
     world.one(world.revoke("alice")).await;
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("audit.commit alice requested") < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("audit.commit alice requested") >= 2).await;
     world.calls.plan("locks.read", 3, Mishap::Fails);
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed]);
     let made = world.calls.made();
@@ -276,9 +282,7 @@ async fn the_end_of_the_invoke_is_kept_even_where_a_call_hangs() {
     let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
     let stop_at = run.stop_at;
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-    while world.calls.count("vpn.terminate") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.terminate") != 0).await;
     world.clock.advance(stop_at.since(world.now()));
     let receipts = working.await.unwrap();
     assert_eq!(outcomes(&receipts), [Outcome::Incomplete]);
@@ -296,9 +300,7 @@ async fn a_table_that_hangs_ends_in_incomplete_too() {
         let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
         let stop_at = run.stop_at;
         let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
-        while world.calls.count(call) == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| world.calls.count(call) != 0).await;
         world.clock.advance(stop_at.since(world.now()));
         assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Incomplete], "{call}");
     }
@@ -329,6 +331,21 @@ async fn an_attempt_that_left_something_is_recorded_each_time() {
         world.clock.advance(Duration::from_secs(30));
     }
     assert_eq!(world.kinds("alice"), ["requested", "incomplete", "incomplete"]);
+}
+
+#[tokio::test]
+async fn up_to_five_thousand_rows_are_judged_whole() {
+    for (page, rows) in [(2, 4), (5_000, 5_001)] {
+        let mut world = World::new();
+        world.policy.max_connections = 3;
+        world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, page, Duration::from_secs(3));
+        world.endpoints = vec![world.vpn.endpoint("cvpn-endpoint-a")];
+        for i in 0..rows {
+            world.user(if i < 2 || i >= rows - 2 { "shared" } else { "someone" });
+        }
+        assert_eq!(world.one(world.revoke("shared")).await.outcome, Outcome::Refused);
+        assert_eq!(world.alive(), rows, "none was ended before the second page, in pages of {page}");
+    }
 }
 
 #[tokio::test]
@@ -378,4 +395,36 @@ async fn a_head_that_moved_since_it_was_read_ahead_is_read_again() {
     let receipts = world.handle(vec![first, second]).await;
     assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Restored]);
     assert_eq!(world.kinds("alice").len(), 5, "{:?}", world.kinds("alice"));
+}
+
+#[tokio::test]
+async fn an_endpoint_may_be_in_a_target_that_could_not_be_asked() {
+    let world = World::new();
+    let there = world.user("alice");
+    world.calls.plan("vpn.endpoints", 1, Mishap::Fails);
+    let about = vec![About::Connection(world.endpoints[0].clone(), there)];
+    let signal = || Signal { about: about.clone(), ..world.disconnect("nobody") };
+    let receipt = world.one(signal()).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete, "no refusal, which would not be tried again");
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("as planned"));
+    assert_eq!((world.one(signal()).await.outcome, world.alive()), (Outcome::Completed, 0));
+}
+
+#[tokio::test]
+async fn of_each_target_it_is_said_what_is_wrong_with_it() {
+    let world = World::new();
+    let [away, empty] = ["us-east-1", "ap-south-1"].map(|region| {
+        let calls = Calls::new();
+        (calls.clone(), MemoryVpn::new(region, &world.clock, &calls, 1000, Duration::from_secs(3)))
+    });
+    away.0.plan("vpn.endpoints", 1000, Mishap::Fails);
+    let mut revoker = world.revoker();
+    revoker.vpn.extend([Arc::new(away.1) as Arc<dyn crate::ports::ClientVpn>, Arc::new(empty.1)]);
+    let receipt = revoker.handle(vec![world.revoke("alice")], &world.run()).await.remove(0);
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    let wrong: Vec<_> = receipt.endpoints.iter().filter(|one| one.error.is_some()).collect();
+    let said = |n: usize| (wrong[n].region.as_str(), wrong[n].error.as_deref().unwrap());
+    assert_eq!((wrong.len(), receipt.endpoints.len()), (2, 4), "each once, beside those that are well");
+    assert!(matches!(said(0), ("us-east-1", why) if why.contains("as planned")), "{wrong:?}");
+    assert!(matches!(said(1), ("ap-south-1", why) if why.contains("no Client VPN endpoint was found")), "{wrong:?}");
 }

@@ -116,9 +116,7 @@ async fn a_lock_that_was_lifted_since_it_was_read_ends_nobody() {
     let before = world.calls.count("vpn.list");
     let (revoker, run, order) = (world.revoker(), world.run(), world.order());
     let sweeping = tokio::spawn(async move { revoker.sweep(&order, &run).await });
-    while world.calls.count("vpn.list") == before {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.list") != before).await;
     let written = world.kinds("alice").len();
     assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
     assert_eq!(sweeping.await.unwrap().outcome, Outcome::Completed);
@@ -144,9 +142,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_ends_what_it_fou
     let (revoker, run, order) = (world.revoker(), world.run(), world.order());
     let (stop_at, before) = (run.stop_at, world.calls.count("vpn.list"));
     let sweeping = tokio::spawn(async move { revoker.sweep(&order, &run).await });
-    while world.calls.count("vpn.list") < before + 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.calls.count("vpn.list") >= before + 2).await;
     world.clock.advance(stop_at.since(world.now()) / 2);
     let receipt = sweeping.await.unwrap();
     assert_eq!(receipt.outcome, Outcome::Incomplete);
@@ -421,9 +417,7 @@ mod directory {
         world.calls.plan("directory.holder bob", 1, Mishap::Fails);
         let (revoker, run, order) = (world.revoker(), world.run(), world.order());
         let sweeping = tokio::spawn(async move { revoker.sweep(&order, &run).await });
-        while world.calls.count("directory.find") == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| world.calls.count("directory.find") != 0).await;
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
