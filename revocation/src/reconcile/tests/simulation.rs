@@ -48,7 +48,7 @@ const SEEDS_TO_FIND: u64 = 6_000;
 const SHORT: usize = 6;
 
 /// What can be planted, and the invariant that it breaks.
-const FAULTS: [(Fault, Invariant); 9] = [
+const FAULTS: [(Fault, Invariant); 14] = [
     (Fault::SkipLaterPages, Invariant::Survivor),
     (Fault::UnlockOnTie, Invariant::NewestFact),
     (Fault::DropLock, Invariant::NewestFact),
@@ -58,6 +58,11 @@ const FAULTS: [(Fault, Invariant); 9] = [
     (Fault::CountTwice, Invariant::Breaker),
     (Fault::NeverCount, Invariant::Breaker),
     (Fault::IgnoreRestore, Invariant::NewestFact),
+    (Fault::SpoilNeighbours, Invariant::Lost),
+    (Fault::AcknowledgeUnfinished, Invariant::Lost),
+    (Fault::WaitForEveryTarget, Invariant::GoesOn),
+    (Fault::ForgetSilentTarget, Invariant::Survivor),
+    (Fault::AskWithoutPause, Invariant::Pause),
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -177,4 +182,21 @@ fn every_planted_fault_is_found() {
         }
     }
     assert!(missed.is_empty(), "nobody noticed {missed:?}");
+}
+
+#[test]
+fn a_story_is_made_as_short_as_it_can_be() {
+    for fault in [Fault::UnlockOnTie, Fault::AcknowledgeUnfinished] {
+        let (_, invariant) = FAULTS.into_iter().find(|(planted, _)| *planted == fault).unwrap();
+        let seed = play_all(1..=SEEDS_TO_FIND, Some(fault), Some(invariant)).broken.unwrap();
+        plant(Some(fault));
+        let whole = Schedule::of(seed);
+        let least = shrink(&whole, invariant);
+        let story = run(&least);
+        plant(None);
+        println!("{fault:?}: seed {seed}, {} of its {} steps:", least.steps.len(), whole.steps.len());
+        tell(&story);
+        assert!(least.steps.len() <= SHORT, "{least:#?}");
+        assert!(story.broken.iter().any(|broken| broken.invariant == invariant), "{:?}", story.broken);
+    }
 }

@@ -31,6 +31,9 @@ const SETTLED: [&str; 4] = ["completed", "restored", "superseded", "refused"];
 /// Everything that must hold at the end.
 pub(super) fn check(company: &Company) -> Vec<Broken> {
     let mut watch = std::mem::take(&mut *company.watch.lock().unwrap());
+    if let Some(call) = &company.troubles.lock().unwrap().too_many {
+        watch.breaks(Invariant::Pause, format!("{call}, once more without a pause"));
+    }
     trail_is_whole(company, &mut watch);
     nothing_twice(company, &mut watch);
     lost(company, &mut watch, &BTreeSet::new());
@@ -54,10 +57,6 @@ pub(super) fn check(company: &Company) -> Vec<Broken> {
 
 /// A connection as it really was, and when it was over.
 type Session = (Connection, Option<Timestamp>);
-
-fn instant(entry: &Entry, key: &str) -> Option<Timestamp> {
-    entry.detail(key).and_then(|at| at.as_str()).and_then(Timestamp::parse)
-}
 
 fn action(entry: &Entry) -> &str {
     entry.detail("action").and_then(|action| action.as_str()).unwrap_or_default()
@@ -112,7 +111,7 @@ fn completed_was_true(company: &Company, entry: &Entry, sessions: &[Vec<Session>
     if action(entry) == "disconnect" {
         return;
     }
-    let (Some(locked), Some(verified)) = (instant(entry, "locked_at"), instant(entry, "verified_at")) else {
+    let (Some(locked), Some(verified)) = (entry.instant("locked_at"), entry.instant("verified_at")) else {
         let id = entry.text("signal_id").unwrap_or_default();
         watch.breaks(Invariant::Survivor, format!("{id} says completed and not when"));
         return;
@@ -135,7 +134,7 @@ fn completed_was_true(company: &Company, entry: &Entry, sessions: &[Vec<Session>
 
 /// `completed` has seen every target: none was down from before the listing that proves it until after it.
 fn completed_saw_everything(company: &Company, entry: &Entry, watch: &mut Watch) {
-    let (Some(locked), Some(verified)) = (instant(entry, "locked_at"), instant(entry, "verified_at")) else { return };
+    let (Some(locked), Some(verified)) = (entry.instant("locked_at"), entry.instant("verified_at")) else { return };
     let from = locked.plus(company.policy().settle).minus(company.skew);
     let until = verified.plus(company.skew);
     let unseen =
@@ -157,7 +156,7 @@ fn the_healthy_target_goes_on(company: &Company, entry: &Entry, sessions: &[Vec<
     if !matches!(action(entry), "revoke" | "sweep") {
         return;
     }
-    let Some(requested) = entry.instant("at") else { return };
+    let Some(requested) = entry.text("at").and_then(Timestamp::parse) else { return };
     let (from, until) = (requested.minus(CALM + company.skew), requested.plus(CUT_IN + company.skew));
     let about_then = |at: Timestamp| from <= at && at <= until;
     let names = names_in(entry);
@@ -253,7 +252,7 @@ fn nobody_locked_is_alive(company: &Company, sessions: &[Vec<Session>], watch: &
 /// A breaker may only be open where more holds than the limit were asked for.
 pub(super) fn breakers_opened_rightly(company: &Company) {
     let limit = company.policy().max_subjects;
-    company.watch.lock().unwrap().sees_counts(limit);
+    company.watch.lock().unwrap().sees_counts(limit, company.environments());
     let heard = company.heard.lock().unwrap();
     for authority in company.producers() {
         let asked = heard.values().map(|heard| &heard.said).filter(|said| said.by.authority() == authority);

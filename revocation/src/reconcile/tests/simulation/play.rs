@@ -69,13 +69,15 @@ struct Stage {
     /// Direct commands and sweeps under way.
     beside: Vec<(String, JoinHandle<()>)>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    believes: bool,
 }
 
 impl Stage {
     fn new(schedule: &Schedule) -> Self {
         let company = Company::new(schedule);
         let workers = (0..company.environments()).map(|number| tokio::spawn(Function::new(&company, number).work()));
-        Self { workers: workers.collect(), company, beside: Vec::new(), asked: Arc::default() }
+        let believes = schedule.setup.believes;
+        Self { workers: workers.collect(), company, beside: Vec::new(), asked: Arc::default(), believes }
     }
 
     async fn play(&mut self, step: &Step) {
@@ -282,8 +284,7 @@ impl Stage {
             if dead == 0 && open.is_empty() {
                 break;
             }
-            // The first time, those who pass are counted again; after that it is known to be right.
-            if round > 0 {
+            if round > 0 || self.believes {
                 company.believe_everybody();
             }
             self.close_breakers().await;

@@ -50,6 +50,8 @@ pub(super) struct Setup {
     pub(super) door: bool,
     /// How many milliseconds each environment's clock is ahead.
     pub(super) ahead: Vec<i64>,
+    /// Whoever closes a circuit breaker raises its limit first; otherwise only once it has opened again.
+    pub(super) believes: bool,
     /// In which order the queue hands out, and what it hands out twice.
     pub(super) queue: u64,
 }
@@ -103,7 +105,13 @@ impl Schedule {
         let mut ahead =
             |_| if skewed { i64::try_from(die.below(2 * SKEW)).unwrap() - i64::try_from(SKEW).unwrap() } else { 0 };
         let ahead = (0..environments).map(&mut ahead).collect();
-        let setup = Setup { max_subjects: *die.of(&[1, 3]), door: die.one_in(2), ahead, queue: die.next() };
+        let setup = Setup {
+            max_subjects: *die.of(&[1, 3]),
+            door: die.one_in(2),
+            ahead,
+            believes: die.one_in(2),
+            queue: die.next(),
+        };
         // Some runs are calm, so that long stories are told to their end as well.
         let rate = *die.of(&[0, 60, 25, 12]);
         let steps = 12 + die.below(14);
@@ -130,16 +138,16 @@ struct Writer {
 impl Writer {
     fn step(&mut self, number: u64) -> Step {
         let pause = self.die.seconds(25);
-        let what = match self.die.below(18) {
-            0..=3 => self.somebody_connects(),
-            4 => self.two_speak_at_once(number),
-            5..=7 => self.something_is_said(number),
-            8..=9 => self.something_is_said_again(number),
-            10 => self.everybody_is_out(number),
-            11 => What::Ask { said: self.command(number, 0), environment: self.die.place(self.environments) },
-            12 => self.a_sweep_begins(),
-            13..=14 => self.something_is_down(),
-            15 => What::OldListing {
+        let what = match self.die.below(24) {
+            0..=5 => self.somebody_connects(),
+            6..=7 => self.two_speak_at_once(number),
+            8..=11 => self.something_is_said(number),
+            12..=14 => self.something_is_said_again(number),
+            15 => self.everybody_is_out(number),
+            16 => What::Ask { said: self.command(number, 0), environment: self.die.place(self.environments) },
+            17..=18 => self.a_sweep_begins(),
+            19..=20 => self.something_is_down(),
+            21 => What::OldListing {
                 target: self.die.place(TARGETS),
                 age: self.die.seconds(OLD),
                 lasts: Duration::from_secs(5) + self.die.seconds(60),
@@ -262,9 +270,9 @@ impl Writer {
         });
         let said: Vec<Said> = said.collect();
         self.said.extend(said.iter().cloned());
-        match self.die.one_in(2) {
-            true => What::Send(vec![self.parcel(said)]),
-            false => What::Send(said.into_iter().map(|said| self.parcel(vec![said])).collect()),
+        match self.die.one_in(3) {
+            true => What::Send(said.into_iter().map(|said| self.parcel(vec![said])).collect()),
+            false => What::Send(vec![self.parcel(said)]),
         }
     }
 

@@ -1,19 +1,19 @@
 //! Makes a schedule that breaks an invariant shorter, as long as it breaks the same one.
 
 use super::play::run;
-use super::schedule::{Schedule, Step};
+use super::schedule::{Schedule, Step, What};
 use super::troubles::Planned;
 use super::watch::Invariant;
 
 /// How many runs it may take.
-const RUNS: usize = 1_500;
+const RUNS: usize = 600;
 
 struct Shrinking {
     invariant: Invariant,
     runs: usize,
 }
 
-/// A shorter schedule that breaks the same invariant: no step, no mishap and no crash can be taken away from it by
+/// A shorter schedule that breaks the same invariant: no step, no item of a message, no mishap and no crash can be taken away from it by
 /// itself, unless the runs were used up.
 pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     let mut shrinking = Shrinking { invariant, runs: 0 };
@@ -24,6 +24,7 @@ pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     loop {
         let before = size(&least);
         least = shrinking.fewer_steps(least);
+        least = shrinking.fewer_items(least);
         least = shrinking.fewer_mishaps(least);
         least = shrinking.fewer_crashes(least);
         least = shrinking.simpler_setup(least);
@@ -33,10 +34,38 @@ pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     }
 }
 
-fn size(schedule: &Schedule) -> (usize, usize, usize) {
+fn size(schedule: &Schedule) -> (usize, usize, usize, usize) {
     let mishaps = schedule.steps.iter().map(|step| step.mishaps.len()).sum();
     let crashes = schedule.steps.iter().filter(|step| step.crash.is_some()).count();
-    (schedule.steps.len(), mishaps, crashes)
+    (schedule.steps.len(), items(schedule).len(), mishaps, crashes)
+}
+
+/// Where an item of a message stands: in which step, in which of its messages, and as which of its items.
+type Place = (u64, usize, usize);
+
+fn items(schedule: &Schedule) -> Vec<Place> {
+    let mut places = Vec::new();
+    for step in &schedule.steps {
+        let What::Send(parcels) = &step.what else { continue };
+        for (parcel, items) in parcels.iter().map(|parcel| &parcel.items).enumerate() {
+            places.extend((0..items.len()).map(|item| (step.number, parcel, item)));
+        }
+    }
+    places
+}
+
+/// The same with these items of messages and no others.
+fn with_items(schedule: &Schedule, left: &[Place]) -> Schedule {
+    let mut schedule = schedule.clone();
+    for step in &mut schedule.steps {
+        let What::Send(parcels) = &mut step.what else { continue };
+        for (number, parcel) in parcels.iter_mut().enumerate() {
+            let mut item = 0..;
+            parcel.items.retain(|_| left.contains(&(step.number, number, item.next().unwrap())));
+        }
+        parcels.retain(|parcel| !parcel.items.is_empty());
+    }
+    schedule
 }
 
 /// The same without the mishaps that met no call.
@@ -79,6 +108,11 @@ impl Shrinking {
         let with = |steps: &[Step]| Schedule { setup: schedule.setup.clone(), steps: steps.to_vec() };
         let steps = self.fewer(schedule.steps.clone(), with);
         Schedule { setup: schedule.setup, steps }
+    }
+
+    fn fewer_items(&mut self, schedule: Schedule) -> Schedule {
+        let left = self.fewer(items(&schedule), |left| with_items(&schedule, left));
+        with_items(&schedule, &left)
     }
 
     fn fewer_mishaps(&mut self, schedule: Schedule) -> Schedule {

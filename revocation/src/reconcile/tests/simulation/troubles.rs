@@ -36,6 +36,9 @@ pub(super) const MISHAPS: [(&str, Mishap); 5] = [
     ("slow", Mishap::Slow),
 ];
 
+/// More calls than this at one instant are no work but a loop that does not pause.
+const AT_ONCE: u64 = 3_000;
+
 /// So many calls of a kind are looked ahead within a step.
 const AHEAD: u64 = 60;
 
@@ -144,6 +147,11 @@ pub(super) struct Troubles {
     made: [u64; CALLS.len()],
     pub(super) outages: Vec<Outage>,
     pub(super) met: Vec<Met>,
+    /// The instant of the latest call, and how many there were in it.
+    instant: Option<Timestamp>,
+    at_once: u64,
+    /// A call that was one too many at one instant.
+    pub(super) too_many: Option<String>,
 }
 
 impl Troubles {
@@ -165,6 +173,13 @@ impl Troubles {
 
     fn meets(&mut self, part: Part, call: &str, lines: &Lines, tally: &Mutex<Tally>) -> Option<Mishap> {
         let now = lines.now();
+        self.at_once = if self.instant == Some(now) { self.at_once + 1 } else { 1 };
+        self.instant = Some(now);
+        if self.at_once > AT_ONCE {
+            // It would never end: in a loop without a pause no time passes here.
+            self.too_many = Some(call.to_owned());
+            return Some(Mishap::Hangs);
+        }
         let down = self.outages.iter().find(|outage| outage.part == part && outage.from <= now && now < outage.until);
         if let Some(outage) = down {
             tally.lock().unwrap().count(outage.how.word(), part.word());

@@ -20,9 +20,6 @@ pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(12);
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-/// How many runs there are at the same time, at the most: one for each environment, and commands beside them.
-const AT_ONCE: usize = 4;
-
 /// What must hold: the design's ten by its numbers, and what follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Invariant {
@@ -40,6 +37,8 @@ pub(super) enum Invariant {
     Breaker,
     /// Whoever is connected where everything is well is cut there, whatever is down elsewhere.
     GoesOn,
+    /// Nothing is asked again and again without a pause.
+    Pause,
 }
 
 /// An invariant that was broken, and how.
@@ -164,13 +163,14 @@ impl Watch {
         }
     }
 
-    /// No authority brought more holds into force within ten minutes than the limit, and one for each run at a time.
+    /// No authority brought more holds into force within ten minutes than the limit, and one for each further environment
+    /// that was at work at the same time.
     /// Minutes are those of the environments' clocks, so the ten are taken shorter by what two of them may differ.
-    pub(super) fn sees_counts(&mut self, limit: usize) {
+    pub(super) fn sees_counts(&mut self, limit: usize, environments: usize) {
         let within = TEN_MINUTES.saturating_sub(self.skew * 2);
         for (authority, at) in std::mem::take(&mut self.newly_held) {
             let most = at.iter().map(|from| at.iter().filter(|at| **at >= *from && at.since(*from) < within).count());
-            if let Some(most) = most.max().filter(|most| *most > limit + AT_ONCE) {
+            if let Some(most) = most.max().filter(|most| *most >= limit + environments) {
                 let what = format!("{authority} brought {most} holds into force in ten minutes, past {limit}");
                 self.breaks(Invariant::Breaker, what);
             }
