@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     ForgetSilentTarget,
     /// Where the locks can't be read again, everything is asked again at once.
     AskWithoutPause,
+    /// What an environment whose clock is ahead counted in the next minute is not seen.
+    TrustOwnMinute,
 }
 
 #[cfg(test)]
