@@ -141,7 +141,9 @@ impl Brake {
         if let Some(since) = standing.opened_at {
             return Ok(Pass::Open { since });
         }
+        // Counted by an attempt that got no further: it comes into force now, so from now on it counts.
         if standing.counted.contains(hold) {
+            self.breaker.count(authority, standing.round, Minute::of(now), hold).await?;
             return Ok(Pass::Free);
         }
         if standing.counted.len() >= limit {

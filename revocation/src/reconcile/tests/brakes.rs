@@ -65,6 +65,21 @@ async fn what_an_environment_whose_clock_is_ahead_counted_counts() {
 }
 
 #[tokio::test]
+async fn a_hold_counts_from_when_it_comes_into_force() {
+    let world = World::braked();
+    world.calls.plan("locks.write", 3, Mishap::Fails);
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Incomplete);
+    }
+    world.clock.advance(Duration::from_secs(10 * 60 + 25));
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.one(world.revoke("d")).await.subjects[0].refusal, Some("breaker-open"));
+}
+
+#[tokio::test]
 async fn after_closing_the_count_begins_at_zero() {
     let world = World::braked();
     for name in ["a", "b", "c", "d"] {
