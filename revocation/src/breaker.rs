@@ -12,12 +12,16 @@ use tokio::sync::Mutex;
 
 use crate::audit::hex_digest;
 use crate::name::Name;
+use crate::planted::{self, Fault};
 use crate::ports::{Breaker, Clock, StoreError};
 use crate::signal::{Authority, SignalId};
 use crate::time::Timestamp;
 
 /// Holds are counted by the minute, over this many: the one that has just begun, and ten whole ones.
 const MINUTES: i64 = 11;
+
+/// And by this many to come: an environment whose clock is ahead may count in the next minute already.
+const AHEAD: i64 = 1;
 
 /// How long the table may take for one hold: those that wait for their turn must have theirs in time.
 const ANSWER_IN: Duration = Duration::from_secs(3);
@@ -133,11 +137,13 @@ impl Brake {
         now: Timestamp,
         limit: usize,
     ) -> Result<Pass, StoreError> {
-        let standing = self.breaker.standing(authority, &minutes_until(now)).await?;
+        let standing = self.breaker.standing(authority, &minutes_around(now)).await?;
         if let Some(since) = standing.opened_at {
             return Ok(Pass::Open { since });
         }
+        // Counted by an attempt that got no further: it comes into force now, so from now on it counts.
         if standing.counted.contains(hold) {
+            self.breaker.count(authority, standing.round, Minute::of(now), hold).await?;
             return Ok(Pass::Free);
         }
         if standing.counted.len() >= limit {
@@ -154,7 +160,7 @@ impl Brake {
     /// # Errors
     /// Where the table is away.
     pub async fn standing(&self, authority: &Authority) -> Result<Standing, StoreError> {
-        self.breaker.standing(authority, &minutes_until(self.clock.now())).await
+        self.breaker.standing(authority, &minutes_around(self.clock.now())).await
     }
 
     /// Closes an authority's breaker; it counts from zero.
@@ -167,9 +173,10 @@ impl Brake {
 }
 
 /// The minutes whose holds count now.
-fn minutes_until(now: Timestamp) -> Vec<Minute> {
+fn minutes_around(now: Timestamp) -> Vec<Minute> {
     let minute = Minute::of(now);
-    (0..MINUTES).map(|ago| Minute(minute.0 - ago)).collect()
+    let ahead = if planted::is(Fault::TrustOwnMinute) { 0 } else { AHEAD };
+    (-ahead..MINUTES).map(|ago| Minute(minute.0 - ago)).collect()
 }
 
 /// How long a minute's count has to be kept.

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::planted::{self, Fault};
 use crate::reconcile::Sweep;
 use crate::signal::{Signal, SignalId, Via};
 use crate::time::Timestamp;
@@ -297,6 +298,7 @@ impl Intake {
                     sweeps.extend(further);
                     put_aside.extend(aside);
                 }
+                Err(rejected) if planted::is(Fault::SpoilNeighbours) => return Err(rejected),
                 Err(rejected) => put_aside.push(rejected),
             }
         }

@@ -22,6 +22,18 @@ pub(crate) enum Fault {
     NeverCount,
     /// The locks are not read again inside the loop.
     IgnoreRestore,
+    /// What can't be read takes its neighbours in the same message with it.
+    SpoilNeighbours,
+    /// A message is acknowledged although something is left to do.
+    AcknowledgeUnfinished,
+    /// Nobody is cut off anywhere while one target can't be asked.
+    WaitForEveryTarget,
+    /// A target that can't be asked is forgotten.
+    ForgetSilentTarget,
+    /// Where the locks can't be read again, everything is asked again at once.
+    AskWithoutPause,
+    /// What an environment whose clock is ahead counted in the next minute is not seen.
+    TrustOwnMinute,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::audit::Kind;
 use crate::connection::{ConnectionId, EndpointId, Status};
 use crate::name::Name;
+use crate::planted::{self, Fault};
 use crate::policy::{BREAKER_OPEN, Mode, Refusal};
 use crate::signal::{Action, SignalId};
 use crate::time::Timestamp;
@@ -205,7 +206,8 @@ impl Receipt {
     /// Whether trying again can help. Only then may a message fail.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.outcome.is_retryable() || self.subjects.iter().any(SubjectReceipt::is_retryable)
+        let unfinished = self.outcome.is_retryable() || self.subjects.iter().any(SubjectReceipt::is_retryable);
+        unfinished && !planted::is(Fault::AcknowledgeUnfinished)
     }
 
     /// How many connections ended because of this signal.

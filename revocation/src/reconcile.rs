@@ -41,6 +41,7 @@ use crate::breaker::Brake;
 use crate::connection::{Endpoint, EndpointId, Target};
 use crate::name::Name;
 use crate::people::People;
+use crate::planted::{self, Fault};
 use crate::policy::{Policy, Refusal};
 use crate::ports::{AliasBook, AuditTrail, ClientVpn, Clock, Locks, VpnError};
 use crate::receipt::{EndpointReceipt, Outcome, Receipt, SubjectReceipt, Timings};
@@ -282,6 +283,12 @@ impl Revoker {
                     scope.trouble(&target, EndpointId::new(EVERY), &error);
                 }
             }
+        }
+        if planted::is(Fault::WaitForEveryTarget) && !scope.troubles.is_empty() {
+            scope.endpoints.clear();
+        }
+        if planted::is(Fault::ForgetSilentTarget) {
+            scope.troubles.clear();
         }
         self.note_missing_endpoints(&mut scope);
         scope

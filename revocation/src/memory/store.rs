@@ -268,6 +268,11 @@ impl MemoryAudit {
         lock(&self.trail).chains.clone()
     }
 
+    /// Looks at every chain there is, where they stand.
+    pub fn look<T>(&self, look: impl FnOnce(&BTreeMap<String, Vec<Entry>>) -> T) -> T {
+        look(&lock(&self.trail).chains)
+    }
+
     fn head_of(&self, chain: &str) -> Head {
         lock(&self.trail).chains.get(chain).and_then(|entries| entries.last()).map_or_else(Head::genesis, Entry::head)
     }

@@ -16,10 +16,25 @@ struct Session {
     endpoint: EndpointId,
     connection: Connection,
     listed_from: Timestamp,
+    /// When its end was first asked for.
+    ending_at: Option<Timestamp>,
     over_at: Option<Timestamp>,
     returns: Option<Duration>,
     /// Until then listings show it as it was.
     shown_active_until: Option<Timestamp>,
+}
+
+impl Session {
+    /// How a listing shows it that knows what had happened by `at`; not at all before it was listed.
+    fn shown(&self, at: Timestamp, now: Timestamp) -> Option<Connection> {
+        let status = match (self.shown_active_until, self.ending_at) {
+            (Some(until), _) if now < until => Status::Active,
+            (_, Some(ending)) if at < ending => Status::Active,
+            (_, Some(_)) if self.over_at.is_some_and(|over| at < over) => Status::Terminating,
+            _ => self.connection.status.clone(),
+        };
+        (self.listed_from <= at).then(|| Connection { status, ..self.connection.clone() })
+    }
 }
 
 #[derive(Default)]
@@ -27,6 +42,8 @@ struct World {
     endpoints: Vec<EndpointId>,
     sessions: Vec<Session>,
     stuck: Vec<ConnectionId>,
+    /// How old what listings show is, and until when.
+    behind: Option<(Duration, Timestamp)>,
     door: Option<Door>,
     watcher: Option<Watcher>,
 }
@@ -46,6 +63,8 @@ pub struct MemoryVpn {
     calls: Calls,
     page: usize,
     ends_after: Duration,
+    /// The number before its first connection's.
+    numbered_after: usize,
 }
 
 impl MemoryVpn {
@@ -65,7 +84,16 @@ impl MemoryVpn {
             calls: calls.clone(),
             page,
             ends_after,
+            numbered_after: 0,
         }
+    }
+
+    /// The same in another account, whose connections have numbers of their own.
+    #[must_use]
+    pub fn of_account(mut self, account: &str, numbered_after: usize) -> Self {
+        self.target.account = Some(account.to_owned());
+        self.numbered_after = numbered_after;
+        self
     }
 
     /// Adds an endpoint.
@@ -84,7 +112,7 @@ impl MemoryVpn {
         returns: Option<Duration>,
     ) -> ConnectionId {
         let mut world = lock(&self.world);
-        let id = ConnectionId::new(&format!("cvpn-connection-{:04}", world.sessions.len() + 1));
+        let id = ConnectionId::new(&format!("cvpn-connection-{:04}", self.numbered_after + world.sessions.len() + 1));
         let now = self.clock.now();
         world.sessions.push(Session {
             endpoint: endpoint.clone(),
@@ -96,6 +124,7 @@ impl MemoryVpn {
                 established_at: Some(now),
             },
             listed_from: now.plus(lag),
+            ending_at: None,
             over_at: None,
             returns,
             shown_active_until: None,
@@ -109,6 +138,11 @@ impl MemoryVpn {
         for session in lock(&self.world).sessions.iter_mut().filter(|session| session.connection.id == *id) {
             session.shown_active_until = Some(until);
         }
+    }
+
+    /// Lets listings show, for a while, how everything stood `age` ago.
+    pub fn show_as_before(&self, age: Duration, lasts: Duration) {
+        lock(&self.world).behind = Some((age, self.clock.now().plus(lasts)));
     }
 
     /// Asks this before a client that comes back is let in.
@@ -223,12 +257,13 @@ impl ClientVpn for MemoryVpn {
         self.turn();
         let now = self.clock.now();
         let world = lock(&self.world);
+        let at = match world.behind {
+            Some((age, until)) if now < until => now.minus(age),
+            _ => now,
+        };
         let rows: Vec<Connection> = (world.sessions.iter())
-            .filter(|session| session.endpoint == *endpoint && session.listed_from <= now)
-            .map(|session| match session.shown_active_until {
-                Some(until) if now < until => Connection { status: Status::Active, ..session.connection.clone() },
-                _ => session.connection.clone(),
-            })
+            .filter(|session| session.endpoint == *endpoint)
+            .filter_map(|session| session.shown(at, now))
             .filter(|connection| only.is_empty() || only.contains(&connection.id))
             .collect();
         let from: usize = after.and_then(|token| token.0.parse().ok()).unwrap_or(0);
@@ -263,6 +298,7 @@ impl ClientVpn for MemoryVpn {
                     watcher(&session.connection);
                 }
                 session.connection.status = Status::Terminating;
+                session.ending_at.get_or_insert(now);
                 session.over_at.get_or_insert(over_at);
                 if over_at <= now {
                     session.connection.status = Status::Terminated;

@@ -15,6 +15,7 @@ use super::pass::Pass;
 use super::pursuit::{Pursuit, State};
 use super::{JoinAllOrSkip, Revoker, Run, Scope, in_own_task};
 use crate::connection::{ConnectionId, Endpoint};
+use crate::planted::{self, Fault};
 use crate::receipt::EndpointReceipt;
 use crate::time::Timestamp;
 
@@ -105,8 +106,9 @@ impl Revoker {
 
     /// Waits until the next listing can do something: prove that a subject is out, or end what needs another call.
     ///
-    /// Never without a pause where the listing went wrong or showed anything alive, whatever was said of it since: a
-    /// listing may lag behind the truth, and asking again at once would only ask the same.
+    /// Never without a pause where the listing went wrong or showed anything alive, whatever was said of it since, or
+    /// where the locks could not be read again: a listing may lag behind the truth, and asking again at once would only
+    /// ask the same.
     async fn wait(&self, pursuits: &mut [Pursuit], pass: &Pass, mut pauses: Pauses, give_up: Timestamp) {
         let mut paused = false;
         loop {
@@ -118,7 +120,11 @@ impl Revoker {
             // Those that can be proven within a moment of the first share its listing.
             let shared = provable.iter().min().map(|first| first.plus(TOGETHER));
             let next_proof = provable.iter().filter(|at| shared.is_some_and(|shared| **at <= shared)).max().copied();
-            let quiet = pass.trouble.is_none() && open().all(|pursuit| pursuit.alive_in_listing == 0);
+            let calm = |pursuit: &Pursuit| {
+                let blocked = pursuit.blocked.is_some() && !planted::is(Fault::AskWithoutPause);
+                pursuit.alive_in_listing == 0 && !blocked
+            };
+            let quiet = pass.trouble.is_none() && open().all(calm);
             let now = self.clock.now();
             let proof_is_due = next_proof.is_some_and(|at| at <= now);
             let call_is_due = paused && (pass.trouble.is_some() || open().any(Pursuit::needs_a_call));

@@ -51,6 +51,35 @@ async fn an_authority_that_locks_too_many_is_not_believed_until_somebody_closes_
 }
 
 #[tokio::test]
+async fn what_an_environment_whose_clock_is_ahead_counted_counts() {
+    let world = World::braked();
+    world.clock.advance(Duration::from_secs(59));
+    // The world begins with a minute, so this clock shows the next one.
+    let ahead = Arc::new(ManualClock::at(world.now().plus(Duration::from_secs(3))));
+    let brake = crate::breaker::Brake::new(Arc::new(world.breaker.clone()), ahead as Arc<dyn crate::ports::Clock>);
+    for name in ["a", "b", "c"] {
+        let hold = crate::breaker::Counted::new(&SignalId::new(name), &Name::new(name).unwrap());
+        assert_eq!(brake.pass(&okta(), &hold, 3).await.unwrap(), crate::breaker::Pass::Free);
+    }
+    assert_eq!(world.one(world.revoke("d")).await.subjects[0].refusal, Some("breaker-open"));
+}
+
+#[tokio::test]
+async fn a_hold_counts_from_when_it_comes_into_force() {
+    let world = World::braked();
+    world.calls.plan("locks.write", 3, Mishap::Fails);
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Incomplete);
+    }
+    world.clock.advance(Duration::from_secs(10 * 60 + 25));
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.one(world.revoke(name)).await.outcome, Outcome::Completed);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.one(world.revoke("d")).await.subjects[0].refusal, Some("breaker-open"));
+}
+
+#[tokio::test]
 async fn after_closing_the_count_begins_at_zero() {
     let world = World::braked();
     for name in ["a", "b", "c", "d"] {

@@ -275,6 +275,22 @@ async fn while_the_locks_cannot_be_read_again_nothing_is_ended() {
 }
 
 #[tokio::test]
+async fn while_the_locks_cannot_be_read_again_nobody_is_asked_without_a_pause() {
+    let world = World::new();
+    let begun_at = world.now();
+    let mut reads = 0;
+    world.calls.chaos(Some(Box::new(move |call: &str| {
+        reads += usize::from(call.starts_with("locks.read"));
+        // The lock is set; after that the table is away, and comes back only if it is asked far too often.
+        (call.starts_with("locks.read") && (3..2_000).contains(&reads)).then_some(Mishap::Fails)
+    })));
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete);
+    assert!(world.now().since(begun_at) >= world.policy.verify, "it was not given up before its time");
+    assert!(world.calls.count("vpn.list") < 100, "{} listings in a minute", world.calls.count("vpn.list"));
+}
+
+#[tokio::test]
 async fn the_end_of_the_invoke_is_kept_even_where_a_call_hangs() {
     let world = World::new();
     world.user("alice");

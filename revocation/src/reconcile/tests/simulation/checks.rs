@@ -1,271 +1,266 @@
-//! What must hold, by its number in the design: no bystander (1), no survivor (2), lock first (3), newest fact wins (4),
-//! nothing lost (5), nothing twice (6), the trail is whole (7), protected means protected (8), fail safe (9), honest
-//! receipt (10); and the circuit breaker counts each hold once.
+//! What must hold at the end, of all that was said and recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::story::{Company, LAG, PROTECTED};
+use super::company::{Company, Heard};
+use super::events::Word;
+use super::schedule::{LAG, PROTECTED};
+use super::troubles::{Outage, Part};
+use super::watch::{Broken, Invariant, ON_ITS_WAY, Watch, is_of, is_protected, names_in, names_of};
 use crate::audit::{Entry, verify};
-use crate::connection::{Connection, Status};
-use crate::lock::{Hold, HoldState, Lock};
-use crate::memory::{MemoryAudit, MemoryLocks, MemoryVpn};
+use crate::connection::Connection;
+use crate::lock::HoldState;
+use crate::memory::MemoryVpn;
 use crate::name::Name;
-use crate::receipt::Receipt;
-use crate::signal::{Action, Authority, Signal};
+use crate::ports::Clock;
+use crate::signal::Authority;
 use crate::time::Timestamp;
 
-/// How long a terminate call may be on its way after the locks were read for it: a listing's pages and the calls
-/// before it may be slow.
-const ON_ITS_WAY: Duration = Duration::from_secs(12);
+/// Within so long after `requested`, calls are made where everything is well: a listing is judged whole for five
+/// seconds, however long another endpoint is silent.
+const CUT_IN: Duration = Duration::from_secs(10);
 
-const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// And nothing else went wrong for so long before, since whoever shares an admission with a subject whose table hangs
+/// waits for fifteen seconds.
+const CALM: Duration = Duration::from_secs(20);
 
-/// How many runs there are at the same time, at the most.
-const AT_ONCE: usize = 4;
-
-/// What was seen while the run went on.
-#[derive(Default)]
-pub(super) struct Watch {
-    pub(super) violations: Vec<String>,
-    /// When each name was last let in.
-    lifted_at: BTreeMap<Name, Timestamp>,
-    /// When each authority brought holds newly into force.
-    newly_held: BTreeMap<Authority, Vec<Timestamp>>,
-}
-
-fn names_of(connection: &Connection) -> Vec<Name> {
-    [connection.user(), connection.certificate()].into_iter().flatten().collect()
-}
-
-/// Whether a connection is somebody's: by user name, or by a certificate that nobody else's user name stands on.
-fn is_of(connection: &Connection, name: &Name) -> bool {
-    match connection.user() {
-        Some(user) => user == *name,
-        None => connection.certificate().as_ref() == Some(name),
-    }
-}
-
-impl Watch {
-    fn breaks(&mut self, number: u8, what: impl std::fmt::Display) {
-        self.violations.push(format!("invariant {number}: {what}"));
-    }
-
-    /// A connection is being ended: somebody must have asked for it, and the lock and `requested` must stand.
-    pub(super) fn sees_ending(
-        &mut self,
-        ending: &Connection,
-        now: Timestamp,
-        locks: &MemoryLocks,
-        audit: &MemoryAudit,
-    ) {
-        let names = names_of(ending);
-        if names.iter().any(|name| name.as_str() == PROTECTED) {
-            self.breaks(8, format!("{} of {names:?} was ended", ending.id));
-        }
-        let owner: Vec<&Name> = names.iter().filter(|name| is_of(ending, name)).collect();
-        let chains = audit.chains();
-        let entries = || chains.values().flatten();
-        let requested = |entry: &&Entry, name: &Name| {
-            let names = entry.attributes()["detail"]["names"].as_array().cloned().unwrap_or_default();
-            entry.text("kind") == Some("requested") && names.iter().any(|other| other == name.as_str())
-        };
-        let disconnected = |name: &Name| {
-            entries().filter(|entry| requested(entry, name)).any(|entry| {
-                let detail = &entry.attributes()["detail"];
-                let cutoff = detail["as_of"].as_str().and_then(Timestamp::parse).unwrap();
-                detail["action"] == "disconnect" && ending.established_at.is_none_or(|at| at <= cutoff)
-            })
-        };
-        let lock = |name: &&Name| locks.stored(name);
-        let locked = owner.iter().filter_map(lock).any(|lock| lock.in_force(now));
-        let lapsed_lately = |hold: &Hold| hold.expires_at.is_some_and(|at| at.plus(ON_ITS_WAY) > now);
-        let locked_a_moment_ago = owner.iter().any(|name| {
-            let lapsed = locks.stored(name).is_some_and(|lock| lock.holds.values().any(lapsed_lately));
-            lapsed || self.lifted_at.get(*name).is_some_and(|at| at.plus(ON_ITS_WAY) > now)
-        });
-        if owner.iter().any(|name| disconnected(name)) {
-            return;
-        }
-        if !locked && !locked_a_moment_ago {
-            let was = owner.iter().any(|name| locks.stored(name).is_some());
-            let number = if was { 4 } else { 1 };
-            self.breaks(number, format!("{} of {names:?} was ended without a lock", ending.id));
-        } else if !owner.iter().any(|name| entries().any(|entry| requested(&entry, name))) {
-            self.breaks(3, format!("{} of {names:?} was ended before `requested` was recorded", ending.id));
-        }
-    }
-
-    /// A lock was written.
-    pub(super) fn sees_lock(&mut self, before: Option<&Lock>, after: &Lock, now: Timestamp) {
-        if before.is_some_and(|before| before.in_force(now)) && !after.in_force(now) {
-            self.lifted_at.insert(after.name.clone(), now);
-        }
-        let none = Lock::none(after.name.clone());
-        for authority in after.holds.keys().filter(|authority| **authority != Authority::command()) {
-            if before.unwrap_or(&none).newly_held(after, authority, now) {
-                self.newly_held.entry(authority.clone()).or_default().push(now);
-            }
-        }
-    }
-
-    /// No authority brought more holds into force within ten minutes than the limit, and one for each run at a time.
-    pub(super) fn sees_counts(&mut self, limit: usize) {
-        for (authority, at) in std::mem::take(&mut self.newly_held) {
-            let most =
-                at.iter().map(|from| at.iter().filter(|at| **at >= *from && at.since(*from) < TEN_MINUTES).count());
-            if let Some(most) = most.max().filter(|most| *most > limit + AT_ONCE) {
-                self.violations
-                    .push(format!("{authority} brought {most} holds into force in ten minutes, past {limit}"));
-            }
-        }
-    }
-
-    /// An answer: what it calls terminated is over.
-    pub(super) fn sees_receipts(&mut self, receipts: &[Receipt], vpn: &MemoryVpn) {
-        let sessions = vpn.sessions();
-        for connection in receipts.iter().flat_map(|receipt| &receipt.subjects).flat_map(|subject| &subject.connections)
-        {
-            let Some((truth, _)) = sessions.iter().find(|(session, _)| session.id == connection.connection_id) else {
-                self.breaks(10, format!("{} is on a receipt and never was", connection.connection_id));
-                continue;
-            };
-            if connection.current_status == Status::Terminated && truth.status.is_alive() {
-                self.breaks(10, format!("{} is called terminated and is alive", connection.connection_id));
-            }
-        }
-    }
-
-    /// A breaker may only be open where more holds than the limit were asked for.
-    pub(super) fn sees_breaker(
-        &mut self,
-        authority: &Authority,
-        opened_at: Option<Timestamp>,
-        limit: usize,
-        signals: &[Signal],
-    ) {
-        let asked = signals.iter().filter(|signal| signal.authority == *authority);
-        let holds = asked.filter(|signal| matches!(signal.action, Action::Revoke { .. })).count();
-        if opened_at.is_some() && holds <= limit {
-            self.violations.push(format!("the breaker of {authority} opened after {holds} holds at the most"));
-        }
-    }
-}
+/// What settles a signal for a subject.
+const SETTLED: [&str; 4] = ["completed", "restored", "superseded", "refused"];
 
 /// Everything that must hold at the end.
-pub(super) fn check(company: &Company) -> Vec<String> {
+pub(super) fn check(company: &Company) -> Vec<Broken> {
     let mut watch = std::mem::take(&mut *company.watch.lock().unwrap());
+    if let Some(call) = &company.troubles.lock().unwrap().too_many {
+        watch.breaks(Invariant::Pause, format!("{call}, once more without a pause"));
+    }
     trail_is_whole(company, &mut watch);
     nothing_twice(company, &mut watch);
-    nothing_lost(company, &mut watch);
-    completed_was_true(company, &mut watch);
+    lost(company, &mut watch, &BTreeSet::new());
     newest_fact_wins(company, &mut watch);
-    nobody_locked_is_alive(company, &mut watch);
-    watch.violations
+    let sessions: Vec<Vec<Session>> = company.vpn.iter().map(MemoryVpn::sessions).collect();
+    nobody_locked_is_alive(company, &sessions, &mut watch);
+    company.audit.look(|chains| {
+        for entry in chains.values().flatten() {
+            match entry.text("kind") {
+                Some("completed") => {
+                    completed_was_true(company, entry, &sessions, &mut watch);
+                    completed_saw_everything(company, entry, &mut watch);
+                }
+                Some("requested") => the_healthy_target_goes_on(company, entry, &sessions, &mut watch),
+                _ => {}
+            }
+        }
+    });
+    watch.broken
+}
+
+/// A connection as it really was, and when it was over.
+type Session = (Connection, Option<Timestamp>);
+
+fn action(entry: &Entry) -> &str {
+    entry.detail("action").and_then(|action| action.as_str()).unwrap_or_default()
 }
 
 fn trail_is_whole(company: &Company, watch: &mut Watch) {
-    for (chain, entries) in company.audit.chains() {
-        let head = entries.last().map(Entry::head).unwrap();
-        let findings = verify(&chain, &entries, &head);
-        if !findings.is_empty() {
-            watch.breaks(7, format!("{chain}: {findings:?}"));
+    company.audit.look(|chains| {
+        for (chain, entries) in chains {
+            let head = entries.last().map(Entry::head).unwrap();
+            let findings = verify(chain, entries, &head);
+            if !findings.is_empty() {
+                watch.breaks(Invariant::Trail, format!("{chain}: {findings:?}"));
+            }
         }
-    }
+    });
 }
 
 fn nothing_twice(company: &Company, watch: &mut Watch) {
-    for (chain, entries) in company.audit.chains() {
-        let mut times: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for entry in &entries {
-            let key = (entry.text("signal_id").unwrap_or_default(), entry.text("kind").unwrap_or_default());
-            *times.entry(key).or_default() += 1;
+    company.audit.look(|chains| {
+        for (chain, entries) in chains {
+            let mut times: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+            for entry in entries {
+                let key = (entry.text("signal_id").unwrap_or_default(), entry.text("kind").unwrap_or_default());
+                *times.entry(key).or_default() += 1;
+            }
+            for (key, times) in times.into_iter().filter(|(key, times)| key.1 != "incomplete" && *times > 1) {
+                watch.breaks(Invariant::Twice, format!("{chain}: {key:?} stands {times} times"));
+            }
         }
-        for (key, times) in times.into_iter().filter(|(key, times)| key.1 != "incomplete" && *times > 1) {
-            watch.breaks(6, format!("{chain}: {key:?} stands {times} times"));
-        }
-    }
+    });
 }
 
-fn nothing_lost(company: &Company, watch: &mut Watch) {
-    for signal in &company.signals {
-        let kinds = company.kinds_of(signal);
-        let settled = ["completed", "restored", "superseded", "refused"].iter().any(|kind| kinds.contains(*kind));
-        if !settled {
-            watch.breaks(5, format!("{} ended in {kinds:?}", signal.id));
+/// Whatever was said is settled for everybody it was about, unless it is known to be still there.
+pub(super) fn lost(company: &Company, watch: &mut Watch, still_there: &BTreeSet<String>) {
+    let recorded = company.recorded();
+    for (id, heard) in company.heard.lock().unwrap().iter().filter(|(id, _)| !still_there.contains(*id)) {
+        for chain in heard.said.chains() {
+            let kinds = recorded.get(&(id.clone(), chain.clone()));
+            let settled = kinds.is_some_and(|kinds| SETTLED.iter().any(|kind| kinds.contains(*kind)));
+            if !settled {
+                watch.breaks(Invariant::Lost, format!("{} ended in {kinds:?} for {chain}", heard.said.in_words()));
+            }
         }
     }
 }
 
 /// `completed` says that nothing was alive, and that it waited long enough to know.
-fn completed_was_true(company: &Company, watch: &mut Watch) {
-    let sessions = company.vpn.sessions();
-    for entry in company.audit.chains().into_values().flatten() {
-        let detail = &entry.attributes()["detail"];
-        let at = |key: &str| detail[key].as_str().and_then(Timestamp::parse);
-        if entry.text("kind") != Some("completed") || detail["action"] == "disconnect" {
+///
+/// Both instants are by one clock, so the settle time between them depends on no skew; where they are held against what
+/// really happened, that clock may be off.
+fn completed_was_true(company: &Company, entry: &Entry, sessions: &[Vec<Session>], watch: &mut Watch) {
+    if action(entry) == "disconnect" {
+        return;
+    }
+    let (Some(locked), Some(verified)) = (entry.instant("locked_at"), entry.instant("verified_at")) else {
+        let id = entry.text("signal_id").unwrap_or_default();
+        watch.breaks(Invariant::Survivor, format!("{id} says completed and not when"));
+        return;
+    };
+    if verified < locked.plus(company.policy().settle) {
+        watch.breaks(Invariant::Survivor, format!("verified at {verified}, {locked} was too short before"));
+    }
+    let names = names_in(entry);
+    let long_before = verified.minus(LAG + ON_ITS_WAY + company.skew);
+    let survived = sessions.iter().flatten().find(|(session, over)| {
+        let hers = names.iter().any(|name| is_of(session, name)) && !is_protected(session);
+        hers && session.established_at.is_some_and(|at| at <= long_before)
+            && over.is_none_or(|over| over > verified.plus(company.skew))
+    });
+    if let Some((session, _)) = survived {
+        let what = format!("{} of {names:?} was alive when that was verified at {verified}", session.id);
+        watch.breaks(Invariant::Survivor, what);
+    }
+}
+
+/// `completed` has seen every target: none was down from before the listing that proves it until after it.
+fn completed_saw_everything(company: &Company, entry: &Entry, watch: &mut Watch) {
+    let (Some(locked), Some(verified)) = (entry.instant("locked_at"), entry.instant("verified_at")) else { return };
+    let from = locked.plus(company.policy().settle).minus(company.skew);
+    let until = verified.plus(company.skew);
+    let unseen =
+        |outage: &&Outage| matches!(outage.part, Part::Target(_)) && outage.from <= from && outage.until >= until;
+    let troubles = company.troubles.lock().unwrap();
+    if let Some(outage) = troubles.outages.iter().find(unseen) {
+        let id = entry.text("signal_id").unwrap_or_default();
+        watch.breaks(
+            Invariant::Survivor,
+            format!("{id} says completed at {verified}, when {} was down", outage.part.word()),
+        );
+    }
+}
+
+/// Whoever is connected in a target where all is well is cut there, while another target is down.
+///
+/// Judged only where nothing else went wrong about that time: no mishap, no crash, no table, and nobody let in.
+fn the_healthy_target_goes_on(company: &Company, entry: &Entry, sessions: &[Vec<Session>], watch: &mut Watch) {
+    if !matches!(action(entry), "revoke" | "sweep") {
+        return;
+    }
+    let Some(requested) = entry.text("at").and_then(Timestamp::parse) else { return };
+    let (from, until) = (requested.minus(CALM + company.skew), requested.plus(CUT_IN + company.skew));
+    let about_then = |at: Timestamp| from <= at && at <= until;
+    let names = names_in(entry);
+    let changed = watch.lifted.iter().chain(&watch.lapses).any(|(name, at)| names.contains(name) && about_then(*at));
+    let troubles = company.troubles.lock().unwrap();
+    let trouble = watch.crashes.iter().copied().chain(troubles.met.iter().map(|met| met.at)).any(about_then);
+    if changed || trouble {
+        return;
+    }
+    let down = |part: Part| {
+        let overlaps = |outage: &Outage| outage.part == part && outage.from <= until && outage.until >= from;
+        troubles.outages.iter().any(overlaps)
+    };
+    let healthy: Vec<usize> = (0..sessions.len()).filter(|target| !down(Part::Target(*target))).collect();
+    if healthy.is_empty() || healthy.len() == sessions.len() || down(Part::Locks) || down(Part::Audit) {
+        return;
+    }
+    let listed_by = requested.minus(LAG + company.skew);
+    for (session, over) in healthy.iter().flat_map(|target| &sessions[*target]) {
+        let hers = names.iter().any(|name| is_of(session, name)) && !is_protected(session);
+        let there =
+            session.established_at.is_some_and(|at| at <= listed_by) && over.is_none_or(|over| over > requested);
+        if !hers || !there {
             continue;
         }
-        let (Some(locked), Some(verified)) = (at("locked_at"), at("verified_at")) else {
-            watch.breaks(2, format!("{} says completed and not when", entry.text("signal_id").unwrap_or_default()));
-            continue;
-        };
-        if verified < locked.plus(company.policy.settle) {
-            watch.breaks(2, format!("verified at {verified}, {locked} was too short before"));
-        }
-        let names: Vec<Name> =
-            detail["names"].as_array().unwrap().iter().map(|name| Name::new(name.as_str().unwrap()).unwrap()).collect();
-        let long_before = verified.minus(Duration::from_secs(LAG) + ON_ITS_WAY);
-        let survived = sessions.iter().find(|(session, over)| {
-            let hers = names.iter().any(|name| is_of(session, name))
-                && !names_of(session).iter().any(|n| n.as_str() == PROTECTED);
-            hers && session.established_at.is_some_and(|at| at <= long_before)
-                && over.is_none_or(|over| over > verified)
-        });
-        if let Some((session, _)) = survived {
-            watch.breaks(2, format!("{} of {names:?} was alive when that was verified at {verified}", session.id));
+        match watch.ended.get(&session.id).copied() {
+            Some(ended) if ended <= until => company.count("targets", "cut where one was healthy"),
+            ended => watch.breaks(
+                Invariant::GoesOn,
+                format!(
+                    "{} was asked to end at {ended:?}, {} after {requested}, because another target was down",
+                    session.id, "more than ten seconds"
+                ),
+            ),
         }
     }
 }
 
 /// Within one authority the newest fact wins, and on a tie the revocation.
+///
+/// As of when a statement counts depends on the clock of whoever read it, by no more than the skew (`Company` holds it
+/// to that). So where two statements lie closer together than that, either may have won; each is taken at the earliest
+/// and at the latest instant as of which it was read.
 fn newest_fact_wins(company: &Company, watch: &mut Watch) {
-    let mut newest: BTreeMap<(String, Authority), (Timestamp, bool)> = BTreeMap::new();
-    for signal in &company.signals {
-        let name = signal.about[0].chain();
-        let locks = match signal.action {
-            Action::Revoke { .. } if name == PROTECTED => continue,
-            Action::Revoke { .. } => true,
-            Action::Restore { .. } => false,
-            _ => continue,
-        };
-        let said = (signal.as_of, locks);
-        let last = newest.entry((name, signal.authority.clone())).or_insert(said);
-        *last = (*last).max(said);
+    let heard = company.heard.lock().unwrap();
+    let mut by_hold: BTreeMap<(String, Authority), Vec<&Heard>> = BTreeMap::new();
+    for heard in heard.values().filter(|heard| heard.said.word != Word::Disconnect) {
+        for chain in heard.said.chains() {
+            let revocation = matches!(heard.said.word, Word::Revoke { .. });
+            if !(revocation && chain == PROTECTED) {
+                by_hold.entry((chain, heard.said.by.authority())).or_default().push(heard);
+            }
+        }
     }
-    for ((name, authority), (as_of, locked)) in newest {
+    for ((name, authority), statements) in by_hold {
+        let of = |restores: bool| {
+            let meant = statements.iter().filter(move |heard| (heard.said.word == Word::Restore) == restores);
+            meant.map(|heard| (heard.earliest, heard.latest)).collect::<Vec<_>>()
+        };
+        let (revocations, restores) = (of(false), of(true));
+        let may_be_locked =
+            revocations.iter().any(|(_, latest)| restores.iter().all(|(earliest, _)| latest >= earliest));
+        let may_be_released =
+            restores.iter().any(|(_, latest)| revocations.iter().all(|(earliest, _)| latest > earliest));
         let lock = company.locks.stored(&Name::new(&name).unwrap());
         let state = lock.as_ref().and_then(|lock| lock.hold_of(&authority)).map(|hold| hold.state);
-        let expected = if locked { HoldState::Locked } else { HoldState::Released };
-        if state != Some(expected) {
-            watch.breaks(
-                4,
-                format!("{authority} last said {expected:?} of {name} as of {as_of}, and the lock says {state:?}"),
+        let right = match state {
+            Some(HoldState::Locked) => may_be_locked,
+            Some(HoldState::Released) => may_be_released,
+            None => false,
+        };
+        if !right {
+            let what = format!(
+                "{authority} of {name}: the lock says {state:?}; revoked as of {revocations:?}, restored as of {restores:?}"
             );
+            watch.breaks(Invariant::NewestFact, what);
         }
     }
 }
 
-fn nobody_locked_is_alive(company: &Company, watch: &mut Watch) {
-    let now = crate::ports::Clock::now(&*company.clock);
-    for (session, _) in company.vpn.sessions().iter().filter(|(session, _)| session.status.is_alive()) {
+fn nobody_locked_is_alive(company: &Company, sessions: &[Vec<Session>], watch: &mut Watch) {
+    let now = company.clock.now();
+    for (session, _) in sessions.iter().flatten().filter(|(session, _)| session.status.is_alive()) {
         let names = names_of(session);
-        let locked = names
-            .iter()
-            .filter(|name| is_of(session, name))
-            .any(|name| company.locks.stored(name).is_some_and(|lock| lock.in_force(now)));
-        if locked && !names.iter().any(|name| name.as_str() == PROTECTED) {
-            watch.breaks(9, format!("{} of {names:?} is alive though locked", session.id));
+        let mut hers = names.iter().filter(|name| is_of(session, name));
+        let locked = hers.any(|name| company.locks.stored(name).is_some_and(|lock| lock.in_force(now)));
+        if locked && !is_protected(session) {
+            watch.breaks(Invariant::FailSafe, format!("{} of {names:?} is alive though locked", session.id));
+        }
+    }
+}
+
+/// A breaker may only be open where more holds than the limit were asked for.
+pub(super) fn breakers_opened_rightly(company: &Company) {
+    let limit = company.policy().max_subjects;
+    company.watch.lock().unwrap().sees_counts(limit, company.environments());
+    let heard = company.heard.lock().unwrap();
+    for authority in company.producers() {
+        let asked = heard.values().map(|heard| &heard.said).filter(|said| said.by.authority() == authority);
+        let revoked = asked.filter(|said| matches!(said.word, Word::Revoke { .. }));
+        let holds: usize = revoked.map(|said| said.chains().len()).sum();
+        if company.breaker.opened_at(&authority).is_some() && holds <= limit {
+            let what = format!("the breaker of {authority} opened after {holds} holds at the most");
+            company.breaks(Invariant::Breaker, what);
         }
     }
 }

@@ -1,0 +1,194 @@
+//! What is seen while a run goes on, and must hold at that moment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::schedule::PROTECTED;
+use crate::audit::Entry;
+use crate::connection::{Connection, ConnectionId, Status};
+use crate::lock::{Hold, Lock};
+use crate::memory::{MemoryAudit, MemoryLocks};
+use crate::name::Name;
+use crate::receipt::Receipt;
+use crate::signal::Authority;
+use crate::time::Timestamp;
+
+/// How long a terminate call may be on its way after the locks were read for it: a listing's pages and the calls
+/// before it may be slow.
+pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(12);
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// What must hold: the design's ten by its numbers, and what follows from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Invariant {
+    Bystander = 1,
+    Survivor,
+    LockFirst,
+    NewestFact,
+    Lost,
+    Twice,
+    Trail,
+    Protected,
+    FailSafe,
+    Honest,
+    /// The circuit breaker counts each hold once.
+    Breaker,
+    /// Whoever is connected where everything is well is cut there, whatever is down elsewhere.
+    GoesOn,
+    /// Nothing is asked again and again without a pause.
+    Pause,
+}
+
+/// An invariant that was broken, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Broken {
+    pub(super) invariant: Invariant,
+    what: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invariant {} ({:?}): {}", self.invariant as u8, self.invariant, self.what)
+    }
+}
+
+/// What was seen while the run went on.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) broken: Vec<Broken>,
+    /// How far a clock may be off in this run.
+    skew: Duration,
+    /// When each name was let in.
+    pub(super) lifted: Vec<(Name, Timestamp)>,
+    /// When holds on each name lapse.
+    pub(super) lapses: Vec<(Name, Timestamp)>,
+    /// When each connection's end was first asked for.
+    pub(super) ended: BTreeMap<ConnectionId, Timestamp>,
+    /// As of when it was said that what existed then is to be disconnected, of each name.
+    pub(super) disconnected: Vec<(Name, Timestamp)>,
+    /// When an environment crashed.
+    pub(super) crashes: Vec<Timestamp>,
+    /// When each authority brought holds newly into force.
+    newly_held: BTreeMap<Authority, Vec<Timestamp>>,
+}
+
+pub(super) fn names_of(connection: &Connection) -> Vec<Name> {
+    [connection.user(), connection.certificate()].into_iter().flatten().collect()
+}
+
+/// Whether a connection is somebody's: by user name, or by a certificate that nobody else's user name stands on.
+pub(super) fn is_of(connection: &Connection, name: &Name) -> bool {
+    match connection.user() {
+        Some(user) => user == *name,
+        None => connection.certificate().as_ref() == Some(name),
+    }
+}
+
+pub(super) fn is_protected(connection: &Connection) -> bool {
+    names_of(connection).iter().any(|name| name.as_str() == PROTECTED)
+}
+
+/// The names that an entry speaks of.
+pub(super) fn names_in(entry: &Entry) -> Vec<Name> {
+    let names = entry.detail("names").and_then(|names| names.as_array());
+    names.into_iter().flatten().filter_map(|name| Name::new(name.as_str()?).ok()).collect()
+}
+
+impl Watch {
+    pub(super) fn of(skew: Duration) -> Self {
+        Self { skew, ..Self::default() }
+    }
+
+    pub(super) fn breaks(&mut self, invariant: Invariant, what: impl fmt::Display) {
+        self.broken.push(Broken { invariant, what: what.to_string() });
+    }
+
+    /// A connection is being ended: somebody must have asked for it, and the lock and `requested` must stand.
+    ///
+    /// Whether a lock is in force is judged by the environment's own clock, so a hold that lapses may be acted on for as
+    /// long after as that clock is behind.
+    pub(super) fn sees_ending(
+        &mut self,
+        ending: &Connection,
+        now: Timestamp,
+        locks: &MemoryLocks,
+        audit: &MemoryAudit,
+    ) {
+        self.ended.entry(ending.id.clone()).or_insert(now);
+        let names = names_of(ending);
+        if is_protected(ending) {
+            self.breaks(Invariant::Protected, format!("{} of {names:?} was ended", ending.id));
+        }
+        let owner: Vec<&Name> = names.iter().filter(|name| is_of(ending, name)).collect();
+        let requested = audit.look(|chains| {
+            let of_owner = |entry: &Entry| {
+                entry.text("kind") == Some("requested") && names_in(entry).iter().any(|name| owner.contains(&name))
+            };
+            chains.values().flatten().any(of_owner)
+        });
+        // A disconnect is a command, so it counts from its receipt; to SQS, a message that was redriven is a new one.
+        let mut disconnects = self.disconnected.iter().filter(|(name, _)| owner.contains(&name));
+        let disconnected = disconnects.any(|(_, as_of)| ending.established_at.is_none_or(|at| at <= *as_of));
+        let late = ON_ITS_WAY + self.skew;
+        let stored = || owner.iter().filter_map(|name| locks.stored(name));
+        let lapsed_lately = |hold: &Hold| hold.expires_at.is_some_and(|at| at.plus(late) > now);
+        let lifted_lately = self.lifted.iter().any(|(name, at)| owner.contains(&name) && at.plus(late) > now);
+        let locked = stored().any(|lock| lock.in_force(now) || lock.holds.values().any(lapsed_lately));
+        if !locked && !lifted_lately && !disconnected {
+            let was = stored().next().is_some();
+            let invariant = if was { Invariant::NewestFact } else { Invariant::Bystander };
+            self.breaks(invariant, format!("{} of {names:?} was ended without a lock", ending.id));
+        } else if !requested {
+            self.breaks(
+                Invariant::LockFirst,
+                format!("{} of {names:?} was ended before `requested` was recorded", ending.id),
+            );
+        }
+    }
+
+    /// A lock was written.
+    pub(super) fn sees_lock(&mut self, before: Option<&Lock>, after: &Lock, now: Timestamp) {
+        if before.is_some_and(|before| before.in_force(now)) && !after.in_force(now) {
+            self.lifted.push((after.name.clone(), now));
+        }
+        let lapses = after.holds.values().filter_map(|hold| hold.expires_at);
+        self.lapses.extend(lapses.map(|at| (after.name.clone(), at)));
+        let none = Lock::none(after.name.clone());
+        for authority in after.holds.keys().filter(|authority| **authority != Authority::command()) {
+            if before.unwrap_or(&none).newly_held(after, authority, now) {
+                self.newly_held.entry(authority.clone()).or_default().push(now);
+            }
+        }
+    }
+
+    /// No authority brought more holds into force within ten minutes than the limit, and one for each further environment
+    /// that was at work at the same time.
+    /// Minutes are those of the environments' clocks, so the ten are taken shorter by what two of them may differ.
+    pub(super) fn sees_counts(&mut self, limit: usize, environments: usize) {
+        let within = TEN_MINUTES.saturating_sub(self.skew * 2);
+        for (authority, at) in std::mem::take(&mut self.newly_held) {
+            let most = at.iter().map(|from| at.iter().filter(|at| **at >= *from && at.since(*from) < within).count());
+            if let Some(most) = most.max().filter(|most| *most >= limit + environments) {
+                let what = format!("{authority} brought {most} holds into force in ten minutes, past {limit}");
+                self.breaks(Invariant::Breaker, what);
+            }
+        }
+    }
+
+    /// An answer: what it calls terminated is over.
+    pub(super) fn sees_receipts(&mut self, receipts: &[Receipt], sessions: &[(Connection, Option<Timestamp>)]) {
+        let subjects = receipts.iter().flat_map(|receipt| &receipt.subjects);
+        for connection in subjects.flat_map(|subject| &subject.connections) {
+            let id = &connection.connection_id;
+            let Some((truth, _)) = sessions.iter().find(|(session, _)| session.id == *id) else {
+                self.breaks(Invariant::Honest, format!("{id} is on a receipt and never was"));
+                continue;
+            };
+            if connection.current_status == Status::Terminated && truth.status.is_alive() {
+                self.breaks(Invariant::Honest, format!("{id} is called terminated and is alive"));
+            }
+        }
+    }
+}
