@@ -192,10 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_whole_minutes_count_and_the_one_that_has_begun() {
-        let minutes: Vec<Timestamp> = minutes_until(at("2026-03-01T09:30:59Z")).iter().map(|m| m.begins_at()).collect();
-        assert_eq!((minutes.len(), minutes[0]), (11, at("2026-03-01T09:30:00Z")));
-        assert_eq!(minutes[10], at("2026-03-01T09:20:00Z"));
+    fn ten_whole_minutes_count_the_one_that_has_begun_and_the_next_where_a_clock_is_ahead() {
+        let minutes = minutes_around(at("2026-03-01T09:30:59Z"));
+        let minutes: Vec<Timestamp> = minutes.iter().map(|minute| minute.begins_at()).collect();
+        assert_eq!((minutes.len(), minutes[0]), (12, at("2026-03-01T09:31:00Z")));
+        assert_eq!(minutes[11], at("2026-03-01T09:20:00Z"));
     }
 
     #[test]

@@ -10,10 +10,11 @@ use crate::memory::{Chaos, Mishap};
 use crate::time::Timestamp;
 
 /// The calls that the schedules make.
-pub(super) const CALLS: [&str; 14] = [
+pub(super) const CALLS: [&str; 15] = [
     "aliases.names",
     "audit.commit",
     "audit.head",
+    "audit.heads",
     "audit.standing",
     "breaker.count",
     "breaker.open",
