@@ -287,10 +287,10 @@ impl Revoker {
         if planted::is(Fault::WaitForEveryTarget) && !scope.troubles.is_empty() {
             scope.endpoints.clear();
         }
+        self.note_missing_endpoints(&mut scope);
         if planted::is(Fault::ForgetSilentTarget) {
             scope.troubles.clear();
         }
-        self.note_missing_endpoints(&mut scope);
         scope
     }
 

@@ -138,7 +138,7 @@ fn completed_saw_everything(company: &Company, entry: &Entry, watch: &mut Watch)
     let from = locked.plus(company.policy().settle).minus(company.skew);
     let until = verified.plus(company.skew);
     let unseen =
-        |outage: &&Outage| matches!(outage.part, Part::Target(_)) && outage.from <= from && outage.until >= until;
+        |outage: &&Outage| matches!(outage.part, Part::Target(_)) && outage.from <= from && outage.until > until;
     let troubles = company.troubles.lock().unwrap();
     if let Some(outage) = troubles.outages.iter().find(unseen) {
         let id = entry.text("signal_id").unwrap_or_default();
@@ -160,10 +160,12 @@ fn the_healthy_target_goes_on(company: &Company, entry: &Entry, sessions: &[Vec<
     let (from, until) = (requested.minus(CALM + company.skew), requested.plus(CUT_IN + company.skew));
     let about_then = |at: Timestamp| from <= at && at <= until;
     let names = names_in(entry);
-    let changed = watch.lifted.iter().chain(&watch.lapses).any(|(name, at)| names.contains(name) && about_then(*at));
+    // A command that was late may lock until an instant that is past already: then there is nothing to cut.
+    let lapsed = watch.lapses.iter().any(|(name, at)| names.contains(name) && *at <= until);
+    let lifted = watch.lifted.iter().any(|(name, at)| names.contains(name) && about_then(*at));
     let troubles = company.troubles.lock().unwrap();
     let trouble = watch.crashes.iter().copied().chain(troubles.met.iter().map(|met| met.at)).any(about_then);
-    if changed || trouble {
+    if lapsed || lifted || trouble {
         return;
     }
     let down = |part: Part| {

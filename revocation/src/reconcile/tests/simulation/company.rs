@@ -40,13 +40,16 @@ pub(super) struct Heard {
 #[derive(Clone)]
 pub(super) struct Lines {
     clock: Arc<Virtual>,
-    lines: Arc<Mutex<Vec<String>>>,
+    /// Nothing where nobody wants to read it: words cost more than the work that they are about.
+    lines: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 impl Lines {
-    pub(super) fn tell(&self, line: impl std::fmt::Display) {
-        let at = self.clock.now();
-        self.lines.lock().unwrap().push(format!("{at} {line}"));
+    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &self.lines {
+            let at = self.clock.now();
+            lines.lock().unwrap().push(format!("{at} {}", line()));
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -54,7 +57,7 @@ impl Lines {
     }
 
     pub(super) fn all(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+        self.lines.as_ref().map(|lines| lines.lock().unwrap().clone()).unwrap_or_default()
     }
 }
 
@@ -78,17 +81,17 @@ pub(super) struct Company {
     ahead: Vec<i64>,
     /// When each statement's fact happened, by the signal's id.
     facts: Mutex<BTreeMap<String, Timestamp>>,
-    /// What each environment works on.
-    pub(super) at_work: Mutex<Vec<Option<String>>>,
+    /// Which messages each environment works on.
+    pub(super) at_work: Mutex<Vec<Option<Vec<u64>>>>,
     attempts: AtomicU64,
 }
 
 impl Company {
-    pub(super) fn new(schedule: &Schedule) -> Arc<Self> {
+    pub(super) fn new(schedule: &Schedule, told: bool) -> Arc<Self> {
         let setup = &schedule.setup;
         let clock = Arc::new(Virtual::begin());
         let (troubles, tally): (Arc<Mutex<Troubles>>, Arc<Mutex<Tally>>) = Default::default();
-        let lines = Lines { clock: Arc::clone(&clock), lines: Arc::default() };
+        let lines = Lines { clock: Arc::clone(&clock), lines: told.then(Arc::default) };
         let calls = |part: Part| {
             let calls = Calls::on(Arc::clone(&clock) as Arc<dyn Clock>);
             calls.chaos(Some(chaos(&troubles, part, &lines, &tally)));
@@ -163,7 +166,7 @@ impl Company {
         }
     }
 
-    pub(super) fn tell(&self, line: impl std::fmt::Display) {
+    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
         self.lines.tell(line);
     }
 
@@ -283,15 +286,14 @@ impl Company {
 
     /// An environment begins with a batch.
     pub(super) fn begins(&self, environment: usize, batch: &[Message]) {
-        let numbers: Vec<String> = batch.iter().map(|message| message.number.to_string()).collect();
-        let told = format!("messages {}", numbers.join(", "));
-        self.tell(format!("environment {environment} begins with {told}"));
+        let numbers: Vec<u64> = batch.iter().map(|message| message.number).collect();
+        self.tell(|| format!("environment {environment} begins with messages {numbers:?}"));
         let readable = batch.iter().any(|message| !message.said.is_empty());
         if readable && batch.iter().any(|message| message.said.is_empty()) {
             self.count("neighbours", "unreadable in the batch");
         }
         let mut at_work = self.at_work.lock().unwrap();
-        at_work[environment] = Some(told);
+        at_work[environment] = Some(numbers);
         match at_work.iter().flatten().count() {
             2 => self.count("environments", "two at work"),
             3 => self.count("environments", "three at work"),
@@ -303,6 +305,13 @@ impl Company {
         self.at_work.lock().unwrap()[environment] = None;
     }
 
+    /// A message is to come again. One that says nothing never gets better.
+    pub(super) fn leaves(&self, message: &Message) {
+        if message.said.is_empty() {
+            self.breaks(Invariant::Lost, format!("message {} says nothing and is to be tried again", message.number));
+        }
+    }
+
     /// A message is acknowledged.
     pub(super) fn done_with(&self, message: &Message) {
         if message.redriven {
@@ -312,9 +321,11 @@ impl Company {
     }
 
     /// An answer.
-    pub(super) fn sees(&self, told: &str, receipts: &[Receipt]) {
-        let outcomes: Vec<&str> = receipts.iter().map(|receipt| receipt.outcome.word()).collect();
-        self.tell(format!("answered {}: {told}", outcomes.join(", ")));
+    pub(super) fn sees(&self, receipts: &[Receipt]) {
+        self.tell(|| {
+            let told = |receipt: &Receipt| format!("{} {}", receipt.signal_id, receipt.outcome.word());
+            format!("answered: {}", receipts.iter().map(told).collect::<Vec<_>>().join(", "))
+        });
         let failed = |receipt: &Receipt| receipt.endpoints.iter().any(|endpoint| endpoint.error.is_some());
         if receipts.iter().any(|receipt| receipt.outcome == Outcome::Incomplete && failed(receipt)) {
             self.count("targets", "incomplete while one was down");

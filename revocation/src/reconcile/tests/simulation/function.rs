@@ -43,8 +43,11 @@ impl Function {
             let batch = self.company.queue.receive().await;
             self.company.begins(self.environment, &batch);
             let again = self.take(&batch).await;
-            for message in batch.iter().filter(|message| !again.contains(&message.number)) {
-                self.company.done_with(message);
+            for message in &batch {
+                match again.contains(&message.number) {
+                    true => self.company.leaves(message),
+                    false => self.company.done_with(message),
+                }
             }
             self.company.ends(self.environment);
         }
@@ -79,9 +82,8 @@ impl Function {
         if signals.is_empty() {
             return Vec::new();
         }
-        let told: Vec<String> = signals.iter().map(in_words).collect();
         let receipts = self.revoker().handle(signals, &self.run()).await;
-        self.company.sees(&told.join("; "), &receipts);
+        self.company.sees(&receipts);
         receipts
     }
 
@@ -108,7 +110,7 @@ impl Function {
 
     async fn sweep(&self, order: &Sweep) -> Receipt {
         let receipt = self.revoker().sweep(order, &self.run()).await;
-        self.company.sees("a sweep", std::slice::from_ref(&receipt));
+        self.company.sees(std::slice::from_ref(&receipt));
         receipt
     }
 
@@ -135,9 +137,4 @@ impl Function {
             answer_by: now.plus(ANSWERS),
         }
     }
-}
-
-fn in_words(signal: &Signal) -> String {
-    let Signal { id, as_of, .. } = signal;
-    format!("{id} as of {as_of}")
 }

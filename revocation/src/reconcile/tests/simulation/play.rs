@@ -18,6 +18,7 @@ use super::watch::{Broken, Invariant};
 use crate::memory::MemoryVpn;
 use crate::ports::Clock;
 use crate::receipt::Receipt;
+use crate::time::Timestamp;
 
 /// The queue is looked at so often, and at the most so many times: several times as long as any message can be tried.
 const LOOK: Duration = Duration::from_secs(10);
@@ -38,11 +39,20 @@ pub(super) struct Story {
     pub(super) met: BTreeSet<(u64, Planned)>,
 }
 
-/// Plays one run.
+/// Plays one run, for what comes of it.
 pub(super) fn run(schedule: &Schedule) -> Story {
+    play(schedule, false)
+}
+
+/// Plays one run, and tells all of it.
+pub(super) fn told(schedule: &Schedule) -> Story {
+    play(schedule, true)
+}
+
+fn play(schedule: &Schedule, told: bool) -> Story {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut stage = Stage::new(schedule);
+        let mut stage = Stage::new(schedule, told);
         for step in &schedule.steps {
             stage.play(step).await;
         }
@@ -73,8 +83,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(schedule: &Schedule) -> Self {
-        let company = Company::new(schedule);
+    fn new(schedule: &Schedule, told: bool) -> Self {
+        let company = Company::new(schedule, told);
         let workers = (0..company.environments()).map(|number| tokio::spawn(Function::new(&company, number).work()));
         let believes = schedule.setup.believes;
         Self { workers: workers.collect(), company, beside: Vec::new(), asked: Arc::default(), believes }
@@ -82,6 +92,11 @@ impl Stage {
 
     async fn play(&mut self, step: &Step) {
         tokio::time::sleep(step.pause).await;
+        if step.on_the_minute {
+            let now = self.company.clock.now();
+            let minute = Timestamp::from_millis((now.as_millis() / 60_000 + 1) * 60_000);
+            self.company.clock.reached(minute).await;
+        }
         self.company.troubles.lock().unwrap().plan(step.number, &step.mishaps);
         self.begin(&step.what);
         if let Some((after, whose)) = step.crash {
@@ -118,13 +133,13 @@ impl Stage {
                 self.sweep(*environment, payload);
             }
             What::Outage { part, how, lasts } => {
-                company.tell(format!("{}: {how:?} for {} s", part.word(), lasts.as_secs()));
+                company.tell(|| format!("{}: {how:?} for {} s", part.word(), lasts.as_secs()));
                 let now = company.clock.now();
                 company.troubles.lock().unwrap().begin(*part, *how, now, *lasts);
             }
             What::OldListing { target, age, lasts } => {
                 let (old, long) = (age.as_millis(), lasts.as_secs());
-                company.tell(format!("listings of target {target} are {old} ms old for {long} s"));
+                company.tell(|| format!("listings of target {target} are {old} ms old for {long} s"));
                 company.count("listings", "older");
                 company.vpn[*target].show_as_before(*age, *lasts);
             }
@@ -143,7 +158,7 @@ impl Stage {
         let endpoint = &self.company.endpoints[*target][*endpoint];
         for _ in 0..*clients {
             let id = self.company.vpn[*target].connect(endpoint, names, *listed_after, *returns);
-            self.company.tell(format!("{name} connects to {endpoint} as {id}, back after {returns:?}"));
+            self.company.tell(|| format!("{name} connects to {endpoint} as {id}, back after {returns:?}"));
         }
     }
 
@@ -158,7 +173,7 @@ impl Stage {
         }
         let body = parcel.body(|said| company.fact(said));
         let number = company.queue.send(body, said, parcel.noises());
-        company.tell(format!("message {number}: {}", parcel.in_words()));
+        company.tell(|| format!("message {number}: {}", parcel.in_words()));
     }
 
     fn ask(&mut self, number: usize) {
@@ -191,7 +206,7 @@ impl Stage {
     }
 
     fn beside(&mut self, told: String, work: impl Future<Output = ()> + Send + 'static) {
-        self.company.tell(&told);
+        self.company.tell(|| told.clone());
         self.beside.push((told, tokio::spawn(work)));
     }
 
@@ -210,31 +225,31 @@ impl Stage {
             self.workers[number].abort();
             company.ends(number);
             company.count("environments", "crash in a batch");
-            company
-                .tell(format!("environment {number} crashes with {}", at_work[number].as_deref().unwrap_or_default()));
+            company.tell(|| {
+                format!(
+                    "environment {number} crashes with messages {:?}",
+                    at_work[number].as_deref().unwrap_or_default()
+                )
+            });
             self.workers[number] = tokio::spawn(Function::new(&company, number).work());
         } else {
             let (told, work) = self.beside.remove(whose % all - busy.len());
             work.abort();
             company.count("environments", "crash beside");
-            company.tell(format!("crashed: {told}"));
+            company.tell(|| format!("crashed: {told}"));
         }
     }
 
     /// No single call goes wrong any more, what is down is down for as long as it was to be, and the queue goes on
     /// until each message is done with or a dead letter. Nothing is lost by then.
     async fn come_to_rest(&mut self) {
-        self.company.tell("from here on no single call goes wrong");
+        self.company.tell(|| "from here on no single call goes wrong".to_owned());
         self.company.troubles.lock().unwrap().plan(u64::MAX, &[]);
         self.rest().await;
         breakers_opened_rightly(&self.company);
         let mut still_there: BTreeSet<String> = BTreeSet::new();
         for message in self.company.queue.dead() {
             still_there.extend(message.said.iter().map(|said| said.signal_id().to_string()));
-            if message.said.is_empty() {
-                let what = format!("message {} says nothing and was tried until it was a dead letter", message.number);
-                self.company.breaks(Invariant::Lost, what);
-            }
         }
         still_there.extend(self.open().into_iter().map(|(_, said)| said.signal_id().to_string()));
         let mut watch = std::mem::take(&mut *self.company.watch.lock().unwrap());
@@ -244,7 +259,8 @@ impl Stage {
 
     async fn rest(&mut self) {
         for _ in 0..LOOKS {
-            if self.company.queue.is_idle() && self.beside.iter().all(|(_, work)| work.is_finished()) {
+            let at_work = self.company.at_work.lock().unwrap().iter().any(Option::is_some);
+            if !at_work && self.company.queue.is_idle() && self.beside.iter().all(|(_, work)| work.is_finished()) {
                 break;
             }
             if self.workers.iter().any(JoinHandle::is_finished) {
@@ -275,7 +291,7 @@ impl Stage {
     /// not answered, until nothing is left; a sweep ends what came back meanwhile.
     async fn mend(&mut self) {
         let company = Arc::clone(&self.company);
-        company.tell("everything works again");
+        company.tell(|| "everything works again".to_owned());
         company.vpn.iter().for_each(MemoryVpn::nobody_returns);
         company.troubles.lock().unwrap().end_all(company.clock.now());
         tokio::time::sleep(LONG).await;
@@ -288,7 +304,8 @@ impl Stage {
                 company.believe_everybody();
             }
             self.close_breakers().await;
-            company.tell(format!("{} dead letters are redriven", company.queue.redrive()));
+            let redriven = company.queue.redrive();
+            company.tell(|| format!("{redriven} dead letters are redriven"));
             open.into_iter().for_each(|(number, _)| self.ask(number));
             self.rest().await;
         }

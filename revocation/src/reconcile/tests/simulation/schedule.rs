@@ -62,6 +62,9 @@ pub(super) struct Step {
     pub(super) number: u64,
     /// How long before it nothing is begun.
     pub(super) pause: Duration,
+    /// After that, the next full minute is waited for: jobs run then, and an environment whose clock is behind is still in
+    /// the minute before.
+    pub(super) on_the_minute: bool,
     pub(super) what: What,
     /// Which calls go wrong from here to the next step.
     pub(super) mishaps: Vec<Planned>,
@@ -138,16 +141,16 @@ struct Writer {
 impl Writer {
     fn step(&mut self, number: u64) -> Step {
         let pause = self.die.seconds(25);
-        let what = match self.die.below(24) {
-            0..=5 => self.somebody_connects(),
-            6..=7 => self.two_speak_at_once(number),
-            8..=11 => self.something_is_said(number),
-            12..=14 => self.something_is_said_again(number),
-            15 => self.everybody_is_out(number),
-            16 => What::Ask { said: self.command(number, 0), environment: self.die.place(self.environments) },
-            17..=18 => self.a_sweep_begins(),
-            19..=20 => self.something_is_down(),
-            21 => What::OldListing {
+        let what = match self.die.below(50) {
+            0..=11 => self.somebody_connects(),
+            12..=15 => self.two_speak_at_once(number),
+            16..=23 => self.something_is_said(number),
+            24..=29 => self.something_is_said_again(number),
+            30..=31 => self.everybody_is_out(number),
+            32 => What::Ask { said: self.command(number, 0), environment: self.die.place(self.environments) },
+            33..=36 => self.a_sweep_begins(),
+            37..=42 => self.something_is_down(),
+            43..=44 => What::OldListing {
                 target: self.die.place(TARGETS),
                 age: self.die.seconds(OLD),
                 lasts: Duration::from_secs(5) + self.die.seconds(60),
@@ -156,9 +159,10 @@ impl Writer {
         };
         // Long enough at times for a message to come again.
         let pause = if matches!(what, What::Wait) { self.die.seconds(240) } else { pause };
+        let on_the_minute = matches!(&what, What::Send(parcels) if parcels.len() > 4);
         let mishaps = planned(&mut self.die, self.rate);
         let crash = self.die.one_in(6).then(|| (self.die.seconds(20), self.die.place(8)));
-        Step { number, pause, what, mishaps, crash }
+        Step { number, pause, on_the_minute, what, mishaps, crash }
     }
 
     fn somebody_connects(&mut self) -> What {

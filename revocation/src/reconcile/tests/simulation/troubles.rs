@@ -61,7 +61,8 @@ pub(super) fn planned(die: &mut Die, rate: u64) -> Vec<Planned> {
         // What is seldom called goes wrong more often, to have gone wrong often enough.
         let rate = match *name {
             "breaker.open" => rate / 12,
-            "breaker.count" | "locks.locked" | "aliases.names" => rate / 6,
+            "breaker.count" | "locks.locked" => rate / 6,
+            "aliases.names" | "breaker.standing" | "locks.write" | "vpn.poll" | "vpn.terminate" => rate / 3,
             _ => rate,
         };
         let mut nth = 0;
@@ -195,7 +196,7 @@ impl Troubles {
         self.met.push(Met { step: self.step, planned, at: now });
         let (word, mishap) = MISHAPS[planned.mishap];
         tally.lock().unwrap().count(word, CALLS[call]);
-        lines.tell(format!("{whole}: {word}"));
+        lines.tell(|| format!("{whole}: {word}"));
         Some(mishap)
     }
 }
