@@ -390,6 +390,66 @@ async fn a_name_is_given_also_where_somebody_else_writes_the_same_lock() {
 }
 
 #[tokio::test]
+async fn a_lock_is_written_also_where_somebody_else_writes_it_at_the_same_time() {
+    let world = World::new();
+    let (alice, siem) = (Name::new("alice").unwrap(), Authority::named("siem"));
+    world.user("alice");
+    world.calls.plan("locks.write alice", 1, crate::memory::Mishap::Slow);
+    let (revoker, run, revoking) = (world.revoker(), world.run(), world.revoke("alice"));
+    let working = tokio::spawn(async move { revoker.handle(vec![revoking], &run).await });
+    until(|| world.calls.count("locks.write alice") == 1).await;
+    let theirs = Signal { authority: siem.clone(), ..world.revoke("alice") };
+    let crate::lock::Transition::Changed(theirs) = Lock::none(alice.clone()).apply(&theirs, "alice", &[]) else {
+        panic!("nothing stood against it")
+    };
+    world.locks.put(theirs);
+    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed]);
+    let held_by = world.locks.stored(&alice).unwrap().held_by(world.now());
+    assert_eq!(held_by, [Authority::producer("okta", Some("acme")), siem]);
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_away_since_is_still_meant_by_the_word_that_was_said_of_it() {
+    for authorities in [Some(vec![Authority::producer("okta", Some("acme"))]), None] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.on(1, None, Some("laptop-7"));
+        world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
+        world.calls.forget();
+        world.one(world.alias("alice", &["laptop-7"], true)).await;
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+        assert_eq!(world.alive(), 0, "tried again, it means the same names");
+
+        let siem = Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("alice") };
+        assert_eq!(world.one(siem).await.subjects[0].names.len(), 1, "another's word was not said of it");
+        world.on(1, None, Some("laptop-7"));
+        let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+        assert_eq!((world.one(again).await.subjects[0].names.len(), world.alive()), (2, 0));
+
+        world.clock.advance(Duration::from_secs(60));
+        let back = world.signal(Action::Restore { authorities }, "alice", "okta:back");
+        assert_eq!(world.one(back).await.outcome, Outcome::Restored);
+        assert!(!world.is_locked("laptop-7"), "and lifted, it is lifted under all of them");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_was_let_in_between_two_attempts_is_spared_by_the_second() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.user("alice@corp.example");
+    let spared = world.user("alice");
+    world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+    let revoke = world.revoke("alice@corp.example");
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [spared]);
+}
+
+#[tokio::test]
 async fn a_repeated_alias_command_undoes_no_later_one() {
     let world = World::new();
     let give = || world.alias("alice", &["laptop-7"], false);
