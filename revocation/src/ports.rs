@@ -344,7 +344,7 @@ pub trait AuditTrail: Send + Sync {
     async fn head(&self, chain: &str) -> Result<Head, StoreError>;
 
     /// The heads of several chains, in their order.
-    async fn heads(&self, chains: &[String]) -> Result<Vec<Head>, StoreError>;
+    async fn heads_of(&self, chains: &[String]) -> Result<Vec<Head>, StoreError>;
 
     /// Writes the entry, moves the head and sets the marker: all three or none.
     ///

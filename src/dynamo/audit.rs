@@ -94,11 +94,11 @@ impl DynamoAudit {
 #[async_trait]
 impl AuditTrail for DynamoAudit {
     async fn head(&self, chain: &str) -> Result<Head, StoreError> {
-        let heads = self.heads(&[chain.to_owned()]).await?;
+        let heads = self.heads_of(&[chain.to_owned()]).await?;
         Ok(heads.into_iter().next().unwrap_or_else(Head::genesis))
     }
 
-    async fn heads(&self, chains: &[String]) -> Result<Vec<Head>, StoreError> {
+    async fn heads_of(&self, chains: &[String]) -> Result<Vec<Head>, StoreError> {
         let keys: Vec<String> = chains.iter().map(|chain| head_key(chain)).collect();
         let items = read_items(&self.client, &self.locks, &keys).await?;
         let head = |(chain, key): (&String, &String)| {

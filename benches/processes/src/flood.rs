@@ -107,7 +107,7 @@ async fn environment(program: std::path::PathBuf, aws: Arc<Aws>, queue: Arc<Mute
         let answer = match &mut lambda {
             Some(lambda) => lambda.try_ask(&event).await,
             None => Ok(lambda
-                .insert(Lambda::start(command(&[program.clone()], &variables), &event).await)
+                .insert(Lambda::start(command(std::slice::from_ref(&program), &variables), &event).await)
                 .first_answer()
                 .await),
         };

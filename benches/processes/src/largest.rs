@@ -106,7 +106,7 @@ async fn run(given: &Programs, aws: &Aws, event: &Value) -> (Lambda, f64) {
     let variables = aws.variables();
     let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
     variables.push(("VPN_REVOKER_SETTLE_SECONDS", "0"));
-    let mut lambda = Lambda::start(command(&[given.revoker.clone()], &variables), event).await;
+    let mut lambda = Lambda::start(command(std::slice::from_ref(&given.revoker), &variables), event).await;
     let answer = lambda.first_answer().await;
     assert_eq!(answer.body["outcome"], "completed", "{}", answer.body);
     (lambda, answer.took.as_secs_f64() * 1e3)

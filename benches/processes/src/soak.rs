@@ -146,7 +146,7 @@ impl Soak {
             ("VPN_REVOKER_VERIFY_SECONDS", "15"),
             ("VPN_REVOKER_MAX_SUBJECTS", "10000"),
         ]);
-        Lambda::start(command(&[self.program.clone()], &variables), event).await
+        Lambda::start(command(std::slice::from_ref(&self.program), &variables), event).await
     }
 
     /// Works and sweeps to the end; returns its memory minute by minute, in KiB.

@@ -287,7 +287,7 @@ impl AuditTrail for MemoryAudit {
         }
     }
 
-    async fn heads(&self, chains: &[String]) -> Result<Vec<Head>, StoreError> {
+    async fn heads_of(&self, chains: &[String]) -> Result<Vec<Head>, StoreError> {
         match self.calls.make("audit.heads".to_owned()).await {
             None => Ok(chains.iter().map(|chain| self.head_of(chain)).collect()),
             Some(_) => Err(StoreError::away("audit", "planned to fail")),

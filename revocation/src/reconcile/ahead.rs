@@ -93,7 +93,7 @@ impl Revoker {
         let names: Vec<Name> = wanted.iter().filter_map(|one| one.own.clone()).collect();
         let chains: Vec<String> = wanted.iter().map(|one| one.chain.clone()).collect();
         let (standing, locks, heads) =
-            tokio::join!(self.trail.standing(&markers), self.locks.read(&names), self.trail.heads(&chains));
+            tokio::join!(self.trail.standing(&markers), self.locks.read(&names), self.trail.heads_of(&chains));
         let (mut standing, mut locks, mut heads) = (standing?.into_iter(), locks?.into_iter(), heads?.into_iter());
         let mut ahead = BTreeMap::new();
         for one in wanted {
