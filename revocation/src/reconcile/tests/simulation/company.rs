@@ -77,6 +77,8 @@ pub(super) struct Company {
     pub(super) skew: Duration,
     /// What was said, by the signal's id.
     pub(super) heard: Mutex<BTreeMap<String, Heard>>,
+    /// What messages said, by number, as read for an instant of receipt.
+    read: Mutex<BTreeMap<(u64, Timestamp), Vec<Signal>>>,
     policy: Mutex<Arc<Policy>>,
     ahead: Vec<i64>,
     /// When each statement's fact happened, by the signal's id.
@@ -118,6 +120,7 @@ impl Company {
             breaker: MemoryBreaker::new(&calls(Part::Locks)),
             skew: schedule.skew(),
             heard: Mutex::default(),
+            read: Mutex::default(),
             policy: Mutex::new(Arc::new(policy)),
             ahead: setup.ahead.clone(),
             facts: Mutex::default(),
@@ -223,8 +226,15 @@ impl Company {
         }
     }
 
+    /// What a message said when it was read for the same instant. Reading is a function of both, and a quarter of a run's
+    /// work.
+    pub(super) fn read_before(&self, number: u64, received_at: Timestamp) -> Option<Vec<Signal>> {
+        self.read.lock().unwrap().get(&(number, received_at)).cloned()
+    }
+
     /// A message was read: what it says must be what was said, whatever stands beside it, and as of when.
-    pub(super) fn hears(&self, message: &Message, signals: &[Signal]) {
+    pub(super) fn hears(&self, message: &Message, received_at: Timestamp, signals: &[Signal]) {
+        self.read.lock().unwrap().insert((message.number, received_at), signals.to_vec());
         if message.noises > 0 && !message.said.is_empty() {
             self.count("neighbours", "unreadable in the message");
         }

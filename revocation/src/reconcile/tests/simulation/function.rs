@@ -63,12 +63,10 @@ impl Function {
                 received_at: message.sent_at.min(self.clock.now()),
                 id: format!("message-{}", message.number),
             };
-            let reading = INTAKE.read(&message.body, &delivery);
-            if matches!(reading, Err(Rejected::Fault(_))) {
+            let Some(found) = self.read(message, &delivery) else {
                 again.push(message.number);
-            }
-            let found = reading.map(Reading::into_signals).unwrap_or_default();
-            self.company.hears(message, &found);
+                continue;
+            };
             owners.extend(std::iter::repeat_n(message.number, found.len()));
             signals.extend(found);
         }
@@ -76,6 +74,20 @@ impl Function {
         let unfinished = owners.into_iter().zip(&receipts).filter(|(_, receipt)| receipt.is_retryable());
         again.extend(unfinished.map(|(owner, _)| owner));
         again
+    }
+
+    /// What a message says; nothing where a fault of ours keeps it from being read.
+    fn read(&self, message: &Message, delivery: &Delivery) -> Option<Vec<Signal>> {
+        if let Some(signals) = self.company.read_before(message.number, delivery.received_at) {
+            return Some(signals);
+        }
+        let reading = INTAKE.read(&message.body, delivery);
+        if matches!(reading, Err(Rejected::Fault(_))) {
+            return None;
+        }
+        let signals = reading.map(Reading::into_signals).unwrap_or_default();
+        self.company.hears(message, delivery.received_at, &signals);
+        Some(signals)
     }
 
     pub(super) async fn handle(&self, signals: Vec<Signal>) -> Vec<Receipt> {

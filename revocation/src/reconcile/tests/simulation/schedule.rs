@@ -117,7 +117,7 @@ impl Schedule {
         };
         // Some runs are calm, so that long stories are told to their end as well.
         let rate = *die.of(&[0, 60, 25, 12]);
-        let steps = 12 + die.below(14);
+        let steps = 10 + die.below(12);
         let mut writer = Writer { die, environments: setup.ahead.len(), rate, said: Vec::new() };
         Self { steps: (0..steps).map(|number| writer.step(number)).collect(), setup }
     }
@@ -298,7 +298,7 @@ impl Writer {
             Part::Locks | Part::Audit => *die.of(&[How::Fails, How::Hangs]),
         };
         // Some last long enough for the queue to give up.
-        let lasts = match die.one_in(3) {
+        let lasts = match die.one_in(4) {
             true => Duration::from_secs(150) + die.seconds(500),
             false => Duration::from_secs(10) + die.seconds(60),
         };
