@@ -24,9 +24,9 @@ pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     loop {
         let before = size(&least);
         least = shrinking.fewer_steps(least);
-        least = shrinking.fewer_items(least);
-        least = shrinking.fewer_mishaps(least);
-        least = shrinking.fewer_crashes(least);
+        least = shrinking.fewer_items(&least);
+        least = shrinking.fewer_mishaps(&least);
+        least = shrinking.fewer_crashes(&least);
         least = shrinking.simpler_setup(least);
         if size(&least) == before || shrinking.runs >= RUNS {
             return least;
@@ -110,12 +110,12 @@ impl Shrinking {
         Schedule { setup: schedule.setup, steps }
     }
 
-    fn fewer_items(&mut self, schedule: Schedule) -> Schedule {
-        let left = self.fewer(items(&schedule), |left| with_items(&schedule, left));
-        with_items(&schedule, &left)
+    fn fewer_items(&mut self, schedule: &Schedule) -> Schedule {
+        let left = self.fewer(items(schedule), |left| with_items(schedule, left));
+        with_items(schedule, &left)
     }
 
-    fn fewer_mishaps(&mut self, schedule: Schedule) -> Schedule {
+    fn fewer_mishaps(&mut self, schedule: &Schedule) -> Schedule {
         let all: Vec<(u64, Planned)> = (schedule.steps.iter())
             .flat_map(|step| step.mishaps.iter().map(|planned| (step.number, *planned)))
             .collect();
@@ -130,7 +130,7 @@ impl Shrinking {
         with(&left)
     }
 
-    fn fewer_crashes(&mut self, schedule: Schedule) -> Schedule {
+    fn fewer_crashes(&mut self, schedule: &Schedule) -> Schedule {
         let all: Vec<u64> = schedule.steps.iter().filter(|step| step.crash.is_some()).map(|step| step.number).collect();
         let with = |left: &[u64]| {
             let mut schedule = schedule.clone();
