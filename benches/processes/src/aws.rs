@@ -89,6 +89,26 @@ impl Aws {
         }
     }
 
+    /// How long a call takes about which nothing is to be done: the least of several.
+    pub async fn round_trip(&self) -> std::io::Result<Duration> {
+        let address = self.relay.url.trim_start_matches("http://");
+        let mut engine = TcpStream::connect(address).await?;
+        engine.set_nodelay(true)?;
+        let head = "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: DynamoDB_20120810.ListTables\r\n";
+        let request = format!("{head}content-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{{}}");
+        let mut least = Duration::MAX;
+        let mut answer = vec![0; 1 << 12];
+        for _ in 0..20 {
+            let begun = Instant::now();
+            engine.write_all(request.as_bytes()).await?;
+            if engine.read(&mut answer).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            least = least.min(begun.elapsed());
+        }
+        Ok(least)
+    }
+
     /// Forgets every call so far.
     pub fn forget_calls(&self) {
         self.emulator.clear_requests();
