@@ -149,13 +149,13 @@ impl Said {
 
     fn event(&self, at: Timestamp) -> Value {
         match self.by {
-            Voice::Okta => self.envelope("aws.partner/okta.com/acme/system-log", "SystemLog", self.okta(at)),
-            Voice::JumpCloud => self.envelope("acme.jumpcloud-relay", "Directory Insights", self.jumpcloud(at)),
-            Voice::Command => self.envelope("vpn-revoker", "VPN Revoker Command", self.command()),
+            Voice::Okta => self.envelope("aws.partner/okta.com/acme/system-log", "SystemLog", &self.okta(at)),
+            Voice::JumpCloud => self.envelope("acme.jumpcloud-relay", "Directory Insights", &self.jumpcloud(at)),
+            Voice::Command => self.envelope("vpn-revoker", "VPN Revoker Command", &self.command()),
         }
     }
 
-    fn envelope(&self, source: &str, detail_type: &str, detail: Value) -> Value {
+    fn envelope(&self, source: &str, detail_type: &str, detail: &Value) -> Value {
         json!({ "version": "0", "id": format!("event-{}", self.id), "source": source, "detail-type": detail_type, "detail": detail })
     }
 

@@ -13,8 +13,8 @@ struct Shrinking {
     runs: usize,
 }
 
-/// A shorter schedule that breaks the same invariant: no step, no item of a message, no mishap and no crash can be taken away from it by
-/// itself, unless the runs were used up.
+/// A shorter schedule that breaks the same invariant: no step, no item of a message, no mishap and no crash can be taken
+/// away from it by itself, unless the runs were used up.
 pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     let mut shrinking = Shrinking { invariant, runs: 0 };
     let mut least = only_what_met(schedule);
@@ -23,10 +23,10 @@ pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     }
     loop {
         let before = size(&least);
-        least = shrinking.fewer_steps(least);
-        least = shrinking.fewer_items(least);
-        least = shrinking.fewer_mishaps(least);
-        least = shrinking.fewer_crashes(least);
+        least = shrinking.fewer_steps(&least);
+        least = shrinking.fewer_items(&least);
+        least = shrinking.fewer_mishaps(&least);
+        least = shrinking.fewer_crashes(&least);
         least = shrinking.simpler_setup(least);
         if size(&least) == before || shrinking.runs >= RUNS {
             return least;
@@ -104,18 +104,18 @@ impl Shrinking {
         parts
     }
 
-    fn fewer_steps(&mut self, schedule: Schedule) -> Schedule {
+    fn fewer_steps(&mut self, schedule: &Schedule) -> Schedule {
         let with = |steps: &[Step]| Schedule { setup: schedule.setup.clone(), steps: steps.to_vec() };
         let steps = self.fewer(schedule.steps.clone(), with);
-        Schedule { setup: schedule.setup, steps }
+        Schedule { setup: schedule.setup.clone(), steps }
     }
 
-    fn fewer_items(&mut self, schedule: Schedule) -> Schedule {
-        let left = self.fewer(items(&schedule), |left| with_items(&schedule, left));
-        with_items(&schedule, &left)
+    fn fewer_items(&mut self, schedule: &Schedule) -> Schedule {
+        let left = self.fewer(items(schedule), |left| with_items(schedule, left));
+        with_items(schedule, &left)
     }
 
-    fn fewer_mishaps(&mut self, schedule: Schedule) -> Schedule {
+    fn fewer_mishaps(&mut self, schedule: &Schedule) -> Schedule {
         let all: Vec<(u64, Planned)> = (schedule.steps.iter())
             .flat_map(|step| step.mishaps.iter().map(|planned| (step.number, *planned)))
             .collect();
@@ -130,7 +130,7 @@ impl Shrinking {
         with(&left)
     }
 
-    fn fewer_crashes(&mut self, schedule: Schedule) -> Schedule {
+    fn fewer_crashes(&mut self, schedule: &Schedule) -> Schedule {
         let all: Vec<u64> = schedule.steps.iter().filter(|step| step.crash.is_some()).map(|step| step.number).collect();
         let with = |left: &[u64]| {
             let mut schedule = schedule.clone();
