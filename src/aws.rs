@@ -55,7 +55,9 @@ pub async fn sdk_config(region: &str, trust: &Trust) -> SdkConfig {
 /// else spares the start what it takes to get ready for all the others.
 pub(crate) fn in_a_function(trust: &Trust) -> ConfigLoader {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client(trust));
-    let given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].iter().all(|key| std::env::var_os(key).is_some());
+    let given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+        .iter()
+        .all(|key| std::env::var(key).is_ok_and(|value| !value.trim().is_empty()));
     if given { loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()) } else { loader }
 }
 

@@ -19,8 +19,8 @@ pub fn http_client(trust: &Trust) -> SharedHttpClient {
 
 /// Makes a connector when it is called for the first time, and never to throw it away.
 ///
-/// Left to itself the SDK's client makes one for every service client that is built, reads all certificates for it, and
-/// drops it: half of what starting a function took.
+/// In its `validate_base_client_config` the SDK's client makes one for every service client that is built, reads all
+/// certificates for it, and drops it: half of what starting a function took. So that is not passed on here.
 #[derive(Debug)]
 struct AtFirstCall(SharedHttpClient);
 

@@ -58,4 +58,4 @@ pub use settings::Settings;
 #[cfg(feature = "revoker")]
 pub use targets::TargetSettings;
 pub use trust::{Trust, TrustError};
-pub use warm::beside_the_first_wait;
+pub use warm::get_ready;

@@ -42,7 +42,7 @@ impl Trust {
     /// What a function trusts.
     ///
     /// # Errors
-    /// Where `AWS_CA_BUNDLE` names a file that can't be read or that holds anything but certificates.
+    /// Where `AWS_CA_BUNDLE` names a file that can't be read, that holds no certificate, or one that can't be used.
     pub fn of_a_function() -> Result<Self, TrustError> {
         Self::named_or(std::env::var_os(BUNDLE).map(PathBuf::from), Self::BuiltIn)
     }
@@ -59,7 +59,7 @@ impl Trust {
     /// What this file holds, where one is named.
     fn named_or(path: Option<PathBuf>, otherwise: Self) -> Result<Self, TrustError> {
         let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(otherwise) };
-        match std::fs::read(&path).map_err(|error| error.to_string()).and_then(checked) {
+        match std::fs::read(&path).map_err(|error| format!("which can't be read: {error}")).and_then(checked) {
             Ok(pem) => Ok(Self::Bundle(pem)),
             Err(problem) => Err(TrustError { path, problem }),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use revocation::connect::ConnectAnswer;
 use serde_json::value::RawValue;
-use vpn_revoker::{ConnectApp, ConnectSettings, Metrics, SystemClock, Trust, beside_the_first_wait, connect, logging};
+use vpn_revoker::{ConnectApp, ConnectSettings, Metrics, SystemClock, Trust, connect, get_ready, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -26,7 +26,7 @@ async fn run() -> Result<(), Error> {
     let tables = connect::tables(&settings, &Trust::of_a_function()?).await;
     let metrics = Metrics::to_stdout().of(std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok());
     let app = ConnectApp::new(settings, tables, Arc::new(SystemClock), metrics);
-    beside_the_first_wait(app.clone().warm());
+    get_ready(app.clone().warm()).await;
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
 }
 

@@ -7,9 +7,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use revocation::time::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use vpn_revoker::{
-    App, Call, Clients, Failure, Metrics, Settings, SystemClock, Trust, aws, beside_the_first_wait, logging,
-};
+use vpn_revoker::{App, Call, Clients, Failure, Metrics, Settings, SystemClock, Trust, aws, get_ready, logging};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -29,7 +27,7 @@ async fn run() -> Result<(), Error> {
     let clients = Clients::new(&config, &settings).await;
     let metrics = Metrics::to_stdout().of(std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok());
     let app = App::new(settings, clients, Arc::new(SystemClock), metrics);
-    beside_the_first_wait(app.clone().warm());
+    get_ready(app.clone().warm()).await;
     lambda_runtime::run(service_fn(move |event| invoke(app.clone(), event))).await
 }
 

@@ -1,8 +1,8 @@
 //! What admission needs to know of everybody in a delivery, read at once and beside the aliases: each read is a round
 //! trip on the way to the first call that ends anything, and a call for each person of a batch.
 //!
-//! Nothing rests on it. Locks and chains are written under guard, so that what is out of date by then is read again; and
-//! where the reading ahead goes wrong, each case reads for itself.
+//! Nothing rests on it. What is written is guarded, so that what is out of date by then is read again; what is decided
+//! without a write is read again first; and where the reading ahead goes wrong, each case reads for itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,10 +67,19 @@ struct Wanted {
 
 impl Revoker {
     /// Reads ahead for the first case of every subject; the ones after it depend on what that one does.
+    ///
+    /// An alias and a breaker have no order by `as_of`, so that it must be known whether they were dealt with before, as
+    /// late as can be.
     pub(super) async fn read_ahead(&self, cases: &[Case]) -> BTreeMap<usize, Ahead> {
         let mut chains = BTreeSet::new();
-        let first = cases.iter().enumerate().filter(|(_, case)| case.stuck.is_none() && chains.insert(case.chain()));
-        let wanted: Vec<Wanted> = first.map(|(number, case)| self.wanted(number, case)).collect();
+        let mut wanted = Vec::new();
+        for (number, case) in cases.iter().enumerate() {
+            let is_first = chains.insert(case.chain());
+            let is_ordered = !matches!(case.signal.action, Action::Alias { .. } | Action::CloseBreaker);
+            if is_first && is_ordered && case.stuck.is_none() {
+                wanted.push(self.wanted(number, case));
+            }
+        }
         if wanted.is_empty() {
             return BTreeMap::new();
         }
@@ -92,8 +101,9 @@ impl Revoker {
         let markers: Vec<Marker> = wanted.iter().flat_map(|one| one.marks.markers.clone()).collect();
         let names: Vec<Name> = wanted.iter().filter_map(|one| one.own.clone()).collect();
         let chains: Vec<String> = wanted.iter().map(|one| one.chain.clone()).collect();
-        let (standing, locks, heads) =
-            tokio::join!(self.trail.standing(&markers), self.locks.read(&names), self.trail.heads_of(&chains));
+        let standing = async { if markers.is_empty() { Ok(Vec::new()) } else { self.trail.standing(&markers).await } };
+        let locks = async { if names.is_empty() { Ok(Vec::new()) } else { self.locks.read(&names).await } };
+        let (standing, locks, heads) = tokio::join!(standing, locks, self.trail.heads_of(&chains));
         let (mut standing, mut locks, mut heads) = (standing?.into_iter(), locks?.into_iter(), heads?.into_iter());
         let mut ahead = BTreeMap::new();
         for one in wanted {

@@ -30,20 +30,21 @@ enum Own {
 }
 
 impl Revoker {
-    /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again. `lock` is that of
-    /// the subject's own name, as it was read a moment ago.
+    /// Locks the names, unless an earlier attempt has: what was lifted since then is not locked again.
+    ///
+    /// What was read ahead of the own lock may be older than the earlier attempt, so that is asked for anew.
     pub(super) async fn lock_once(
         &self,
         case: &mut Case,
         requested_before: bool,
-        lock: Option<Lock>,
+        read_ahead: Option<Lock>,
     ) -> Result<Locked, StoreError> {
         if !requested_before {
-            return self.lock_all(case, lock).await;
+            return self.lock_all(case, read_ahead).await;
         }
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
-        let lock = self.lock_unless_read(lock, &own).await?;
+        let lock = self.lock_of(&own).await?;
         if !lock.in_force(self.clock.now()) {
             let why = "the lock was lifted since this was requested";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
@@ -73,16 +74,19 @@ impl Revoker {
     /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
     ///
     /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
-    /// against which one stands is left as it is. What was read of the own lock a moment ago, `read`, may be out of date:
-    /// then the write is refused, and it is read again.
-    pub(super) async fn lock_all(&self, case: &mut Case, mut read: Option<Lock>) -> Result<Locked, StoreError> {
+    /// against which one stands is left as it is. What was read ahead of the own lock saves a round trip.
+    pub(super) async fn lock_all(&self, case: &mut Case, mut read_ahead: Option<Lock>) -> Result<Locked, StoreError> {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let mut done: Vec<Name> = Vec::new();
         for _ in 0..MAX_RACES {
-            let lock = self.lock_unless_read(read.take(), &own).await?;
+            let is_ahead = read_ahead.is_some();
+            let lock = match read_ahead.take() {
+                Some(lock) => lock,
+                None => self.lock_of(&own).await?,
+            };
             self.add_names_of_before(case, &lock);
-            let (lock, transition) = match self.lock_own(case, lock).await? {
+            let (lock, transition) = match self.lock_own(case, lock, is_ahead).await? {
                 Own::Locked(lock, transition) => (lock, transition),
                 Own::Braked(refusal) => {
                     locked.stopped = Some(refused(&refusal));
@@ -95,6 +99,8 @@ impl Revoker {
                 locked.locks = vec![lock];
                 return Ok(locked);
             }
+            // Somebody else may have written since the lock was read first.
+            self.add_names_of_before(case, &lock);
             locked.locks.push(lock);
             let rest = case.further().into_iter().filter(|name| !done.contains(name));
             for name in rest.collect::<Vec<_>>() {
@@ -131,12 +137,22 @@ impl Revoker {
     }
 
     /// Locks the subject's own name, past the circuit breaker where a producer's hold comes into force newly.
-    async fn lock_own(&self, case: &Case, lock: Lock) -> Result<Own, StoreError> {
-        let (further, own) = (case.further(), lock.name.clone());
-        let mut read = Some(lock);
+    ///
+    /// A write is guarded, so that it may follow from what was read ahead. What is decided without one is decided on what
+    /// stands now.
+    async fn lock_own(&self, case: &Case, first: Lock, is_ahead: bool) -> Result<Own, StoreError> {
+        let (further, own) = (case.further(), first.name.clone());
+        let mut first = Some(first);
         for _ in 0..MAX_RACES {
-            let lock = self.lock_unless_read(read.take(), &own).await?;
+            let is_ahead = is_ahead && first.is_some();
+            let lock = match first.take() {
+                Some(lock) => lock,
+                None => self.lock_of(&own).await?,
+            };
             let transition = lock.apply(&case.signal, &case.about.label(), &further);
+            if is_ahead && !matches!(transition, Transition::Changed(_)) {
+                continue;
+            }
             if let Transition::Changed(next) = &transition
                 && let Some(refusal) = self.braked(case, &own, &lock, next).await?
             {
@@ -147,14 +163,6 @@ impl Revoker {
             }
         }
         Err(StoreError::busy(own.as_str()))
-    }
-
-    /// The lock of this name, unless it was read already.
-    async fn lock_unless_read(&self, read: Option<Lock>, name: &Name) -> Result<Lock, StoreError> {
-        match read {
-            Some(lock) => Ok(lock),
-            None => self.lock_of(name).await,
-        }
     }
 
     async fn lock(&self, case: &Case, name: &Name, further: &[Name]) -> Result<(Lock, Transition), StoreError> {

@@ -121,3 +121,48 @@ proptest! {
         }
     }
 }
+
+/// A case as admission has it.
+fn case(signal: Signal, names: &[&str]) -> Case {
+    let about = signal.about[0].clone();
+    let mut case = Case::new(Arc::new(signal), 0, about);
+    case.names = names.iter().map(|name| Name::new(name).unwrap()).collect();
+    case
+}
+
+#[tokio::test]
+async fn what_was_read_ahead_is_not_believed_where_nothing_is_written() {
+    let world = World::new();
+    let revocation = world.revoke("alice");
+    world.one(revocation.clone()).await;
+    let read_ahead = world.locks.stored(&Name::new("alice").unwrap());
+    world.clock.advance(Duration::from_secs(1));
+    world.one(world.restore("alice")).await;
+    // By what was read ahead, alice is locked by this very signal, and nothing is to be done.
+    let locked = world.revoker().lock_all(&mut case(revocation, &["alice"]), read_ahead).await.unwrap();
+    assert_eq!(locked.stopped.map(|verdict| verdict.outcome), Some(Outcome::Superseded));
+    assert!(!world.is_locked("alice"));
+}
+
+#[tokio::test]
+async fn a_restore_reaches_names_that_were_locked_since_it_read_ahead() {
+    let world = World::new();
+    let read_ahead = Some(Lock::none(Name::new("alice").unwrap()));
+    let mut revocation = case(world.revoke("alice"), &["alice", "alice-old"]);
+    world.revoker().lock_all(&mut revocation, None).await.unwrap();
+    assert!(world.is_locked("alice") && world.is_locked("alice-old"));
+    world.clock.advance(Duration::from_secs(1));
+    let restore = world.signal(Action::Restore { authorities: None }, "alice", "command:r");
+    world.revoker().lock_all(&mut case(restore, &["alice"]), read_ahead).await.unwrap();
+    assert!(!world.is_locked("alice") && !world.is_locked("alice-old"));
+}
+
+#[tokio::test]
+async fn a_retry_does_not_take_a_lock_for_lifted_that_was_written_after_it_read_ahead() {
+    let world = World::new();
+    let revocation = world.revoke("alice");
+    world.one(revocation.clone()).await;
+    let read_ahead = Some(Lock::none(Name::new("alice").unwrap()));
+    let locked = world.revoker().lock_once(&mut case(revocation, &["alice"]), true, read_ahead).await.unwrap();
+    assert!(locked.stopped.is_none());
+}

@@ -226,8 +226,7 @@ impl Company {
         }
     }
 
-    /// What a message said when it was read for the same instant. Reading is a function of both, and a quarter of a run's
-    /// work.
+    /// What a message said when it was read for the same instant: reading is a function of the two, and takes its time.
     pub(super) fn read_before(&self, number: u64, received_at: Timestamp) -> Option<Vec<Signal>> {
         self.read.lock().unwrap().get(&(number, received_at)).cloned()
     }

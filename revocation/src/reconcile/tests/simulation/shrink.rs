@@ -13,8 +13,8 @@ struct Shrinking {
     runs: usize,
 }
 
-/// A shorter schedule that breaks the same invariant: no step, no item of a message, no mishap and no crash can be taken away from it by
-/// itself, unless the runs were used up.
+/// A shorter schedule that breaks the same invariant: no step, no item of a message, no mishap and no crash can be taken
+/// away from it by itself, unless the runs were used up.
 pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     let mut shrinking = Shrinking { invariant, runs: 0 };
     let mut least = only_what_met(schedule);
@@ -23,7 +23,7 @@ pub(super) fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
     }
     loop {
         let before = size(&least);
-        least = shrinking.fewer_steps(least);
+        least = shrinking.fewer_steps(&least);
         least = shrinking.fewer_items(&least);
         least = shrinking.fewer_mishaps(&least);
         least = shrinking.fewer_crashes(&least);
@@ -104,10 +104,10 @@ impl Shrinking {
         parts
     }
 
-    fn fewer_steps(&mut self, schedule: Schedule) -> Schedule {
+    fn fewer_steps(&mut self, schedule: &Schedule) -> Schedule {
         let with = |steps: &[Step]| Schedule { setup: schedule.setup.clone(), steps: steps.to_vec() };
         let steps = self.fewer(schedule.steps.clone(), with);
-        Schedule { setup: schedule.setup, steps }
+        Schedule { setup: schedule.setup.clone(), steps }
     }
 
     fn fewer_items(&mut self, schedule: &Schedule) -> Schedule {
