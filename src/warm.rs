@@ -18,11 +18,42 @@ const AHEAD_OF_DEMAND_IN: Duration = Duration::from_secs(2);
 ///
 /// Must be called on a runtime, whose connections and timers the work uses.
 pub async fn get_ready(work: impl Future<Output = ()> + Send + 'static) {
-    if std::env::var(INITIALIZATION).is_ok_and(|kind| kind == "provisioned-concurrency") {
+    let kind = std::env::var(INITIALIZATION).ok();
+    get_ready_for(kind.as_deref() == Some("provisioned-concurrency"), work).await;
+}
+
+async fn get_ready_for(ahead_of_demand: bool, work: impl Future<Output = ()> + Send + 'static) {
+    if ahead_of_demand {
         // What is not ready by then gets ready with the first work.
         let _ = tokio::time::timeout(AHEAD_OF_DEMAND_IN, work).await;
-        return;
+    } else {
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(work));
     }
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || runtime.block_on(work));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn ahead_of_demand_everything_is_ready_before_work_is_asked_for() {
+        let (ready, mut is_ready) = oneshot::channel();
+        get_ready_for(true, async { ready.send(()).unwrap() }).await;
+        assert_eq!(is_ready.try_recv(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn where_somebody_waits_work_is_asked_for_at_once_and_getting_ready_goes_on() {
+        let ((go_on, told), (ready, is_ready)) = (oneshot::channel::<()>(), oneshot::channel());
+        let work = async {
+            told.await.unwrap();
+            ready.send(()).unwrap();
+        };
+        get_ready_for(false, work).await;
+        go_on.send(()).unwrap();
+        assert_eq!(is_ready.await, Ok(()));
+    }
 }
