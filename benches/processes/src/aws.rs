@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use client_vpn_emulator::{Authentication, Emulator, EmulatorBuilder, NewConnection, NewEndpoint};
 use serde_json::{Value, json};
@@ -55,14 +55,16 @@ impl Aws {
         }
     }
 
-    /// What a function has to know to find all this.
-    pub fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
+    /// What a function has to know to find all this, and whatever else it is told.
+    pub fn variables(&self, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        let found = [
             ("AWS_ENDPOINT_URL_DYNAMODB", self.relay.url.clone()),
             ("AWS_ENDPOINT_URL_EC2", self.emulator.url()),
             ("VPN_REVOKER_LOCKS_TABLE", LOCKS.to_owned()),
             ("VPN_REVOKER_AUDIT_TABLE", AUDIT.to_owned()),
-        ]
+        ];
+        let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        found.into_iter().chain(more).collect()
     }
 
     /// How many requests of an EC2 action there were; all of them without one.
@@ -114,6 +116,12 @@ impl Aws {
         self.emulator.clear_requests();
         self.relay.state.calls.lock().expect("no panic").clear();
     }
+}
+
+/// Milliseconds since 1970, as the emulator's log of requests has them.
+pub fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    i64::try_from(since.as_millis()).expect("not yet")
 }
 
 /// Both tables, as the deployment makes them.

@@ -55,9 +55,7 @@ fn fewest(people: usize, at_once: usize) -> [usize; 4] {
 async fn counted(given: &Programs, program: Vec<PathBuf>, people: usize, at_once: usize) -> [usize; 4] {
     let aws = Aws::start(ENDPOINTS, Duration::ZERO, |emulator| emulator).await;
     aws.crowd(CROWD);
-    let variables = aws.variables();
-    let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    variables.extend([("VPN_REVOKER_SETTLE_SECONDS", "0"), ("VPN_REVOKER_MAX_SUBJECTS", "50")]);
+    let variables = aws.variables(&[("VPN_REVOKER_SETTLE_SECONDS", "0"), ("VPN_REVOKER_MAX_SUBJECTS", "50")]);
     let mut command = command(&program, &variables);
     command.current_dir(&given.peer);
     // What it asks for when it starts is no part of this.

@@ -87,10 +87,8 @@ async fn flood(given: &Programs, people: usize) -> [f64; 2] {
 
 /// One execution environment, for as long as there is anything in the queue.
 async fn environment(program: std::path::PathBuf, aws: Arc<Aws>, queue: Arc<Mutex<Queue>>) {
-    let variables = aws.variables();
-    let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
     // So many at once are meant.
-    variables.push(("VPN_REVOKER_MAX_SUBJECTS", "10000"));
+    let variables = aws.variables(&[("VPN_REVOKER_MAX_SUBJECTS", "10000")]);
     let mut lambda: Option<Lambda> = None;
     loop {
         let event = {

@@ -166,9 +166,7 @@ struct Bench {
 
 impl Bench {
     async fn start(&mut self, program: &Program, warm: usize) -> Start {
-        let variables = self.aws.variables();
-        let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        variables.push(("VPN_REVOKER_SETTLE_SECONDS", "0"));
+        let variables = self.aws.variables(&[("VPN_REVOKER_SETTLE_SECONDS", "0")]);
         let mut command = command(&program.command, &variables);
         command.current_dir(&self.peer);
         let first = self.event(program);

@@ -143,7 +143,7 @@ impl Drop for Process {
 }
 
 /// The environment that every function has, and nothing else.
-pub fn command(program: &[std::path::PathBuf], variables: &[(&str, &str)]) -> Command {
+pub fn command(program: &[std::path::PathBuf], variables: &[(&str, String)]) -> Command {
     let mut command = Command::new(&program[0]);
     command
         .args(&program[1..])
@@ -156,7 +156,7 @@ pub fn command(program: &[std::path::PathBuf], variables: &[(&str, &str)]) -> Co
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .envs(variables.iter().copied())
+        .envs(variables.iter().map(|(key, value)| (key, value)))
         .stdout(Stdio::null());
     command
 }

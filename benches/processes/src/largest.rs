@@ -1,12 +1,12 @@
 //! The largest endpoint that there can be: 126,000 connections
 //! (<https://docs.aws.amazon.com/vpn/latest/clientvpn-admin/limits.html>), in pages of 1,000.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::Programs;
-use crate::aws::{Aws, LOCKS};
+use crate::aws::{Aws, LOCKS, now_millis};
 use crate::lambda::{Lambda, command};
 use crate::picture::{Line, picture};
 
@@ -73,7 +73,7 @@ async fn measure(given: &Programs, connections: usize, locks: usize) -> Row {
     aws.crowd(connections - 2);
     aws.connect(0, "sleeper@example.com");
     aws.forget_calls();
-    let begun = now();
+    let begun = now_millis();
     let (revoking, verified) =
         run(given, &aws, &json!({"action": "revoke", "subjects": ["leaver@example.com"], "reason": "bench"})).await;
     let requests = aws.emulator.requests();
@@ -103,9 +103,7 @@ async fn measure(given: &Programs, connections: usize, locks: usize) -> Row {
 
 /// Starts the function for this one event; how many milliseconds it took in all.
 async fn run(given: &Programs, aws: &Aws, event: &Value) -> (Lambda, f64) {
-    let variables = aws.variables();
-    let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    variables.push(("VPN_REVOKER_SETTLE_SECONDS", "0"));
+    let variables = aws.variables(&[("VPN_REVOKER_SETTLE_SECONDS", "0")]);
     let mut lambda = Lambda::start(command(std::slice::from_ref(&given.revoker), &variables), event).await;
     let answer = lambda.first_answer().await;
     assert_eq!(answer.body["outcome"], "completed", "{}", answer.body);
@@ -125,9 +123,4 @@ fn lock(aws: &Aws, locks: usize) {
         let put = json!({"TableName": LOCKS, "Item": item});
         aws.database.put_item(serde_json::from_value(put).expect("a request")).expect("an answer");
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-    i64::try_from(since.as_millis()).expect("not yet")
 }

@@ -3,12 +3,12 @@
 //! The function is warm. What the round trips alone cost is counted from outside: calls that begin together are one.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::Programs;
-use crate::aws::Aws;
+use crate::aws::{Aws, now_millis};
 use crate::lambda::{Lambda, command};
 use crate::picture::{Line, picture};
 
@@ -79,9 +79,7 @@ fn median(mut seen: Vec<Seen>) -> Seen {
 async fn measure(given: &Programs, program: &[PathBuf], size: usize, settle: &str, times: usize) -> (Vec<Seen>, f64) {
     let aws = Aws::start(ENDPOINTS, LATENCY, |emulator| emulator).await;
     aws.crowd(size - times);
-    let variables = aws.variables();
-    let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    variables.push(("VPN_REVOKER_SETTLE_SECONDS", settle));
+    let variables = aws.variables(&[("VPN_REVOKER_SETTLE_SECONDS", settle)]);
     let mut command = command(program, &variables);
     command.current_dir(&given.peer);
     let mut lambda = Lambda::start(command, &revoke("nobody")).await;
@@ -92,7 +90,7 @@ async fn measure(given: &Programs, program: &[PathBuf], size: usize, settle: &st
         let who = format!("leaver-{number}");
         (0..ENDPOINTS).for_each(|endpoint| drop(aws.connect(endpoint, &format!("{who}@example.com"))));
         aws.forget_calls();
-        let (asked, asked_at) = (Instant::now(), now());
+        let (asked, asked_at) = (Instant::now(), now_millis());
         let answer = lambda.ask(&revoke(&who)).await;
         assert_eq!(answer.body["outcome"], "completed", "{}", answer.body);
         let mut calls: Vec<f64> = (aws.relay.calls().iter())
@@ -121,9 +119,4 @@ async fn measure(given: &Programs, program: &[PathBuf], size: usize, settle: &st
 
 fn revoke(who: &str) -> Value {
     json!({"action": "revoke", "subjects": [format!("{who}@example.com")], "reason": "bench", "id": format!("bench-{who}")})
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-    i64::try_from(since.as_millis()).expect("not yet")
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use client_vpn_emulator::{Action, Fault};
 use revocation::audit::{Entry, Head, verify};
@@ -16,7 +16,7 @@ use revocation::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::Programs;
-use crate::aws::{AUDIT, Aws, LOCKS};
+use crate::aws::{AUDIT, Aws, LOCKS, now_millis};
 use crate::lambda::{Lambda, command};
 use crate::queue::{DEACTIVATED, Queue, UNSUSPENDED, okta};
 
@@ -120,7 +120,7 @@ impl Soak {
                 roll => {
                     number += 1;
                     let sample = if roll < 17 { DEACTIVATED } else { UNSUSPENDED };
-                    last = okta(sample, number, &name, &now().to_string());
+                    last = okta(sample, number, &name, &Timestamp::from_millis(now_millis()).to_string());
                     signals.insert(format!("okta:5f0c2a1e-0d51-11f1-8c1e-demo{number:08}"));
                     self.queue.lock().expect("no panic").send(last.clone());
                 }
@@ -139,9 +139,7 @@ impl Soak {
     }
 
     async fn start(&self, event: &Value) -> Lambda {
-        let variables = self.aws.variables();
-        let mut variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        variables.extend([
+        let variables = self.aws.variables(&[
             ("VPN_REVOKER_SETTLE_SECONDS", "1"),
             ("VPN_REVOKER_VERIFY_SECONDS", "15"),
             ("VPN_REVOKER_MAX_SUBJECTS", "10000"),
@@ -281,9 +279,4 @@ fn plain(value: &Value) -> Value {
         "M" => Value::Object(plain_map(value)),
         _ => value.clone(),
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-    Timestamp::from_millis(i64::try_from(since.as_millis()).expect("not yet"))
 }
