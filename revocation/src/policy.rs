@@ -45,6 +45,9 @@ pub enum ProtectedError {
     /// Only stars: nobody could ever be revoked.
     #[error("`{0}` would protect everybody; name whom to protect")]
     Everybody(String),
+    /// It could be of no name, and would be taken for what it is not.
+    #[error("{0:?} holds a control character, which no name can; write it again")]
+    Control(String),
 }
 
 /// Names never to touch.
@@ -55,14 +58,11 @@ impl Protected {
     /// Reads a comma-separated list of names, each of which may hold `*`.
     ///
     /// # Errors
-    /// One for each pattern that is nothing but stars.
+    /// One for each pattern that is nothing but stars, or holds a character that no name can: one of them stands for any
+    /// character to whoever compares.
     pub fn parse(list: &str) -> Result<Self, Vec<ProtectedError>> {
         let patterns: Vec<String> = list.split(',').map(normal_form).filter(|pattern| !pattern.is_empty()).collect();
-        let wrong: Vec<ProtectedError> = patterns
-            .iter()
-            .filter(|pattern| pattern.chars().all(|c| c == '*'))
-            .map(|pattern| ProtectedError::Everybody(pattern.clone()))
-            .collect();
+        let wrong: Vec<ProtectedError> = patterns.iter().filter_map(|pattern| mistake(pattern)).collect();
         if wrong.is_empty() {
             Ok(Self(patterns.iter().map(|pattern| WildMatchPattern::new(pattern)).collect()))
         } else {
@@ -87,6 +87,13 @@ impl Protected {
     pub fn on(&self, connection: &Connection) -> Option<Name> {
         [connection.user(), connection.certificate()].into_iter().flatten().find(|name| self.covers(name))
     }
+}
+
+fn mistake(pattern: &str) -> Option<ProtectedError> {
+    if pattern.chars().all(|c| c == '*') {
+        return Some(ProtectedError::Everybody(pattern.to_owned()));
+    }
+    pattern.chars().any(char::is_control).then(|| ProtectedError::Control(pattern.to_owned()))
 }
 
 /// What may be done, and how long it may take.
@@ -249,6 +256,15 @@ mod tests {
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_of_control_characters_protects_nobody() {
+        let alice = Name::new("alice").unwrap();
+        for list in ["\0\0\0\0\0", "ali\0e", "bob,al\u{7}*"] {
+            assert!(matches!(Protected::parse(list).unwrap_err()[..], [ProtectedError::Control(_)]), "{list:?}");
+        }
+        assert!(!Protected::parse("al?ce").unwrap().covers(&alice), "a question mark is one");
     }
 
     #[test]
