@@ -47,23 +47,24 @@ const SEEDS_TO_FIND: u64 = 6_000;
 /// How many steps the shortest story of a planted fault may have.
 const SHORT: usize = 6;
 
-/// What can be planted, and the invariant that it breaks.
-const FAULTS: [(Fault, Invariant); 15] = [
-    (Fault::SkipLaterPages, Invariant::Survivor),
-    (Fault::UnlockOnTie, Invariant::NewestFact),
-    (Fault::DropLock, Invariant::NewestFact),
-    (Fault::MatchBySubstring, Invariant::Bystander),
-    (Fault::CompleteEarly, Invariant::Survivor),
-    (Fault::LoseConditionalWrite, Invariant::NewestFact),
-    (Fault::CountTwice, Invariant::Breaker),
-    (Fault::NeverCount, Invariant::Breaker),
-    (Fault::IgnoreRestore, Invariant::NewestFact),
-    (Fault::SpoilNeighbours, Invariant::Lost),
-    (Fault::AcknowledgeUnfinished, Invariant::Lost),
-    (Fault::WaitForEveryTarget, Invariant::GoesOn),
-    (Fault::ForgetSilentTarget, Invariant::Survivor),
-    (Fault::AskWithoutPause, Invariant::Pause),
-    (Fault::TrustOwnMinute, Invariant::Breaker),
+/// What can be planted, the invariant that it breaks, and the seed at which the search for it begins: shortly before the
+/// first that finds it, so that a plain test run is quick.
+const FAULTS: [(Fault, Invariant, u64); 15] = [
+    (Fault::SkipLaterPages, Invariant::Survivor, 1),
+    (Fault::UnlockOnTie, Invariant::NewestFact, 1),
+    (Fault::DropLock, Invariant::NewestFact, 1),
+    (Fault::MatchBySubstring, Invariant::Bystander, 1),
+    (Fault::CompleteEarly, Invariant::Survivor, 1),
+    (Fault::LoseConditionalWrite, Invariant::NewestFact, 1),
+    (Fault::CountTwice, Invariant::Breaker, 101),
+    (Fault::NeverCount, Invariant::Breaker, 1),
+    (Fault::IgnoreRestore, Invariant::NewestFact, 1),
+    (Fault::SpoilNeighbours, Invariant::Lost, 1),
+    (Fault::AcknowledgeUnfinished, Invariant::Lost, 1),
+    (Fault::WaitForEveryTarget, Invariant::GoesOn, 1),
+    (Fault::ForgetSilentTarget, Invariant::Survivor, 1),
+    (Fault::AskWithoutPause, Invariant::Pause, 221),
+    (Fault::TrustOwnMinute, Invariant::Breaker, 711),
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -176,8 +177,8 @@ fn one_seed_is_one_run() {
 #[test]
 fn every_planted_fault_is_found() {
     let mut missed = Vec::new();
-    for (fault, invariant) in FAULTS {
-        match play_all(1..=SEEDS_TO_FIND, Some(fault), Some(invariant)).broken {
+    for (fault, invariant, from) in FAULTS {
+        match play_all(from..=from + SEEDS_TO_FIND, Some(fault), Some(invariant)).broken {
             Some(seed) => println!("{fault:?}: {invariant:?}, seed {seed}"),
             None => missed.push(fault),
         }
@@ -187,9 +188,9 @@ fn every_planted_fault_is_found() {
 
 #[test]
 fn a_story_is_made_as_short_as_it_can_be() {
-    for fault in [Fault::UnlockOnTie, Fault::AcknowledgeUnfinished] {
-        let (_, invariant) = FAULTS.into_iter().find(|(planted, _)| *planted == fault).unwrap();
-        let seed = play_all(1..=SEEDS_TO_FIND, Some(fault), Some(invariant)).broken.unwrap();
+    for fault in [Fault::UnlockOnTie, Fault::AskWithoutPause, Fault::TrustOwnMinute] {
+        let (_, invariant, from) = FAULTS.into_iter().find(|(planted, ..)| *planted == fault).unwrap();
+        let seed = play_all(from..=from + SEEDS_TO_FIND, Some(fault), Some(invariant)).broken.unwrap();
         plant(Some(fault));
         let whole = Schedule::of(seed);
         let least = shrink(&whole, invariant);
