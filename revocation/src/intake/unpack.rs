@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 const MAX_DEPTH: usize = 6;
 
 /// The most that a batch of log lines may unfold to. CloudWatch Logs sends at most 1 MB; the limit is for what only
-/// looks like it.
+/// looks like it. 16 MiB.
 const MAX_UNFOLDED: u64 = 1 << 24;
 
 /// One payload, out of its transports.
