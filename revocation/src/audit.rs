@@ -7,7 +7,7 @@
 mod story;
 mod verify;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -294,8 +294,7 @@ impl Entry {
 
 /// The hash of an entry: lower-case hex SHA-256 over the RFC 8785 form of all attributes but `hash`.
 fn hash_of(attributes: &Map<String, Value>) -> Result<String, Unhashable> {
-    let mut hashed = attributes.clone();
-    hashed.remove("hash");
+    let hashed: BTreeMap<_, _> = attributes.iter().filter(|(attribute, _)| *attribute != "hash").collect();
     Ok(hex_digest(&serde_json_canonicalizer::to_vec(&hashed)?))
 }
 
