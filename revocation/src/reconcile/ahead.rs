@@ -43,7 +43,6 @@ pub(super) struct Ahead {
 struct Marks {
     finals: &'static [Outcome],
     markers: Vec<Marker>,
-    enforced: bool,
 }
 
 impl Marks {
@@ -51,7 +50,7 @@ impl Marks {
         let settled = self.finals.iter().zip(standing).find(|(_, stands)| **stands);
         match (settled, standing.last()) {
             (Some((outcome, _)), _) => Before::Settled(*outcome),
-            (None, Some(true)) if self.enforced => Before::Requested,
+            (None, Some(true)) => Before::Requested,
             _ => Before::Nothing,
         }
     }
@@ -126,7 +125,6 @@ impl Revoker {
 
     /// `refused`, `incomplete` and `unresolved` are looked at anew: configuration may have changed since.
     fn marks(&self, case: &Case) -> Marks {
-        let enforced = self.mode(case) == Mode::Enforce;
         let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
             (Mode::Shadow, _) => &[Outcome::Shadowed],
             (Mode::Enforce, Action::Restore { .. } | Action::CloseBreaker) => &[Outcome::Restored, Outcome::Superseded],
@@ -134,11 +132,11 @@ impl Revoker {
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
         };
         if case.signal.dry_run {
-            return Marks { finals, markers: Vec::new(), enforced };
+            return Marks { finals, markers: Vec::new() };
         }
         let chain = case.chain();
         let kinds = finals.iter().filter_map(|outcome| outcome.kind()).chain([Kind::Requested]);
         let markers = kinds.map(|kind| Marker::new(&case.signal.id, &chain, kind)).collect();
-        Marks { finals, markers, enforced }
+        Marks { finals, markers }
     }
 }

@@ -1,5 +1,6 @@
 //! Whole runs over ports in memory, each named after what it holds.
 
+mod ahead;
 mod brakes;
 mod identity;
 mod invariants;

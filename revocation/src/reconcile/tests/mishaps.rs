@@ -385,35 +385,6 @@ async fn a_long_listing_is_acted_on_as_it_arrives_and_never_beyond_the_limit() {
 }
 
 #[tokio::test]
-async fn nothing_rests_on_what_is_read_ahead() {
-    for (call, mishap) in [
-        ("audit.heads", Mishap::Fails),
-        ("audit.heads", Mishap::Panics),
-        ("audit.standing", Mishap::Fails),
-        ("locks.read", Mishap::Fails),
-    ] {
-        let world = World::new();
-        let connection = world.user("alice");
-        world.calls.plan(call, 1, mishap);
-        let receipt = world.one(world.revoke("alice")).await;
-        assert_eq!(receipt.outcome, Outcome::Completed, "{call} {mishap:?}");
-        assert!(!world.vpn.alive(None).contains(&connection));
-        assert_eq!(world.kinds("alice"), ["requested", "completed"]);
-    }
-}
-
-#[tokio::test]
-async fn a_head_that_moved_since_it_was_read_ahead_is_read_again() {
-    let world = World::new();
-    world.one(world.revoke("alice")).await;
-    // Both are about the same chain, and only the first of them is read ahead.
-    let [first, second] = [world.disconnect("alice"), world.restore("alice")];
-    let receipts = world.handle(vec![first, second]).await;
-    assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Restored]);
-    assert_eq!(world.kinds("alice").len(), 5, "{:?}", world.kinds("alice"));
-}
-
-#[tokio::test]
 async fn an_endpoint_may_be_in_a_target_that_could_not_be_asked() {
     let world = World::new();
     let there = world.user("alice");
