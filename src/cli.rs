@@ -56,7 +56,7 @@ enum Outcome {
 #[command(
     name = "vpn-revoker",
     version,
-    after_help = "Exit codes: 0 fine, 1 something that was looked at is wrong, 2 wrong usage, 3 it could not be looked at.",
+    after_help = "Exit codes: 0 fine, 1 something is wrong with what was looked at or came of it, 2 wrong usage, 3 it, or a part of it, could not be done, 130 interrupted.",
     propagate_version = true
 )]
 struct Cli {

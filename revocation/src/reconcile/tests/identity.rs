@@ -278,6 +278,19 @@ async fn one_signal_that_is_unresolved_stands_in_no_others_way() {
 }
 
 #[tokio::test]
+async fn of_several_whom_the_directory_is_asked_about_each_hears_what_stands_in_its_own_way() {
+    let world = World::new();
+    world.directory.put(ID, &["alice"], Some(false));
+    let about = [ID, "id-of-nobody"].map(|id| About::unresolved("identity-center", id, true)).to_vec();
+    let receipt = world.one(Signal { about, ..world.by_id(Action::Ask) }).await;
+    assert_eq!((receipt.outcome, world.is_locked("alice")), (Outcome::Unresolved, false));
+    let why = |number: usize| receipt.subjects[number].error.clone().unwrap();
+    let [alice, nobody] = [why(0), why(1)];
+    assert!(alice.contains("the directory does not say"), "{alice}");
+    assert!(nobody.contains("id-of-nobody"), "{nobody}");
+}
+
+#[tokio::test]
 async fn an_ask_that_began_as_a_revocation_is_finished_as_one() {
     let world = World::new();
     world.directory.put(ID, &["alice"], Some(false));

@@ -284,6 +284,34 @@ async fn shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_looked_at_in_shadow_mode_comes_again() {
+    let mut world = World::new();
+    world.policy.mode = Mode::Shadow;
+    world.user("alice");
+    world.calls.plan("vpn.list", 1000, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Shadowed);
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Shadowed, "an earlier delivery was");
+    assert_eq!(world.kinds("alice"), ["incomplete", "shadowed"]);
+}
+
+#[tokio::test]
+async fn only_what_was_locked_in_earnest_says_since_when() {
+    let mut world = World::new();
+    world.one(world.disconnect("alice")).await;
+    world.one(world.revoke("alice")).await;
+    world.policy.mode = Mode::Shadow;
+    world.one(world.revoke("bob")).await;
+    let since = |chain: &str| -> Vec<bool> {
+        let entries = &world.audit.chains()[chain];
+        entries.iter().map(|entry| entry.attributes()["detail"].get("locked_at").is_some()).collect()
+    };
+    assert_eq!(world.kinds("alice"), ["requested", "completed", "requested", "completed"]);
+    assert_eq!((since("alice"), since("bob")), (vec![false, false, false, true], vec![false]));
+}
+
+#[tokio::test]
 async fn a_dry_run_asks_for_permission_on_every_endpoint_and_writes_nothing() {
     let world = World::new();
     world.user("alice");

@@ -52,6 +52,17 @@ async fn what_is_left_is_said_also_where_it_could_not_be_recorded() {
 }
 
 #[tokio::test]
+async fn what_was_decided_is_said_also_where_it_could_not_be_recorded() {
+    let mut world = World::new();
+    world.policy.protected = crate::policy::Protected::parse("alice").unwrap();
+    world.calls.plan("audit.commit alice refused", 1, Mishap::Fails);
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete, "it comes again");
+    let why = receipt.subjects[0].error.as_deref().unwrap();
+    assert!(why.starts_with("refused but not recorded: "), "{why}");
+}
+
+#[tokio::test]
 async fn a_lost_answer_of_any_call_converges_on_the_next_delivery() {
     for call in ["locks.write", "audit.commit alice requested", "vpn.terminate", "audit.commit alice completed"] {
         let world = World::new();
@@ -159,8 +170,11 @@ async fn a_client_that_keeps_coming_back_is_ended_again_and_never_called_complet
         world.vpn.connect(&world.endpoints[0], (None, Some("alice")), Duration::ZERO, back);
         let receipt = world.one(world.revoke("alice")).await;
         assert_eq!(receipt.outcome, Outcome::Incomplete, "back after {seconds} s");
-        assert!(receipt.subjects[0].reconnected >= 2, "back after {seconds} s");
+        let reconnected = receipt.subjects[0].reconnected;
+        assert!(reconnected >= 2, "back after {seconds} s");
         assert!(world.is_locked("alice"));
+        let entries = &world.audit.chains()["alice"];
+        assert_eq!(entries.last().unwrap().attributes()["detail"]["reconnected"], reconnected);
     }
 }
 

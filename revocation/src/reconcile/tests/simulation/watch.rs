@@ -20,7 +20,7 @@ pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(12);
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-/// What must hold: the design's ten by its numbers, and what follows from them.
+/// What must hold: the ten of ARCHITECTURE.md by their numbers, and what follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Invariant {
     Bystander = 1,
