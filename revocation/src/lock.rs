@@ -180,6 +180,28 @@ impl Lock {
         }
     }
 
+    /// The same for a name that the subject is known to have had: only what was said of it about this very subject is
+    /// changed. `None` where there is nothing such, since the name may be somebody else's by now.
+    ///
+    /// A revocation does not begin here: it goes on where it stands.
+    #[must_use]
+    pub fn apply_where_about(&self, signal: &Signal, subject: &str, own: &Name) -> Option<Transition> {
+        let is_about = |hold: &Hold| Name::new(&hold.subject).is_ok_and(|name| name == *own);
+        match &signal.action {
+            Action::Restore { authorities } => {
+                let about = self.holds.iter().filter(|(_, hold)| is_about(hold)).map(|(authority, _)| authority);
+                let is_meant = |authority: &&Authority| authorities.as_ref().is_none_or(|all| all.contains(authority));
+                let meant: Vec<Authority> = about.filter(is_meant).cloned().collect();
+                (!meant.is_empty()).then(|| self.release(signal, (subject, &[]), Some(&meant)))
+            }
+            _ => {
+                let hold = self.holds.get(&signal.authority)?;
+                let goes_on = hold.state == HoldState::Locked && is_about(hold);
+                goes_on.then(|| self.apply(signal, subject, &[]))
+            }
+        }
+    }
+
     /// Whatever is in force is said of further names as well; on the subject's own name.
     #[must_use]
     pub fn extend(&self, further: &[Name], now: Timestamp) -> Transition {
@@ -257,12 +279,16 @@ impl Lock {
         };
         let mut released = Vec::new();
         let mut newer = None;
+        // Where everything is to be lifted, what was lifted already stays as old as it is: its authority may have said
+        // something since that is still on its way.
+        let is_old_news = |authority: &Authority| authorities.is_none() && *authority != signal.authority;
         for authority in meant {
             match self.holds.get(authority) {
                 Some(old) if old.state == HoldState::Locked && is_newer_lock(old, signal) => {
                     newer = Some((authority.clone(), old.as_of));
                 }
                 Some(old) if old.state == HoldState::Released && old.as_of >= signal.as_of => {}
+                Some(old) if old.state == HoldState::Released && is_old_news(authority) => {}
                 old => {
                     let hold = Hold {
                         state: HoldState::Released,

@@ -97,6 +97,10 @@ struct Case {
     names: Vec<Name>,
     /// Those of them that somebody let in again by themselves: they are left alone.
     let_in: Vec<Name>,
+    /// Those of them that are known only from what was said of the subject before: somebody else may have them by now.
+    remembered: Vec<Name>,
+    /// Those of these that are not the subject's any more: they are left alone.
+    others: Vec<Name>,
     /// What the directory said, where the event gave an id.
     origin: Option<Origin>,
     /// Decided ahead of admission: nobody knows who is meant, or by which names.
@@ -115,6 +119,8 @@ impl Case {
             about,
             names: Vec::new(),
             let_in: Vec::new(),
+            remembered: Vec::new(),
+            others: Vec::new(),
             origin: None,
             stuck: None,
             ahead: None,
@@ -128,7 +134,15 @@ impl Case {
 
     /// The names that count.
     fn named(&self) -> Vec<Name> {
-        self.names.iter().filter(|name| !self.let_in.contains(name)).cloned().collect()
+        let left_alone = |name: &&Name| self.let_in.contains(name) || self.others.contains(name);
+        self.names.iter().filter(|name| !left_alone(name)).cloned().collect()
+    }
+
+    /// Adds names that were said of the subject before, and that it may not have any more.
+    fn remember(&mut self, names: Vec<Name>) {
+        let unknown: Vec<Name> = names.into_iter().filter(|name| !self.names.contains(name)).collect();
+        self.remembered.extend(unknown.iter().cloned());
+        self.names.extend(unknown);
     }
 
     /// Takes note of names that were let in while their connections were being ended.

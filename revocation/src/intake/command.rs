@@ -271,11 +271,16 @@ impl Fields<'_> {
         if texts.len() > MAX_NAMES {
             return Err(Rejected::field("names", format!("has more than {MAX_NAMES}")));
         }
-        let name = |(number, text): (usize, &&str)| {
-            Name::new(text)
-                .map_err(|error| Rejected::field(&format!("names[{number}]"), format!("can't be used: {error}")))
-        };
-        texts.iter().enumerate().map(name).collect::<Result<Vec<_>, _>>().map(Some)
+        let mut names = Vec::new();
+        for (number, text) in texts.iter().enumerate() {
+            let name = Name::new(text)
+                .map_err(|error| Rejected::field(&format!("names[{number}]"), format!("can't be used: {error}")))?;
+            // Two spellings are one name.
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(Some(names))
     }
 
     fn about(&self, action: &Action) -> Result<Vec<About>, Rejected> {

@@ -408,7 +408,8 @@ fn a_replay_is_known_by_its_name_and_only_in_eventbridges_envelope() {
 #[test]
 fn an_alias_command_gives_one_subject_names() {
     let signal =
-        command(&json!({"action": "alias", "username": "alice", "names": ["Laptop-7"], "reason": "hers"})).unwrap();
+        command(&json!({"action": "alias", "username": "alice", "names": ["Laptop-7", "laptop-7"], "reason": "hers"}))
+            .unwrap();
     assert_eq!(
         signal.action,
         Action::Alias { names: vec![crate::name::Name::new("laptop-7").unwrap()], remove: false }

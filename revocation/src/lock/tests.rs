@@ -90,6 +90,35 @@ fn a_command_lifts_every_hold_unless_it_names_some() {
 }
 
 #[test]
+fn lifting_everything_makes_nothing_younger_that_was_lifted_before() {
+    let lifted = [revoke("okta:acme", 1), restore("okta:acme", 2), revoke("siem", 3), restore_all(10)];
+    assert!(!after(&lifted).in_force(at(20)));
+    let said_meanwhile = [&lifted[..], &[revoke("okta:acme", 5)]].concat();
+    assert!(after(&said_meanwhile).in_force(at(20)), "what its authority said meanwhile arrives late and counts");
+    let of_what_stood = [&lifted[..], &[revoke("siem", 5)]].concat();
+    assert!(!after(&of_what_stood).in_force(at(20)), "what was lifted by this is lifted as of this");
+}
+
+#[test]
+fn what_is_known_from_before_changes_only_what_is_about_the_same_subject() {
+    let own = name("alice");
+    let about = |subject: &str| changed(Lock::none(name("laptop-7")).apply(&revoke("okta:acme", 1), subject, &[]));
+    for signal in [revoke("okta:acme", 5), restore("okta:acme", 5), restore_all(5)] {
+        assert_eq!(about("bob").apply_where_about(&signal, "alice", &own), None);
+        assert_eq!(Lock::none(name("laptop-7")).apply_where_about(&signal, "alice", &own), None);
+    }
+    let hers = about("Alice");
+    let goes_on = changed(hers.apply_where_about(&revoke("okta:acme", 5), "alice", &own).unwrap());
+    assert_eq!(goes_on.hold_of(&Authority::named("okta:acme")).unwrap().as_of, at(5));
+    for restore in [restore("okta:acme", 5), restore_all(5)] {
+        let lifted = changed(hers.apply_where_about(&restore, "alice", &own).unwrap());
+        assert!(!lifted.in_force(at(9)));
+        assert_eq!(lifted.apply_where_about(&revoke("okta:acme", 7), "alice", &own), None, "and does not begin again");
+    }
+    assert_eq!(hers.apply_where_about(&restore("siem", 5), "alice", &own), None, "another's hold");
+}
+
+#[test]
 fn a_restore_without_a_hold_is_remembered_against_an_older_revocation() {
     let lock = after(&[restore("okta:acme", 5)]);
     assert_eq!(

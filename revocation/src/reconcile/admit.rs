@@ -130,7 +130,7 @@ impl Revoker {
     /// was lifted since, or the id of an old command is used for a new one, the subject is not out.
     async fn repeated(&self, case: &Case, outcome: Outcome) -> Result<Admission, StoreError> {
         let revocation = matches!(case.signal.action, Action::Revoke { .. });
-        let verdict = if outcome == Outcome::Completed && revocation && !self.is_locked(case).await? {
+        let verdict = if outcome == Outcome::Completed && revocation && !self.is_held(case).await? {
             Verdict::because(
                 Outcome::Superseded,
                 "this id was completed before and its lock does not stand; nothing was done now. Send a command with an id of its own",
@@ -141,11 +141,11 @@ impl Revoker {
         Ok(Admission::Settled(Verdict { repeated: true, ..verdict }))
     }
 
-    /// Whether the subject is locked: by the lock of its own name.
-    async fn is_locked(&self, case: &Case) -> Result<bool, StoreError> {
+    /// Whether the signal's authority keeps the subject out: by the lock of its own name.
+    async fn is_held(&self, case: &Case) -> Result<bool, StoreError> {
         let now = self.clock.now();
         match case.names.first() {
-            Some(own) => Ok(self.lock_of(own).await?.in_force(now)),
+            Some(own) => Ok(self.lock_of(own).await?.held_by(now).contains(&case.signal.authority)),
             None => Ok(false),
         }
     }
@@ -273,9 +273,11 @@ impl Revoker {
             if origin.kept {
                 detail.insert("directory_kept".to_owned(), json!(true));
             }
-            if !origin.others.is_empty() {
-                detail.insert("others_names".to_owned(), json!(origin.others));
-            }
+        }
+        let given = case.origin.iter().flat_map(|origin| origin.others.iter().map(String::as_str));
+        let others: BTreeSet<&str> = given.chain(case.others.iter().map(|name| name.as_str())).collect();
+        if !others.is_empty() {
+            detail.insert("others_names".to_owned(), json!(others));
         }
         case.note_alias(&mut detail);
         detail.insert("as_of".to_owned(), json!(signal.as_of));

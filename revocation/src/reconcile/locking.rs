@@ -1,7 +1,6 @@
 //! Locking: the subject's own name first, then the others, past the circuit breaker.
 
 use super::admit::MAX_RACES;
-use super::alias::add;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Pass};
 use crate::lock::{Lock, Transition};
@@ -45,6 +44,10 @@ impl Revoker {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let lock = self.lock_of(&own).await?;
+        // What was requested under this id was something else, since the lock of a revocation is written before that.
+        if lock.hold_of(&case.signal.authority).is_none() {
+            return self.lock_all(case, None).await;
+        }
         if !lock.in_force(self.clock.now()) {
             let why = "the lock was lifted since this was requested";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
@@ -54,13 +57,13 @@ impl Revoker {
         // locked where this authority's word still stands.
         let authority = case.signal.authority.clone();
         let stands = lock.held_by(self.clock.now()).contains(&authority);
-        add(&mut case.names, lock.further_names(|other, _| *other == authority));
+        case.remember(lock.further_names(|other, _| *other == authority));
         if stands {
             self.lock(case, &own, &case.further()).await?;
         }
         for name in case.further() {
             let lock = self.lock_of(&name).await?;
-            let unheard = stands && lock.hold_of(&authority).is_none();
+            let unheard = stands && lock.hold_of(&authority).is_none() && !case.remembered.contains(&name);
             if unheard {
                 self.lock(case, &name, &[]).await?;
             } else if !lock.in_force(self.clock.now()) {
@@ -74,7 +77,8 @@ impl Revoker {
     /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
     ///
     /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
-    /// against which one stands is left as it is. What was read ahead of the own lock saves a round trip.
+    /// against which one stands is left as it is, and so is one that the subject had before where what stands there is
+    /// about somebody else. What was read ahead of the own lock saves a round trip.
     pub(super) async fn lock_all(&self, case: &mut Case, mut read_ahead: Option<Lock>) -> Result<Locked, StoreError> {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
@@ -104,11 +108,15 @@ impl Revoker {
             locked.locks.push(lock);
             let rest = case.further().into_iter().filter(|name| !done.contains(name));
             for name in rest.collect::<Vec<_>>() {
-                let (lock, transition) = self.lock(case, &name, &[]).await?;
-                if matches!(transition, Transition::Superseded { .. }) {
-                    case.let_in.push(name.clone());
+                match self.lock_further(case, &own, &name).await? {
+                    Some((lock, transition)) => {
+                        if matches!(transition, Transition::Superseded { .. }) {
+                            case.let_in.push(name.clone());
+                        }
+                        locked.locks.push(lock);
+                    }
+                    None => case.others.push(name.clone()),
                 }
-                locked.locks.push(lock);
                 done.push(name);
             }
             // A name that was given while this was under way was looked for in vain by whoever gave it.
@@ -133,7 +141,7 @@ impl Revoker {
                 lock.further_names(|other, _| in_force && other == authority)
             }
         };
-        add(&mut case.names, of_before);
+        case.remember(of_before);
     }
 
     /// Locks the subject's own name, past the circuit breaker where a producer's hold comes into force newly.
@@ -171,6 +179,29 @@ impl Revoker {
             let transition = lock.apply(&case.signal, &case.about.label(), further);
             if let Some(stored) = self.store(case, lock, transition).await? {
                 return Ok(stored);
+            }
+        }
+        Err(StoreError::busy(name.as_str()))
+    }
+
+    /// Brings the lock of another of the subject's names there; nothing where the subject was called so only before,
+    /// and what stands there now is not about it.
+    async fn lock_further(
+        &self,
+        case: &Case,
+        own: &Name,
+        name: &Name,
+    ) -> Result<Option<(Lock, Transition)>, StoreError> {
+        if !case.remembered.contains(name) {
+            return self.lock(case, name, &[]).await.map(Some);
+        }
+        for _ in 0..MAX_RACES {
+            let lock = self.lock_of(name).await?;
+            let Some(transition) = lock.apply_where_about(&case.signal, &case.about.label(), own) else {
+                return Ok(None);
+            };
+            if let Some(stored) = self.store(case, lock, transition).await? {
+                return Ok(Some(stored));
             }
         }
         Err(StoreError::busy(name.as_str()))

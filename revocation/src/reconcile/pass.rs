@@ -32,6 +32,9 @@ const JUDGED_WHOLE: usize = 5_000;
 /// after this, what is there is acted on, and the rest as it arrives.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How old what is known of the locks may be when calls follow from it.
+const LOCKS_COUNT_FOR: Duration = Duration::from_secs(2);
+
 /// How many endpoints are listed, and how many terminate calls made, at the same time.
 pub(super) const SIDE_BY_SIDE: usize = 16;
 
@@ -122,6 +125,7 @@ impl Revoker {
         let mut troubles = scope.complaints();
         let (_listings, mut listed) = self.list_for(pursuits, scope);
         // Read beside the listing, and known before the first call that follows from it.
+        let mut locks_read_at = self.clock.now();
         self.stop_where_lifted(pursuits).await;
 
         let index = Index::new(pursuits);
@@ -143,6 +147,7 @@ impl Revoker {
                 },
                 () = self.clock.reached(begun_at.plus(PATIENCE)), if !late => {
                     late = true;
+                    self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
                     self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
                     continue;
                 }
@@ -170,6 +175,7 @@ impl Revoker {
                         }
                     }
                     if late || rows_seen > JUDGED_WHOLE {
+                        self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
                         self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
                     }
                 }
@@ -189,6 +195,7 @@ impl Revoker {
         }
         let all_seen = troubles.is_empty();
         self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
+        self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
         self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
         forget_unlisted(pursuits, scope, &done);
         for (order, answers) in orders.join_all_or_skip().await {
@@ -206,6 +213,27 @@ impl Revoker {
         }
     }
 
+    /// The same once more, where calls are about to follow and a long listing has made what is known of the locks old.
+    async fn stop_where_lifted_since(
+        &self,
+        read_at: &mut Timestamp,
+        pursuits: &mut [Pursuit],
+        sightings: &mut [Sighting],
+    ) {
+        let waits = |(pursuit, sighting): (&Pursuit, &Sighting)| {
+            !pursuit.names_to_hold().is_empty() && !sighting.ready.is_empty()
+        };
+        let now = self.clock.now();
+        if now.since(*read_at) < LOCKS_COUNT_FOR || !pursuits.iter().zip(&*sightings).any(waits) {
+            return;
+        }
+        *read_at = now;
+        self.stop_where_lifted(pursuits).await;
+        for (pursuit, sighting) in pursuits.iter().zip(sightings) {
+            sighting.leave_let_in(&pursuit.goal);
+        }
+    }
+
     /// Reads the locks again before anything is ended under them: lifted means stop.
     async fn stop_where_lifted(&self, pursuits: &mut [Pursuit]) {
         let names: Vec<Name> = pursuits.iter().flat_map(Pursuit::names_to_hold).cloned().collect();
@@ -216,7 +244,7 @@ impl Revoker {
             Ok(locks) => locks,
             Err(error) => {
                 // Not knowing, nothing is ended in this round.
-                for pursuit in pursuits.iter_mut().filter(|pursuit| matches!(pursuit.goal, Goal::Locked { .. })) {
+                for pursuit in pursuits.iter_mut().filter(|pursuit| !pursuit.names_to_hold().is_empty()) {
                     pursuit.blocked = Some(error.to_string());
                 }
                 return;
@@ -335,6 +363,16 @@ impl Revoker {
 }
 
 impl Sighting {
+    /// Leaves out what was seen under a name that was let in since.
+    fn leave_let_in(&mut self, goal: &Goal) {
+        let Goal::Locked { names } = goal else { return };
+        for rows in self.ready.values_mut() {
+            let before = rows.len();
+            rows.retain(|row| matches(row, names).is_some());
+            self.found = self.found.saturating_sub(before - rows.len());
+        }
+    }
+
     /// A connection that is the subject's and alive: to be ended, or on its way out already.
     fn take(&mut self, pursuit: &mut Pursuit, on: usize, target: usize, endpoint: &Endpoint, row: &Connection) {
         pursuit.sees(target, endpoint, row, None);

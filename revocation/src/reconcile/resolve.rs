@@ -7,10 +7,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::admit::ADMISSION;
-use super::{Revoker, Run};
+use super::{Revoker, Run, in_own_task};
 use crate::audit::{Kind, Marker};
 use crate::people::{Found, subject};
 use crate::signal::{About, Action, Signal};
+use crate::time::Timestamp;
 
 /// How many ids are looked up at the same time, so that a large batch does not make the directory refuse all of them.
 const LOOK_UPS_AT_ONCE: usize = 16;
@@ -48,7 +49,8 @@ struct Word {
 impl Revoker {
     /// Asks the directory about every id, side by side, each once.
     pub(super) async fn resolve_all(&self, signals: Vec<Signal>, run: &Run) -> Resolved {
-        let answers = self.ask(&signals, run).await;
+        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let answers = self.ask(&signals, stop_at).await;
         let mut resolved = Resolved { signals, unresolved: BTreeMap::new(), origins: BTreeMap::new() };
         for (number, signal) in resolved.signals.iter_mut().enumerate() {
             let mut word = Word::default();
@@ -65,7 +67,7 @@ impl Revoker {
                 }
             }
             if signal.action == Action::Ask {
-                match self.answered(signal, &word.enabled).await {
+                match self.answered(signal, &word.enabled, stop_at).await {
                     Ok(action) => signal.action = action,
                     Err(why) => {
                         let known = |chain: &String| word.unresolved.iter().any(|(other, _)| other == chain);
@@ -108,7 +110,7 @@ impl Revoker {
     }
 
     /// What the directory says of each id in the signals; nothing of those for which the time was too short.
-    async fn ask(&self, signals: &[Signal], run: &Run) -> BTreeMap<String, Result<Found, String>> {
+    async fn ask(&self, signals: &[Signal], stop_at: Timestamp) -> BTreeMap<String, Result<Found, String>> {
         let mut answers = BTreeMap::new();
         let Some(people) = &self.people else { return answers };
         // By id, with whether any of the signals about it is more than a rehearsal.
@@ -130,7 +132,6 @@ impl Revoker {
                 (id, answer)
             });
         }
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
         loop {
             tokio::select! {
                 biased;
@@ -150,7 +151,7 @@ impl Revoker {
     }
 
     /// What an event that hides its meaning comes to: everybody in it has to be in the same state.
-    async fn answered(&self, signal: &Signal, enabled: &[Option<bool>]) -> Result<Action, String> {
+    async fn answered(&self, signal: &Signal, enabled: &[Option<bool>], stop_at: Timestamp) -> Result<Action, String> {
         let first = enabled.first().copied().flatten();
         let agreed = first.filter(|_| enabled.len() == signal.about.len() && enabled.iter().all(|one| *one == first));
         let revoke = Action::Revoke { expires_at: None };
@@ -158,7 +159,7 @@ impl Revoker {
             None => Err("the event hides whether it was a disable or an enable, and the directory does not say it either; send a command".to_owned()),
             Some(false) => Ok(revoke),
             // An earlier attempt was told that the person is disabled, and got as far as saying so: it is finished.
-            Some(true) if self.was_requested(signal).await? => Ok(revoke),
+            Some(true) if self.was_requested(signal, stop_at).await? => Ok(revoke),
             // The directory may not have heard yet what the event is about.
             Some(true) if self.clock.now().since(signal.as_of) < self.policy.settle => {
                 Err("the directory was asked too soon after the event to be believed about an enable; it is tried again".to_owned())
@@ -167,10 +168,16 @@ impl Revoker {
         }
     }
 
-    async fn was_requested(&self, signal: &Signal) -> Result<bool, String> {
+    async fn was_requested(&self, signal: &Signal, stop_at: Timestamp) -> Result<bool, String> {
         let markers: Vec<Marker> =
             signal.about.iter().map(|about| Marker::new(&signal.id, &about.chain(), Kind::Requested)).collect();
-        let standing = self.trail.standing(&markers).await.map_err(|error| error.to_string())?;
-        Ok(standing.contains(&true))
+        let trail = Arc::clone(&self.trail);
+        let work = in_own_task(tracing::Span::current(), async move { trail.standing(&markers).await });
+        match self.in_time(stop_at, work).await {
+            Some(Some(Ok(standing))) => Ok(standing.contains(&true)),
+            Some(Some(Err(error))) => Err(error.to_string()),
+            Some(None) => Err("a fault of ours; it is tried again".to_owned()),
+            None => Err("what an earlier attempt recorded could not be read in time; it is tried again".to_owned()),
+        }
     }
 }

@@ -63,6 +63,8 @@ struct AllLocked {
 struct Seen {
     /// The connections under names that are locked, by name.
     hits: BTreeMap<Name, BTreeSet<ConnectionId>>,
+    /// Somebody who is locked is still on the way out, so that no call can help.
+    leaving: bool,
     /// Who else is connected, where the directory may be asked.
     others: BTreeSet<Name>,
     listed: BTreeSet<usize>,
@@ -107,7 +109,7 @@ impl Revoker {
             receipt.outcome = Outcome::Incomplete;
         } else if receipt.subjects.is_empty() && !order.dry_run {
             receipt.outcome = Outcome::Completed;
-            receipt.timings.verified_at = Some(self.clock.now());
+            receipt.timings.verified_at = Some(self.clock.now()).filter(|_| !seen.leaving);
         }
         for error in locks.unreadable {
             receipt = receipt.left_undone(&error.to_string());
@@ -190,9 +192,12 @@ impl Revoker {
                     seen.failed.insert(on, error.to_string());
                 }
                 Some(Listed::Page { rows, .. }) => {
-                    for row in rows.iter().filter(|row| needs_a_call(row)) {
+                    for row in rows.iter().filter(|row| row.status.is_alive()) {
                         for name in [row.user(), row.certificate()].into_iter().flatten() {
-                            if locks.contains_key(&name) {
+                            let is_locked = locks.contains_key(&name);
+                            if !needs_a_call(row) {
+                                seen.leaving |= is_locked;
+                            } else if is_locked {
                                 seen.hits.entry(name).or_default().insert(row.id.clone());
                             } else if asks {
                                 seen.others.insert(name);

@@ -152,6 +152,14 @@ impl World {
     }
 }
 
+/// A case as admission has it.
+fn case(signal: Signal, names: &[&str]) -> Case {
+    let about = signal.about[0].clone();
+    let mut case = Case::new(Arc::new(signal), 0, about);
+    case.names = names.iter().map(|name| Name::new(name).unwrap()).collect();
+    case
+}
+
 /// Lets everything else run until it has come to this; fails where it never does.
 async fn until(it_is_so: impl Fn() -> bool) {
     for _ in 0..100_000 {

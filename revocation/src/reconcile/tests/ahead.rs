@@ -3,14 +3,6 @@
 use super::*;
 use crate::memory::Mishap;
 
-/// A case as admission has it.
-fn case(signal: Signal, names: &[&str]) -> Case {
-    let about = signal.about[0].clone();
-    let mut case = Case::new(Arc::new(signal), 0, about);
-    case.names = names.iter().map(|name| Name::new(name).unwrap()).collect();
-    case
-}
-
 #[tokio::test]
 async fn what_was_read_ahead_is_not_believed_where_nothing_is_written() {
     let world = World::new();

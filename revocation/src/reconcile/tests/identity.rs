@@ -291,6 +291,25 @@ async fn of_several_whom_the_directory_is_asked_about_each_hears_what_stands_in_
 }
 
 #[tokio::test]
+async fn what_an_ask_cannot_read_of_the_trail_holds_no_neighbour_up() {
+    let asked = || {
+        let world = World::new();
+        world.directory.put(ID, &["alice"], Some(true));
+        world.user("bob");
+        let ask = Signal { id: SignalId::new("e-1"), ..world.by_id(Action::Ask) };
+        (world, ask)
+    };
+    let (world, ask) = asked();
+    assert_eq!(world.hanging(ask, "audit.standing").await, Outcome::Unresolved);
+    for mishap in [crate::memory::Mishap::Panics, crate::memory::Mishap::Fails] {
+        let (world, ask) = asked();
+        world.calls.plan("audit.standing", 1, mishap);
+        let receipts = world.handle(vec![ask, world.revoke("bob")]).await;
+        assert_eq!(outcomes(&receipts), [Outcome::Unresolved, Outcome::Completed], "{mishap:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_ask_that_began_as_a_revocation_is_finished_as_one() {
     let world = World::new();
     world.directory.put(ID, &["alice"], Some(false));
@@ -444,6 +463,63 @@ async fn a_name_that_was_taken_away_since_is_still_meant_by_the_word_that_was_sa
         let back = world.signal(Action::Restore { authorities }, "alice", "okta:back");
         assert_eq!(world.one(back).await.outcome, Outcome::Restored);
         assert!(!world.is_locked("laptop-7"), "and lifted, it is lifted under all of them");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_lifts_nothing_under_a_name_that_is_somebody_elses_by_now() {
+    for authorities in [Some(vec![Authority::producer("okta", Some("acme"))]), None] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.one(world.revoke("alice")).await;
+        world.one(world.alias("alice", &["laptop-7"], true)).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.one(world.restore("alice")).await;
+        assert!(!world.is_locked("laptop-7"));
+        world.one(world.alias("bob", &["laptop-7"], false)).await;
+        world.one(world.revoke("bob")).await;
+        world.clock.advance(Duration::from_secs(60));
+        let again = world.signal(Action::Restore { authorities }, "alice", "okta:again");
+        let receipt = world.one(again).await;
+        assert_eq!((receipt.outcome, receipt.subjects[0].names.len()), (Outcome::Restored, 1));
+        assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_keeps_nobody_out_under_a_name_that_was_the_subjects_before() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.restore("laptop-7")).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    let bobs = world.on(1, None, Some("laptop-7"));
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    let receipt = world.one(again).await;
+    assert_eq!((receipt.outcome, receipt.subjects[0].names.len()), (Outcome::Completed, 1));
+    assert_eq!(world.vpn.alive(None), [bobs]);
+    assert!(!world.is_locked("laptop-7"));
+    let chain = &world.audit.chains()["alice"];
+    assert_eq!(chain.last().unwrap().attributes()["detail"]["others_names"], serde_json::json!(["laptop-7"]));
+}
+
+#[tokio::test]
+async fn a_retry_does_not_begin_to_lock_a_name_that_was_taken_away_since() {
+    let world = World::new();
+    let revocation = world.revoke("alice");
+    let (alice, laptop) = (Name::new("alice").unwrap(), Name::new("laptop-7").unwrap());
+    // An attempt that got no further than the own name's lock, which tells of the other.
+    match Lock::none(alice).apply(&revocation, "alice", &[laptop]) {
+        crate::lock::Transition::Changed(told) => world.locks.put(told),
+        other => panic!("{other:?}"),
+    }
+    for requested in [false, true] {
+        let mut case = case(revocation.clone(), &["alice"]);
+        assert!(world.revoker().lock_once(&mut case, requested, None).await.unwrap().stopped.is_none());
+        assert_eq!(case.named().len(), 1, "requested: {requested}");
+        assert!(!world.is_locked("laptop-7"), "requested: {requested}");
     }
 }
 

@@ -561,6 +561,29 @@ async fn an_old_id_never_makes_a_new_wish_look_completed() {
 }
 
 #[tokio::test]
+async fn another_authoritys_lock_does_not_complete_a_new_wish_under_an_old_id() {
+    let world = World::new();
+    let command =
+        |action: Action| Signal { authority: Authority::command(), ..world.signal(action, "alice", "INC-42") };
+    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
+    world.one(world.revoke("alice")).await;
+    let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded, "Okta may let alice in again");
+}
+
+#[tokio::test]
+async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_that_was_lifted() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let command =
+        |action: Action| Signal { authority: Authority::command(), ..world.signal(action, "alice", "INC-42") };
+    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Incomplete);
+    assert_eq!(world.one(command(Action::Revoke { expires_at: None })).await.outcome, Outcome::Incomplete);
+    assert!(world.is_locked("alice"));
+}
+
+#[tokio::test]
 async fn what_was_restored_since_it_was_requested_is_not_locked_again_by_a_retry() {
     let world = World::new();
     let stuck = world.user("alice");

@@ -217,6 +217,45 @@ async fn an_endpoint_that_does_not_answer_holds_no_others_people_connected() {
 }
 
 #[tokio::test]
+async fn who_is_let_in_while_a_listing_goes_on_is_not_ended_by_what_it_shows_later() {
+    for names in [vec!["alice"], vec!["alice", "laptop-7"]] {
+        let world = World::new();
+        world.user(names[names.len() - 1]);
+        world.calls.plan("vpn.list", 2, Mishap::Slow);
+        let revoker = world.revoker();
+        let mut case = case(world.revoke("alice"), &names);
+        revoker.lock_all(&mut case, None).await.unwrap();
+        let goal = pursuit::Goal::Locked { names: case.named() };
+        let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, world.now())];
+        let working = tokio::spawn(async move {
+            let scope = revoker.scope().await;
+            revoker.pass(&mut pursuits, &scope).await;
+        });
+        until(|| world.calls.count("vpn.list") == 2).await;
+        world.clock.advance(Duration::from_secs(5));
+        world.one(world.restore(names[names.len() - 1])).await;
+        working.await.unwrap();
+        assert_eq!(world.calls.count("vpn.terminate"), 0, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn locks_that_cannot_be_read_again_hold_up_no_rehearsal() {
+    let world = World::new();
+    world.user("alice");
+    let (mut requested, mut failed) = (false, false);
+    world.calls.chaos(Some(Box::new(move |call: &str| {
+        requested |= call == "audit.commit alice requested";
+        let fails = requested && !failed && call.starts_with("locks.read");
+        failed |= fails;
+        fails.then_some(Mishap::Fails)
+    })));
+    let rehearsed = Signal { replay: Some("last-week".to_owned()), ..world.revoke("bob") };
+    let receipts = world.handle(vec![rehearsed, world.revoke("alice")]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Shadowed, Outcome::Completed]);
+}
+
+#[tokio::test]
 async fn a_target_that_does_not_answer_holds_no_other_up() {
     let world = World::new();
     world.user("alice");

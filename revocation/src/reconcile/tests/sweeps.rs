@@ -217,8 +217,11 @@ async fn who_is_on_the_way_out_already_is_no_news() {
     let going = world.user("alice");
     world.vpn.terminate(&world.endpoints[0], &crate::ports::Which::Id(going)).await.unwrap();
     let written = world.calls.count("audit.commit");
-    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.outcome, receipt.timings.verified_at), (Outcome::Completed, None), "and not gone yet");
     assert_eq!(world.calls.count("audit.commit"), written);
+    world.clock.advance(Duration::from_secs(60));
+    assert!(world.sweep().await.timings.verified_at.is_some());
 }
 
 #[tokio::test]
