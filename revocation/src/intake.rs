@@ -284,14 +284,11 @@ impl Intake {
             }
             return command::read(&only.payload, delivery, None).map(|signal| Reading::Command(Box::new(signal)));
         }
-        let alone = unpacked.len() == 1;
         for item in unpacked.drain(..) {
             retried |= item.as_ref().is_ok_and(|item| !item.through.is_empty());
             match item.and_then(|item| self.read_one(item, delivery)) {
-                Ok(Reading::Command(signal)) if alone => return Ok(Reading::Command(signal)),
-                Ok(Reading::Command(_) | Reading::SyncDirectory | Reading::Sweep(_)) => {
-                    put_aside.push(Rejected::BareCommand);
-                }
+                // Only the whole payload of a direct invoke is read so, and it has no neighbours.
+                Ok(whole @ (Reading::Command(_) | Reading::SyncDirectory | Reading::Sweep(_))) => return Ok(whole),
                 Ok(Reading::Events { signals: more, sweeps: further, retried: wrapped, put_aside: aside }) => {
                     retried |= wrapped;
                     signals.extend(more);

@@ -187,6 +187,8 @@ fn a_mistake_in_a_command_names_the_field() {
         (json!({"action": "sync_directory", "username": "a"}), "username"),
         (json!({"action": "kill", "username": "a"}), "action"),
         (json!({"action": "sweep", "username": "alice"}), "username"),
+        (json!({"action": "sweep", "ticket": "7"}), "ticket"),
+        (json!({"action": "sync_directory", "ticket": "7"}), "ticket"),
         (json!({"action": "sweep", "endpoints": ["vpn-1"]}), "endpoints[0]"),
         (json!({"action": "close_breaker", "reason": "r"}), "authority"),
         (json!({"action": "close_breaker", "authority": "okta:acme"}), "reason"),
@@ -212,9 +214,18 @@ fn a_bare_command_is_taken_from_nobody_but_a_direct_invoke() {
     for via in [Via::Event, Via::Direct] {
         assert_eq!(read(via, &sns), Err(Rejected::BareCommand), "a topic's message is no direct command");
     }
-    for unrelated in [json!({"username": "alice", "message": "hi"}), json!({"username": "alice", "reason": "manual"})] {
-        assert!(read(Via::Event, &unrelated).is_err());
-    }
+    let forgotten = json!({"username": "alice", "reason": "manual"});
+    assert_eq!(read(Via::Event, &forgotten), Err(Rejected::BareCommand));
+    let unrelated = json!({"username": "alice", "message": "hi"});
+    assert!(matches!(read(Via::Event, &unrelated), Err(Rejected::Unknown(_))), "nobody meant a command");
+}
+
+#[test]
+fn a_payload_with_a_commands_action_is_a_command_whatever_else_it_looks_like() {
+    let mut payload = okta("user.lifecycle.deactivate")["detail"].take();
+    assert_eq!(only(read(Via::Direct, &payload).unwrap()).action.word(), "revoke");
+    payload["action"] = json!("restore");
+    assert!(matches!(read(Via::Direct, &payload), Err(Rejected::InvalidCommand { .. })));
 }
 
 #[test]
@@ -226,6 +237,43 @@ fn a_wrapped_command_is_an_event_even_in_a_direct_invoke() {
         matches!(read(Via::Event, &event("vpn-revoker.audit")), Err(Rejected::Unknown(_))),
         "our own entries are no commands"
     );
+}
+
+#[test]
+fn a_schedule_orders_a_sweep_and_nothing_like_it_does() {
+    let schedule = |source: &str, kind: &str| json!({"source": source, "detail-type": kind, "id": "eb-7", "detail": {}});
+    let ordered = read(Via::Direct, &schedule("aws.events", "Scheduled Event")).unwrap();
+    let [sweep] = ordered.sweeps() else { panic!("{ordered:?}") };
+    assert_eq!((sweep.id.as_str(), sweep.received_at, sweep.via, sweep.commanded), ("eb-7", received(), Via::Event, false));
+    for (source, kind) in [("aws.events", "Something Else"), ("acme.events", "Scheduled Event")] {
+        assert!(matches!(read(Via::Direct, &schedule(source, kind)), Err(Rejected::Unknown(_))), "{source} {kind}");
+    }
+    let command = |id: Option<&str>| {
+        let mut event =
+            json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "detail": {"action": "sweep"}});
+        if let Some(id) = id {
+            event["id"] = json!(id);
+        }
+        event
+    };
+    for (id, expected) in [(Some("eb-8"), "eb-8"), (None, "request-1")] {
+        let ordered = read(Via::Direct, &command(id)).unwrap();
+        let [sweep] = ordered.sweeps() else { panic!("{ordered:?}") };
+        assert_eq!((sweep.id.as_str(), sweep.via, sweep.commanded), (expected, Via::Event, true));
+    }
+    let directly = read(Via::Direct, &json!({"action": "sweep"})).unwrap();
+    assert_eq!(directly.sweeps().len(), 1);
+    assert_eq!(directly.sweeps()[0].via, Via::Direct);
+}
+
+#[test]
+fn what_a_rule_knows_is_expected_and_all_else_that_is_put_aside_is_not() {
+    let ignored = read(Via::Event, &okta("user.session.end")).unwrap_err();
+    assert!(ignored.is_expected(), "{ignored:?}");
+    for odd in [json!({"a": 1}), json!({"action": "revoke", "username": "alice"})] {
+        let rejected = read(Via::Event, &odd).unwrap_err();
+        assert!(!rejected.is_expected(), "{rejected:?}");
+    }
 }
 
 #[test]
@@ -309,7 +357,8 @@ fn an_event_inside_anothers_envelope_that_nobody_knows_is_told() {
         let batch = json!({"records": [record(first), unreadable.clone()]});
         let Reading::Events { signals: found, put_aside, .. } = read(Via::Event, &batch).unwrap() else { panic!() };
         assert_eq!(found.len(), signals);
-        assert!(put_aside.iter().any(|aside| aside.error_type() == "UnknownEvent"), "{put_aside:?}");
+        let unknown = put_aside.iter().filter(|aside| aside.error_type() == "UnknownEvent").count();
+        assert_eq!(unknown, 1, "the record, and not the batch around it: {put_aside:?}");
     }
 }
 

@@ -173,7 +173,7 @@ impl Revoker {
         scope: &Scope,
         stop_at: Timestamp,
     ) -> Seen {
-        let asks = self.policy.sweep_directory > 0 && self.people.is_some();
+        let asks = self.directory_to_ask().is_some();
         let first = order.turn("endpoints", scope.endpoints.len());
         let mut seen = Seen::default();
         let (_listings, mut listed) = self.list_all(scope, first, &[], |_| true);

@@ -36,6 +36,11 @@ struct Word {
 }
 
 impl Revoker {
+    /// The directory, where sweeps ask it.
+    pub(in crate::reconcile) fn directory_to_ask(&self) -> Option<&People> {
+        self.people.as_ref().filter(|_| self.policy.sweep_directory > 0)
+    }
+
     /// Asks the directory about some of those who are connected, and about those whom its word locked before: who is
     /// disabled or gone is locked, and who is enabled again is let in.
     pub(super) async fn heed_directory(
@@ -46,7 +51,7 @@ impl Revoker {
         run: &Run,
     ) -> Vec<Receipt> {
         let at_most = self.policy.sweep_directory;
-        let Some(people) = self.people.as_ref().filter(|_| at_most > 0) else { return Vec::new() };
+        let Some(people) = self.directory_to_ask() else { return Vec::new() };
         let mut asked: JoinSet<Result<Option<Word>, String>> = JoinSet::new();
         let gate = Arc::new(Semaphore::new(AT_ONCE));
         // A name that nobody can have been given is nobody's.

@@ -288,6 +288,12 @@ async fn of_several_whom_the_directory_is_asked_about_each_hears_what_stands_in_
     let [alice, nobody] = [why(0), why(1)];
     assert!(alice.contains("the directory does not say"), "{alice}");
     assert!(nobody.contains("id-of-nobody"), "{nobody}");
+
+    world.directory.put("another-id", &["bob"], Some(true));
+    let about = [ID, "another-id"].map(|id| About::unresolved("identity-center", id, true)).to_vec();
+    let receipt = world.one(Signal { about, id: SignalId::new("e-2"), ..world.by_id(Action::Ask) }).await;
+    assert_eq!(receipt.outcome, Outcome::Unresolved, "they can't all be meant by one word");
+    assert!(!world.is_locked("alice") && !world.is_locked("bob"));
 }
 
 #[tokio::test]

@@ -196,8 +196,12 @@ async fn a_sweep_may_be_told_where_to_look_and_ends_whom_it_finds_everywhere() {
         assert!(receipt.endpoints.iter().any(|one| one.error.as_ref().is_some_and(|e| e.contains("`targets`"))));
     }
     assert_eq!(world.vpn.alive(None), [bob]);
-    world.revoker().sweep(&narrow(&[], &["111122223333"]), &world.run()).await;
-    assert_eq!(world.alive(), 0);
+    for whole in ["111122223333", "eu-west-1"] {
+        let order = narrow(&[], &[whole]);
+        let receipt = world.revoker().sweep(&order, &world.run()).await;
+        assert_eq!((receipt.outcome, receipt.endpoints.len(), world.alive()), (Outcome::Completed, 2, 0), "{whole}");
+        assert_eq!(receipt.timings.received_at, Some(order.received_at));
+    }
 }
 
 #[tokio::test]
@@ -410,6 +414,39 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn where_a_commands_lock_lapsed_the_directorys_word_counts() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        let until = Some(world.now().plus(Duration::from_secs(60)));
+        let revoke = world.signal(Action::Revoke { expires_at: until }, "alice", "c-1");
+        world.one(Signal { authority: Authority::command(), via: Via::Direct, ..revoke }).await;
+        world.clock.advance(Duration::from_secs(120));
+        world.user("alice");
+        world.sweep().await;
+        assert!(world.is_locked("alice") && world.alive() == 0);
+    }
+
+    #[tokio::test]
+    async fn a_commands_word_of_the_same_instant_as_the_directorys_does_not_outlast_it() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        world.user("alice");
+        world.sweep().await;
+        world.directory.put(ID, &["alice"], Some(true));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        let lock = world.locks.stored(&Name::new("alice").unwrap()).unwrap();
+        let as_of = lock.hold_of(&Authority::producer("directory", None)).unwrap().as_of;
+        let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-1");
+        world.one(Signal { authority: Authority::command(), via: Via::Direct, as_of, ..restore }).await;
+        world.user("alice");
+        world.directory.put(ID, &["alice"], Some(false));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert_eq!(world.alive(), 0);
+    }
+
+    #[tokio::test]
     async fn one_question_without_an_answer_takes_no_others_answer_away() {
         let world = asking();
         for (id, name) in [("1", "alice"), ("2", "bob"), ("3", "carol")] {
@@ -458,9 +495,12 @@ mod directory {
         world.directory.put(ID, &["alice"], Some(false));
         let alice = world.user("alice");
         world.policy.sweep_directory = 0;
+        assert!(world.revoker().directory_to_ask().is_none());
         world.sweep().await;
         assert_eq!((world.calls.count("directory."), world.vpn.alive(None)), (0, vec![alice.clone()]));
         world.policy.sweep_directory = 10;
+        let without = Revoker { people: None, ..world.revoker() };
+        assert!(without.directory_to_ask().is_none() && world.revoker().directory_to_ask().is_some());
         world.calls.plan("directory.holder", 1, Mishap::Fails);
         assert_eq!(world.sweep().await.outcome, Outcome::Completed);
         assert_eq!(world.vpn.alive(None), [alice]);
