@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::connection::{ConnectionId, EndpointId};
 use crate::name::Subject;
 use crate::signal::{About, Action, Authority};
 
@@ -178,6 +179,8 @@ fn a_mistake_in_a_command_names_the_field() {
         (json!({"action": "revoke", "username": "a", "force": true}), "force"),
         (json!({"action": "revoke", "username": "a", "dry_run": "yes"}), "dry_run"),
         (json!({"action": "revoke", "username": "a", "reason": 7}), "reason"),
+        (json!({"action": "revoke", "username": "a", "reason": " "}), "reason"),
+        (json!({"action": "revoke", "username": "a", "reason": "r".repeat(1025)}), "reason"),
         (json!({"action": "alias", "username": "a"}), "names"),
         (json!({"action": "alias", "username": "a", "names": ["b", "N/A"]}), "names[1]"),
         (json!({"action": "alias", "username": "a", "names": vec!["b"; 21]}), "names"),
@@ -204,6 +207,34 @@ fn a_mistake_in_a_command_names_the_field() {
         let (found, message) = problem(&payload);
         assert_eq!(found, field, "{payload}: {message}");
     }
+}
+
+#[test]
+fn a_command_may_be_as_long_as_is_said() {
+    let reason = "r".repeat(1024);
+    let signal = command(&json!({"action": "revoke", "username": "a", "reason": reason})).unwrap();
+    assert_eq!(signal.reason, Some(reason));
+    let names: Vec<String> = (0..20).map(|n| format!("laptop-{n}")).collect();
+    assert!(command(&json!({"action": "alias", "username": "a", "names": names})).is_ok());
+}
+
+#[test]
+fn a_connection_is_meant_by_its_endpoint_and_id_and_may_only_be_disconnected() {
+    let ids = |action: &str| json!({"action": action, "endpoint_id": "cvpn-endpoint-1", "connection_id": "cvpn-connection-1"});
+    let signal = command(&ids("disconnect")).unwrap();
+    let meant = About::Connection(EndpointId::new("cvpn-endpoint-1"), ConnectionId::new("cvpn-connection-1"));
+    assert_eq!((signal.action, signal.about), (Action::Disconnect, vec![meant]));
+    assert!(problem(&ids("revoke")).1.contains("`disconnect` only"));
+    assert!(problem(&json!({"action": "disconnect"})).1.contains("`connection_id`"));
+    assert!(!problem(&json!({"action": "revoke"})).1.contains("`connection_id`"));
+}
+
+#[test]
+fn the_directory_is_copied_on_nobodys_word_but_a_direct_invokes() {
+    let event =
+        json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "detail": {"action": "sync_directory"}});
+    let Err(Rejected::InvalidCommand { problem, .. }) = read(Via::Event, &event) else { panic!() };
+    assert!(problem.contains("invoke the function directly"), "{problem}");
 }
 
 #[test]
@@ -241,10 +272,14 @@ fn a_wrapped_command_is_an_event_even_in_a_direct_invoke() {
 
 #[test]
 fn a_schedule_orders_a_sweep_and_nothing_like_it_does() {
-    let schedule = |source: &str, kind: &str| json!({"source": source, "detail-type": kind, "id": "eb-7", "detail": {}});
+    let schedule =
+        |source: &str, kind: &str| json!({"source": source, "detail-type": kind, "id": "eb-7", "detail": {}});
     let ordered = read(Via::Direct, &schedule("aws.events", "Scheduled Event")).unwrap();
     let [sweep] = ordered.sweeps() else { panic!("{ordered:?}") };
-    assert_eq!((sweep.id.as_str(), sweep.received_at, sweep.via, sweep.commanded), ("eb-7", received(), Via::Event, false));
+    assert_eq!(
+        (sweep.id.as_str(), sweep.received_at, sweep.via, sweep.commanded),
+        ("eb-7", received(), Via::Event, false)
+    );
     for (source, kind) in [("aws.events", "Something Else"), ("acme.events", "Scheduled Event")] {
         assert!(matches!(read(Via::Direct, &schedule(source, kind)), Err(Rejected::Unknown(_))), "{source} {kind}");
     }
