@@ -183,23 +183,30 @@ impl Lock {
     /// The same for a name that the subject is known to have had: only what was said of it about this very subject is
     /// changed. `None` where there is nothing such, since the name may be somebody else's by now.
     ///
-    /// A revocation does not begin here: it goes on where it stands.
+    /// A revocation does not begin here: it goes on where it is in force.
     #[must_use]
-    pub fn apply_where_about(&self, signal: &Signal, subject: &str, own: &Name) -> Option<Transition> {
+    pub fn apply_where_about(&self, signal: &Signal, subject: &str, own: &Name, now: Timestamp) -> Option<Transition> {
         let is_about = |hold: &Hold| Name::new(&hold.subject).is_ok_and(|name| name == *own);
-        match &signal.action {
-            Action::Restore { authorities } => {
-                let about = self.holds.iter().filter(|(_, hold)| is_about(hold)).map(|(authority, _)| authority);
-                let is_meant = |authority: &&Authority| authorities.as_ref().is_none_or(|all| all.contains(authority));
-                let meant: Vec<Authority> = about.filter(is_meant).cloned().collect();
-                (!meant.is_empty()).then(|| self.release(signal, (subject, &[]), Some(&meant)))
-            }
-            _ => {
-                let hold = self.holds.get(&signal.authority)?;
-                let goes_on = hold.state == HoldState::Locked && is_about(hold);
-                goes_on.then(|| self.apply(signal, subject, &[]))
-            }
+        let about: BTreeMap<&Authority, &Hold> = self.holds.iter().filter(|(_, hold)| is_about(hold)).collect();
+        if about.is_empty() {
+            return None;
         }
+        let Action::Restore { authorities } = &signal.action else {
+            let goes_on = about.get(&signal.authority).is_some_and(|hold| hold.in_force(now));
+            return goes_on.then(|| self.apply(signal, subject, &[]));
+        };
+        let meant: Vec<Authority> = match authorities {
+            Some(authorities) => {
+                authorities.iter().filter(|authority| about.contains_key(authority)).cloned().collect()
+            }
+            None => {
+                let locked = about.iter().filter(|(_, hold)| hold.state == HoldState::Locked);
+                // Whoever lifts everything has spoken here too, unless what it said here is about somebody else.
+                let own_word = Some(&signal.authority).filter(|own| self.holds.get(own).is_none_or(is_about));
+                locked.map(|(authority, _)| *authority).chain(own_word).cloned().collect()
+            }
+        };
+        Some(self.release(signal, (subject, &[]), Some(&meant)))
     }
 
     /// Whatever is in force is said of further names as well; on the subject's own name.
@@ -222,8 +229,9 @@ impl Lock {
                 (Some(mine), true) if mine.state == HoldState::Released && mine.as_of > hold.as_of => continue,
                 (Some(mine), true) if mine.in_force(now) => {
                     let expires_at = mine.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
+                    let subject = hold.subject.clone();
                     let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
-                    Hold { expires_at, ..newest }
+                    Hold { expires_at, subject, ..newest }
                 }
                 (_, true) => hold,
                 // Only what was lifted lifts: one that lapsed there must not shorten what stands here.
@@ -264,8 +272,10 @@ impl Lock {
                     (Some(a), Some(b)) => Some(a.max(b)),
                     _ => None,
                 };
+                // Whoever had the name before, it is the subject's now, and goes with the subject.
+                let subject = fresh.subject.clone();
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
-                Hold { expires_at, ..newest.also(&old.names).also(further) }
+                Hold { expires_at, subject, ..newest.also(&old.names).also(further) }
             }
         };
         self.with([(signal.authority.clone(), hold)])

@@ -104,18 +104,56 @@ fn what_is_known_from_before_changes_only_what_is_about_the_same_subject() {
     let own = name("alice");
     let about = |subject: &str| changed(Lock::none(name("laptop-7")).apply(&revoke("okta:acme", 1), subject, &[]));
     for signal in [revoke("okta:acme", 5), restore("okta:acme", 5), restore_all(5)] {
-        assert_eq!(about("bob").apply_where_about(&signal, "alice", &own), None);
-        assert_eq!(Lock::none(name("laptop-7")).apply_where_about(&signal, "alice", &own), None);
+        assert_eq!(about("bob").apply_where_about(&signal, "alice", &own, at(9)), None);
+        assert_eq!(Lock::none(name("laptop-7")).apply_where_about(&signal, "alice", &own, at(9)), None);
     }
     let hers = about("Alice");
-    let goes_on = changed(hers.apply_where_about(&revoke("okta:acme", 5), "alice", &own).unwrap());
+    let goes_on = changed(hers.apply_where_about(&revoke("okta:acme", 5), "alice", &own, at(9)).unwrap());
     assert_eq!(goes_on.hold_of(&Authority::named("okta:acme")).unwrap().as_of, at(5));
     for restore in [restore("okta:acme", 5), restore_all(5)] {
-        let lifted = changed(hers.apply_where_about(&restore, "alice", &own).unwrap());
+        let lifted = changed(hers.apply_where_about(&restore, "alice", &own, at(9)).unwrap());
         assert!(!lifted.in_force(at(9)));
-        assert_eq!(lifted.apply_where_about(&revoke("okta:acme", 7), "alice", &own), None, "and does not begin again");
+        assert_eq!(
+            lifted.apply_where_about(&revoke("okta:acme", 7), "alice", &own, at(9)),
+            None,
+            "and does not begin again"
+        );
     }
-    assert_eq!(hers.apply_where_about(&restore("siem", 5), "alice", &own), None, "another's hold");
+    let unchanged = hers.apply_where_about(&restore("siem", 5), "alice", &own, at(9));
+    assert_eq!(unchanged, Some(Transition::Unchanged), "it is hers, and held by another");
+}
+
+#[test]
+fn lifting_everything_under_a_name_from_before_lifts_what_stands_and_leaves_its_word() {
+    let own = name("alice");
+    let lock = after(&[revoke("okta:acme", 1), restore("okta:acme", 2), revoke("siem", 3)]);
+    let lifted = changed(lock.apply_where_about(&restore_all(10), "alice", &own, at(10)).unwrap());
+    assert!(!lifted.in_force(at(20)));
+    let as_of = |authority: &str| lifted.hold_of(&Authority::named(authority)).map(|hold| hold.as_of);
+    assert_eq!(as_of("okta:acme"), Some(at(2)), "what was lifted before is not made younger");
+    assert_eq!((as_of("siem"), as_of("command")), (Some(at(10)), Some(at(10))));
+
+    let bobs = changed(lock.apply(&revoke("command", 4), "bob", &[]));
+    let lifted = changed(bobs.apply_where_about(&restore_all(10), "alice", &own, at(10)).unwrap());
+    assert_eq!(lifted.held_by(at(20)), [Authority::named("command")], "what a command said of bob stands");
+}
+
+#[test]
+fn a_name_from_before_is_not_locked_again_where_its_hold_lapsed() {
+    let lapsed = after(&[revoke_until("okta:acme", 1, 5)]);
+    let again = revoke("okta:acme", 6);
+    assert!(lapsed.apply_where_about(&again, "alice", &name("alice"), at(4)).is_some());
+    assert_eq!(lapsed.apply_where_about(&again, "alice", &name("alice"), at(6)), None);
+}
+
+#[test]
+fn a_name_goes_with_whom_it_was_given_to_last() {
+    let mine = changed(Lock::none(name("laptop-7")).apply(&revoke("okta:acme", 10), "alice", &[]));
+    let bobs = after(&[]);
+    let bobs = changed(bobs.apply(&revoke("okta:acme", 5), "bob", &[]));
+    let subject = |lock: Lock| lock.hold_of(&Authority::named("okta:acme")).unwrap().subject.clone();
+    assert_eq!(subject(changed(mine.follow(&bobs, at(20)))), "bob");
+    assert_eq!(subject(changed(mine.apply(&revoke("okta:acme", 5), "bob", &[]))), "bob");
 }
 
 #[test]

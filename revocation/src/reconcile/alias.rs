@@ -67,11 +67,17 @@ impl Revoker {
 
     /// Adds the names that were given since, and says whether there were any.
     pub(super) async fn name_again(&self, case: &mut Case) -> Result<bool, StoreError> {
-        let before = case.names.len();
-        let given = self.aliases.names(&case.names).await;
-        let explicit = case.names.iter().cloned().zip(given).collect();
+        // What somebody else has by now is called by its own aliases.
+        let asked: Vec<Name> = case.names.iter().filter(|name| !case.remembered.contains(name)).cloned().collect();
+        let given = self.aliases.names(&asked).await;
+        let explicit: Explicit = asked.into_iter().zip(given).collect();
+        let (known, remembered) = (case.names.len(), case.remembered.len());
+        let named = explicit.values().flatten().flatten();
+        let given_again: BTreeSet<&Name> = named.filter(|name| case.remembered.contains(name)).collect();
+        case.remembered.retain(|name| !given_again.contains(name));
+        case.others.retain(|name| !given_again.contains(name));
         case.add_explicit(&explicit)?;
-        Ok(case.names.len() > before)
+        Ok(case.names.len() > known || case.remembered.len() < remembered)
     }
 
     /// Changes what else a subject is called. Where names are given to one who is locked, they are locked as well, and

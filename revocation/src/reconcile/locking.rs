@@ -1,5 +1,7 @@
 //! Locking: the subject's own name first, then the others, past the circuit breaker.
 
+use std::collections::BTreeSet;
+
 use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Pass};
@@ -48,22 +50,19 @@ impl Revoker {
         if lock.hold_of(&case.signal.authority).is_none() {
             return self.lock_all(case, None).await;
         }
-        if !lock.in_force(self.clock.now()) {
-            let why = "the lock was lifted since this was requested";
+        let authority = case.signal.authority.clone();
+        if !lock.held_by(self.clock.now()).contains(&authority) {
+            let why = "the lock was lifted, or lapsed, since this id was requested; to lock again, send a command with an id of its own";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
-        // locked where this authority's word still stands.
-        let authority = case.signal.authority.clone();
-        let stands = lock.held_by(self.clock.now()).contains(&authority);
+        // locked.
         case.remember(lock.further_names(|other, _| *other == authority));
-        if stands {
-            self.lock(case, &own, &case.further()).await?;
-        }
+        self.lock(case, &own, &case.further()).await?;
         for name in case.further() {
             let lock = self.lock_of(&name).await?;
-            let unheard = stands && lock.hold_of(&authority).is_none() && !case.remembered.contains(&name);
+            let unheard = lock.hold_of(&authority).is_none() && !case.remembered.contains(&name);
             if unheard {
                 self.lock(case, &name, &[]).await?;
             } else if !lock.in_force(self.clock.now()) {
@@ -82,7 +81,7 @@ impl Revoker {
     pub(super) async fn lock_all(&self, case: &mut Case, mut read_ahead: Option<Lock>) -> Result<Locked, StoreError> {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
-        let mut done: Vec<Name> = Vec::new();
+        let mut done: BTreeSet<Name> = BTreeSet::new();
         for _ in 0..MAX_RACES {
             let is_ahead = read_ahead.is_some();
             let lock = match read_ahead.take() {
@@ -106,18 +105,18 @@ impl Revoker {
             // Somebody else may have written since the lock was read first.
             self.add_names_of_before(case, &lock);
             locked.locks.push(lock);
-            let rest = case.further().into_iter().filter(|name| !done.contains(name));
-            for name in rest.collect::<Vec<_>>() {
+            let is_left = |name: &Name| !done.contains(name) && !case.others.contains(name);
+            for name in case.further().into_iter().filter(is_left).collect::<Vec<_>>() {
                 match self.lock_further(case, &own, &name).await? {
                     Some((lock, transition)) => {
                         if matches!(transition, Transition::Superseded { .. }) {
                             case.let_in.push(name.clone());
                         }
                         locked.locks.push(lock);
+                        done.insert(name);
                     }
-                    None => case.others.push(name.clone()),
+                    None => case.others.push(name),
                 }
-                done.push(name);
             }
             // A name that was given while this was under way was looked for in vain by whoever gave it.
             if !self.name_again(case).await? {
@@ -197,7 +196,8 @@ impl Revoker {
         }
         for _ in 0..MAX_RACES {
             let lock = self.lock_of(name).await?;
-            let Some(transition) = lock.apply_where_about(&case.signal, &case.about.label(), own) else {
+            let now = self.clock.now();
+            let Some(transition) = lock.apply_where_about(&case.signal, &case.about.label(), own, now) else {
                 return Ok(None);
             };
             if let Some(stored) = self.store(case, lock, transition).await? {

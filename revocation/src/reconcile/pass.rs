@@ -368,7 +368,8 @@ impl Sighting {
         let Goal::Locked { names } = goal else { return };
         for rows in self.ready.values_mut() {
             let before = rows.len();
-            rows.retain(|row| matches(row, names).is_some());
+            // One whose certificate may be shared is judged by the next listing.
+            rows.retain(|row| matches!(matches(row, names), Some(Match::User | Match::Certificate)));
             self.found = self.found.saturating_sub(before - rows.len());
         }
     }

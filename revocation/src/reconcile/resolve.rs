@@ -1,6 +1,6 @@
 //! Who is meant, where an event gives an id and no name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -52,6 +52,7 @@ impl Revoker {
         let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
         let answers = self.ask(&signals, stop_at).await;
         let mut resolved = Resolved { signals, unresolved: BTreeMap::new(), origins: BTreeMap::new() };
+        let mut words = Vec::new();
         for (number, signal) in resolved.signals.iter_mut().enumerate() {
             let mut word = Word::default();
             for about in &mut signal.about {
@@ -66,15 +67,15 @@ impl Revoker {
                     Some(Err(why)) => word.unresolved.push((about.chain(), why)),
                 }
             }
+            words.push(word);
+        }
+        let begun = self.begun(&resolved.signals, &words, run).await;
+        for (number, (signal, mut word)) in resolved.signals.iter_mut().zip(words).enumerate() {
             if signal.action == Action::Ask {
-                match self.answered(signal, &word.enabled, stop_at).await {
+                let begun = begun.as_ref().map(|begun| begun.contains(&number));
+                match self.answered(signal, word.agreed(signal), begun) {
                     Ok(action) => signal.action = action,
-                    Err(why) => {
-                        let known = |chain: &String| word.unresolved.iter().any(|(other, _)| other == chain);
-                        let chains = signal.about.iter().map(About::chain).filter(|chain| !known(chain));
-                        let rest: Vec<_> = chains.map(|chain| (chain, why.clone())).collect();
-                        word.unresolved.extend(rest);
-                    }
+                    Err(why) => word.unresolve_all(signal, &why),
                 }
             }
             let unresolved = word.unresolved.into_iter();
@@ -150,16 +151,14 @@ impl Revoker {
         answers
     }
 
-    /// What an event that hides its meaning comes to: everybody in it has to be in the same state.
-    async fn answered(&self, signal: &Signal, enabled: &[Option<bool>], stop_at: Timestamp) -> Result<Action, String> {
-        let first = enabled.first().copied().flatten();
-        let agreed = first.filter(|_| enabled.len() == signal.about.len() && enabled.iter().all(|one| *one == first));
+    /// What an event that hides its meaning comes to.
+    fn answered(&self, signal: &Signal, agreed: Option<bool>, begun: Result<bool, &String>) -> Result<Action, String> {
         let revoke = Action::Revoke { expires_at: None };
         match agreed {
             None => Err("the event hides whether it was a disable or an enable, and the directory does not say it either; send a command".to_owned()),
             Some(false) => Ok(revoke),
             // An earlier attempt was told that the person is disabled, and got as far as saying so: it is finished.
-            Some(true) if self.was_requested(signal, stop_at).await? => Ok(revoke),
+            Some(true) if begun.map_err(Clone::clone)? => Ok(revoke),
             // The directory may not have heard yet what the event is about.
             Some(true) if self.clock.now().since(signal.as_of) < self.policy.settle => {
                 Err("the directory was asked too soon after the event to be believed about an enable; it is tried again".to_owned())
@@ -168,16 +167,46 @@ impl Revoker {
         }
     }
 
-    async fn was_requested(&self, signal: &Signal, stop_at: Timestamp) -> Result<bool, String> {
-        let markers: Vec<Marker> =
-            signal.about.iter().map(|about| Marker::new(&signal.id, &about.chain(), Kind::Requested)).collect();
+    /// Which of the events that hide their meaning, and now seem to mean an enable, began as a disable before. All are
+    /// read at once.
+    async fn begun(&self, signals: &[Signal], words: &[Word], run: &Run) -> Result<BTreeSet<usize>, String> {
+        let enabled = signals
+            .iter()
+            .zip(words)
+            .enumerate()
+            .filter(|(_, (signal, word))| signal.action == Action::Ask && word.agreed(signal) == Some(true));
+        let marker = |signal: &Signal, about: &About| Marker::new(&signal.id, &about.chain(), Kind::Requested);
+        let (numbers, markers): (Vec<usize>, Vec<Marker>) = enabled
+            .flat_map(|(number, (signal, _))| signal.about.iter().map(move |about| (number, marker(signal, about))))
+            .unzip();
+        if markers.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let trail = Arc::clone(&self.trail);
         let work = in_own_task(tracing::Span::current(), async move { trail.standing(&markers).await });
-        match self.in_time(stop_at, work).await {
-            Some(Some(Ok(standing))) => Ok(standing.contains(&true)),
+        match self.in_time(run.stop_at.min(self.clock.now().plus(ADMISSION)), work).await {
+            Some(Some(Ok(standing))) => {
+                Ok(numbers.into_iter().zip(standing).filter(|(_, stands)| *stands).map(|(number, _)| number).collect())
+            }
             Some(Some(Err(error))) => Err(error.to_string()),
             Some(None) => Err("a fault of ours; it is tried again".to_owned()),
             None => Err("what an earlier attempt recorded could not be read in time; it is tried again".to_owned()),
         }
+    }
+}
+
+impl Word {
+    /// The state that everybody in the signal is in, as far as all are in the same.
+    fn agreed(&self, signal: &Signal) -> Option<bool> {
+        let first = self.enabled.first().copied().flatten();
+        first.filter(|_| self.enabled.len() == signal.about.len() && self.enabled.iter().all(|one| *one == first))
+    }
+
+    /// Nobody in the signal is resolved: each for its own reason, else for this one.
+    fn unresolve_all(&mut self, signal: &Signal, why: &str) {
+        let known = |chain: &String| self.unresolved.iter().any(|(other, _)| other == chain);
+        let chains = signal.about.iter().map(About::chain).filter(|chain| !known(chain));
+        let rest: Vec<_> = chains.map(|chain| (chain, why.to_owned())).collect();
+        self.unresolved.extend(rest);
     }
 }

@@ -109,7 +109,10 @@ impl Revoker {
             receipt.outcome = Outcome::Incomplete;
         } else if receipt.subjects.is_empty() && !order.dry_run {
             receipt.outcome = Outcome::Completed;
-            receipt.timings.verified_at = Some(self.clock.now()).filter(|_| !seen.leaving);
+            receipt.timings.verified_at = Some(self.clock.now());
+        }
+        if !all_listed || seen.leaving {
+            receipt.timings.verified_at = None;
         }
         for error in locks.unreadable {
             receipt = receipt.left_undone(&error.to_string());

@@ -512,6 +512,39 @@ async fn a_revocation_keeps_nobody_out_under_a_name_that_was_the_subjects_before
 }
 
 #[tokio::test]
+async fn whoever_has_a_former_name_of_the_subjects_is_not_kept_out_by_further_names_of_theirs() {
+    let world = World::new();
+    world.one(world.alias("alice", &["asmith"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["asmith"], true)).await;
+    world.one(world.restore("asmith")).await;
+    world.one(world.alias("asmith", &["asmith-phone"], false)).await;
+    let newcomers = world.on(1, None, Some("asmith-phone"));
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    assert_eq!(world.one(again).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [newcomers]);
+    assert!(!world.is_locked("asmith-phone"));
+}
+
+#[tokio::test]
+async fn a_name_from_before_that_is_given_again_meanwhile_is_locked() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.restore("laptop-7")).await;
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    let mut case = case(again, &["alice"]);
+    // Given after the names were found, and before they are looked for once more.
+    world.locks.give(&Name::new("alice").unwrap(), &[Name::new("laptop-7").unwrap()]).await.unwrap();
+    world.revoker().lock_all(&mut case, None).await.unwrap();
+    assert!(world.is_locked("laptop-7"));
+    assert_eq!(case.named().len(), 2);
+}
+
+#[tokio::test]
 async fn a_retry_does_not_begin_to_lock_a_name_that_was_taken_away_since() {
     let world = World::new();
     let revocation = world.revoke("alice");

@@ -584,6 +584,26 @@ async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_th
 }
 
 #[tokio::test]
+async fn a_retry_whose_own_word_was_lifted_completes_nothing_on_anothers() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let command = |action: Action, id: &str| Signal {
+        authority: Authority::command(),
+        via: Via::Direct,
+        ..world.signal(action, "alice", id)
+    };
+    let revoke = command(Action::Revoke { expires_at: None }, "c-1");
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    let restore = Action::Restore { authorities: Some(vec![Authority::command()]) };
+    assert_eq!(world.one(command(restore, "c-2")).await.outcome, Outcome::Restored);
+    assert!(world.is_locked("alice"), "by Okta");
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Superseded);
+}
+
+#[tokio::test]
 async fn what_was_restored_since_it_was_requested_is_not_locked_again_by_a_retry() {
     let world = World::new();
     let stuck = world.user("alice");

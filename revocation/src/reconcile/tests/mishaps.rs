@@ -240,6 +240,33 @@ async fn who_is_let_in_while_a_listing_goes_on_is_not_ended_by_what_it_shows_lat
 }
 
 #[tokio::test]
+async fn whose_name_was_let_in_is_not_ended_for_a_certificate_that_others_use() {
+    let world = World::new();
+    world.on(0, Some("alice"), Some("laptop-7"));
+    world.on(0, Some("bob"), Some("laptop-7"));
+    world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Slow);
+    let revoker = world.revoker();
+    let mut case = case(world.revoke("alice"), &["alice", "laptop-7"]);
+    revoker.lock_all(&mut case, None).await.unwrap();
+    let goal = pursuit::Goal::Locked { names: case.named() };
+    let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, world.now())];
+    let working = tokio::spawn(async move {
+        let scope = revoker.scope().await;
+        revoker.pass(&mut pursuits, &scope).await;
+    });
+    until(|| world.calls.count("vpn.list") == 2).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // She was seen by now, and is let in under her own name alone.
+    let lock = world.locks.stored(&Name::new("alice").unwrap()).unwrap();
+    world.locks.put(Lock { version: lock.version + 1, holds: std::collections::BTreeMap::new(), ..lock });
+    world.clock.advance(Duration::from_secs(5));
+    working.await.unwrap();
+    assert_eq!(world.calls.count("vpn.terminate"), 0);
+}
+
+#[tokio::test]
 async fn locks_that_cannot_be_read_again_hold_up_no_rehearsal() {
     let world = World::new();
     world.user("alice");

@@ -229,6 +229,17 @@ async fn who_is_on_the_way_out_already_is_no_news() {
 }
 
 #[tokio::test]
+async fn one_who_is_ended_proves_nothing_of_another_who_is_still_on_the_way_out() {
+    let world = World::with_alice_locked().await;
+    world.one(Signal { id: SignalId::new("okta:bob"), ..world.revoke("bob") }).await;
+    world.user("alice");
+    let going = world.user("bob");
+    world.vpn.terminate(&world.endpoints[0], &crate::ports::Which::Id(going)).await.unwrap();
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.subjects.len(), receipt.timings.verified_at), (1, None));
+}
+
+#[tokio::test]
 async fn a_sweep_as_a_command_by_event_has_to_be_allowed() {
     let world = World::new();
     let order = Sweep { commanded: true, ..world.order() };
