@@ -6,6 +6,7 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 
 #[cfg(feature = "revoker")]
 use crate::Settings;
@@ -61,6 +62,13 @@ pub(crate) fn in_a_function(trust: &Trust) -> ConfigLoader {
     if given { loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()) } else { loader }
 }
 
+/// The beginning of a configuration for the tables. As many attempts as it says, however many failed before: a function
+/// lives for hours, and must not be short of them because of what was away an hour ago.
+pub(crate) fn tables(config: &SdkConfig) -> aws_sdk_dynamodb::config::Builder {
+    let partition = RetryPartition::custom("tables").token_bucket(TokenBucket::unlimited()).build();
+    aws_sdk_dynamodb::config::Builder::from(config).retry_partition(partition)
+}
+
 /// The clients that the `revoker` function needs.
 #[cfg(feature = "revoker")]
 #[derive(Debug, Clone)]
@@ -83,7 +91,7 @@ impl Clients {
             ec2.push(target.client(config, config).await);
         }
         let region = Region::new(settings.table_region().to_owned());
-        let tables = aws_sdk_dynamodb::config::Builder::from(config).region(region).build();
+        let tables = tables(config).region(region).build();
         let region = Region::new(settings.identity_store_region.clone());
         let identity_store = aws_sdk_identitystore::config::Builder::from(config).region(region).build();
         Self {

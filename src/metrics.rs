@@ -65,9 +65,7 @@ impl Metrics {
         if receipt.outcome.is_retryable() {
             self.failed(receipt.outcome.word(), now);
         }
-        for refusal in receipt.subjects.iter().filter_map(|subject| subject.refusal) {
-            self.count(now, &[("Refusal", refusal)], "Refused", "Count", 1);
-        }
+        self.refused(receipt, now);
     }
 
     /// What came of a sweep: that it was, which an alarm on silence waits for, and what it ended.
@@ -79,8 +77,16 @@ impl Metrics {
             self.count(now, &[], "ConnectionsTerminated", "Count", terminated);
             self.count(now, &[], "SweptConnections", "Count", terminated);
         }
-        if receipt.outcome.is_retryable() {
+        if receipt.is_retryable() {
             self.failed("SweepIncomplete", now);
+        }
+        self.refused(receipt, now);
+    }
+
+    #[cfg(feature = "revoker")]
+    fn refused(&self, receipt: &Receipt, now: Timestamp) {
+        for refusal in receipt.subjects.iter().filter_map(|subject| subject.refusal) {
+            self.count(now, &[("Refusal", refusal)], "Refused", "Count", 1);
         }
     }
 

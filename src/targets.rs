@@ -3,6 +3,7 @@
 use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
 use aws_config::sts::AssumeRoleProvider;
+use aws_sdk_ec2::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_ec2::config::{Region, SharedCredentialsProvider};
 use serde::Deserialize;
 
@@ -44,16 +45,26 @@ impl TargetSettings {
     /// `config` says how EC2 is reached, and `sts` how STS is: the same, but in tests.
     pub async fn client(&self, config: &SdkConfig, sts: &SdkConfig) -> aws_sdk_ec2::Client {
         let region = Region::new(self.region.clone());
-        let config = config.to_builder().region(region.clone());
-        let Some(role) = &self.role_arn else { return aws_sdk_ec2::Client::new(&config.build()) };
-        let mut provider = AssumeRoleProvider::builder(role).session_name(SESSION).region(region).configure(sts);
+        let config = config.to_builder().region(region);
+        let Some(role) = &self.role_arn else { return self.tried_for_itself(&config.build()) };
+        // Of STS where the function is: in a Region that has to be enabled first, this account may not have done so.
+        let mut provider = AssumeRoleProvider::builder(role).session_name(SESSION).configure(sts);
         if let Some(id) = &self.external_id {
             provider = provider.external_id(id);
         }
         let credentials = SharedCredentialsProvider::new(provider.build().await);
         // A cache of its own keeps the credentials over many calls and has new ones before they run out.
         let config = config.credentials_provider(credentials).identity_cache(IdentityCache::lazy().build());
-        aws_sdk_ec2::Client::new(&config.build())
+        self.tried_for_itself(&config.build())
+    }
+
+    /// The SDK would stop trying again for everybody in a Region once so many calls had failed there: one account's
+    /// trouble would be another's. Every caller has a deadline, which is bound enough.
+    fn tried_for_itself(&self, config: &SdkConfig) -> aws_sdk_ec2::Client {
+        let name = format!("{} {}", self.region, self.role_arn.as_deref().unwrap_or_default());
+        let partition = RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build();
+        let config = aws_sdk_ec2::config::Builder::from(config).retry_partition(partition);
+        aws_sdk_ec2::Client::from_conf(config.build())
     }
 
     /// What is wrong with it, field by field.

@@ -320,6 +320,8 @@ impl Intake {
         let (retried, replay) = (event.is_wrapped(), self.replay(&event));
         if let Some(sweep) = ordered_sweep(&event, delivery)? {
             // A schedule's past orders have nothing to say any more.
+            // And of one that fails, the next one is the retry.
+            let retried = retried && sweep.commanded;
             let sweeps = if event.text("replay-name").is_some() { Vec::new() } else { vec![sweep] };
             return Ok(Reading::Events { signals: Vec::new(), sweeps, retried, put_aside: Vec::new() });
         }
@@ -402,10 +404,12 @@ fn wrapped_command(event: &Event, delivery: &Delivery) -> Result<Signal, Rejecte
 /// order, so that another delivery gives the same ids.
 fn number(signals: &mut [Signal], delivery: &Delivery) {
     let mut times: HashMap<SignalId, usize> = HashMap::new();
-    let mut said: HashMap<(SignalId, &'static str, Vec<String>), SignalId> = HashMap::new();
+    let mut said: HashMap<(SignalId, &'static str, Option<Timestamp>, Vec<String>), SignalId> = HashMap::new();
     for signal in signals {
         let people = signal.about.iter().map(crate::signal::About::chain).collect();
-        let what = (signal.id.clone(), signal.action.word(), people);
+        // An id of a transport's names all that came in it: there, another time is another statement.
+        let at = signal.occurred_at.filter(|_| !signal.id.is_of_producer(&signal.authority));
+        let what = (signal.id.clone(), signal.action.word(), at, people);
         // The same statement twice is one statement, unless nobody but us has named it.
         if let Some(id) = said.get(&what).filter(|_| signal.id.as_str() != delivery.id) {
             signal.id = id.clone();

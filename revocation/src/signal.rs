@@ -32,6 +32,13 @@ impl SignalId {
         Self::new(&format!("{producer}:{event_id}"))
     }
 
+    /// Whether it is the own id of an event of this authority's producer, and not a transport's.
+    #[must_use]
+    pub fn is_of_producer(&self, authority: &Authority) -> bool {
+        let producer = authority.as_str().split([':', '/']).next().unwrap_or_default();
+        self.0.strip_prefix(producer).is_some_and(|rest| rest.starts_with(':'))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

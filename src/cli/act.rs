@@ -96,7 +96,8 @@ impl Subjects {
             };
             for line in lines.lines() {
                 let line = line.map_err(failed)?;
-                let line = line.trim();
+                // Spreadsheets and editors begin a file with a mark that is part of no name.
+                let line = line.trim_start_matches('\u{feff}').trim();
                 if !line.is_empty() && !line.starts_with('#') {
                     subjects.push(line.to_owned());
                 }

@@ -83,6 +83,11 @@ impl Selection {
         self.is_of_all_time() && self.kinds.is_empty() && self.signal.is_none()
     }
 
+    /// Whether it means every entry of one chain.
+    pub(super) fn is_a_chain(&self) -> bool {
+        self.subject.is_some() && self.kinds.is_empty() && self.signal.is_none()
+    }
+
     /// Whether an entry is among those of the kinds and the signal.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         let kind = entry.text("kind").unwrap_or_default();

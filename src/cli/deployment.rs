@@ -86,7 +86,10 @@ impl Deployment {
     pub(super) async fn locks(&self, aws: &Aws) -> Result<DynamoLocks, CliError> {
         // Whoever names a locks table and looks only there needs no audit table.
         let names = match self.tables() {
-            (Some(locks), None) => Names { locks: locks.to_owned(), audit: String::new(), region: aws.region().await? },
+            (Some(locks), None) => {
+                self.hold_against_the_function(aws).await?;
+                Names { locks: locks.to_owned(), audit: String::new(), region: aws.region().await? }
+            }
             _ => self.names(aws).await?,
         };
         Ok(DynamoLocks::new(client(aws, &names).await?, &names.locks))
@@ -110,6 +113,7 @@ impl Deployment {
     async fn names(&self, aws: &Aws) -> Result<Names, CliError> {
         match self.tables() {
             (Some(locks), Some(audit)) => {
+                self.hold_against_the_function(aws).await?;
                 Ok(Names { locks: locks.to_owned(), audit: audit.to_owned(), region: aws.region().await? })
             }
             (Some(_), None) | (None, Some(_)) => Err(CliError::Usage(
@@ -127,8 +131,22 @@ impl Deployment {
         }
     }
 
+    /// Where a function and tables are both named, which a shell that exports tables does, they have to be one deployment's.
+    async fn hold_against_the_function(&self, aws: &Aws) -> Result<(), CliError> {
+        if self.stack.is_none() && self.function.is_some() && self.tables() != (None, None) {
+            self.configuration(aws).await?;
+        }
+        Ok(())
+    }
+
     /// The deployed function.
     pub(super) async fn function(&self, aws: &Aws) -> Result<Function, CliError> {
+        let function = self.function_that_is_meant(aws).await?;
+        self.hold_against_the_function(aws).await?;
+        Ok(function)
+    }
+
+    async fn function_that_is_meant(&self, aws: &Aws) -> Result<Function, CliError> {
         if self.config.is_some() {
             return Err(CliError::Usage(
                 "--config takes the place of the function's configuration, and this goes to the function itself; leave it out, or say --local".to_owned(),
@@ -164,7 +182,7 @@ impl Deployment {
 
     async fn read_configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
         let Some(path) = &self.config else {
-            let configuration = self.function(aws).await?.configuration().await?;
+            let configuration = self.function_that_is_meant(aws).await?.configuration().await?;
             self.agree(&configuration, &aws.region().await?)?;
             return Ok(configuration);
         };

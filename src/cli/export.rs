@@ -26,6 +26,9 @@ pub(super) const END: &str = "#end";
 /// What an export of the whole trail is of.
 pub(super) const ALL: &str = "all";
 
+/// What an export of one whole chain is of.
+pub(super) const CHAIN: &str = "chain";
+
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]
@@ -140,7 +143,11 @@ impl Export {
             entries: 0,
             heads: 0,
         };
-        let of = if self.selection.is_everything() { ALL } else { "selection" };
+        let of = match (self.selection.is_everything(), self.selection.is_a_chain()) {
+            (true, _) => ALL,
+            (false, true) => CHAIN,
+            (false, false) => "selection",
+        };
         writing.sink.aside(&json!({ EXPORT: { "of": of } }))?;
         match self.selection.is_of_all_time() {
             false => self.selection.read(trail, |entries| writing.take(&entries)).await?,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::audit::chain_of;
 use super::aws::Aws;
 use super::deployment::Deployment;
-use super::export::{ALL, END, EXPORT, HEAD};
+use super::export::{ALL, CHAIN, END, EXPORT, HEAD};
 use super::output::{Format, Printer, Progress, counted, shown};
 use super::strict;
 use super::{CliError, Outcome};
@@ -70,7 +70,7 @@ struct Report {
 
 const OF_TABLES: &str = "a chain that was rewritten or removed together with its head (give --against); entries that somebody added who may write both tables";
 const OF_CHAIN: &str = "a chain that was rewritten together with its head (verify the whole trail, with --against); entries that somebody added who may write both tables";
-const OF_SELECTION: &str = "entries that were cut off at the ends of chains, and chains that were rewritten as a whole: this export is of a selection, and has no heads; entries that somebody added who may write both tables";
+const OF_SELECTION: &str = "entries that were cut off at the ends of chains or left out of a selection, and chains that were rewritten as a whole: this export is not of the whole trail, and has no heads; entries that somebody added who may write both tables";
 const SINCE: &str = "what is newer than the earlier export, if its heads were changed too; entries that somebody added who may write both tables";
 
 impl Verify {
@@ -306,7 +306,12 @@ fn of_export(path: &Path, mut walk: Walk) -> Result<(Report, bool, Walk), CliErr
     lines(path, |line| {
         let is_after_end = ended.is_some();
         match line {
-            Line::Export { of } => all = of == ALL,
+            Line::Export { of } => {
+                all = of == ALL;
+                if !all && of != CHAIN {
+                    walk.of_selection();
+                }
+            }
             Line::Entry(entry) => {
                 progress.more(1);
                 report.tell(walk.entry(&entry));

@@ -40,5 +40,5 @@ pub async fn tables(settings: &ConnectSettings, trust: &Trust) -> Client {
         .region(Region::new(settings.table_region().to_owned()))
         .retry_config(retries())
         .timeout_config(timeouts());
-    Client::new(&config.load().await)
+    Client::from_conf(aws::tables(&config.load().await).build())
 }

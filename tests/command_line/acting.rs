@@ -92,13 +92,15 @@ async fn many_come_from_a_file_fifty_at_a_time_and_again_is_the_same() {
     let function = Deployed::start(&world, &[]).await;
     let file = scratch("leavers.txt");
     let names: Vec<String> = (0..70).map(|number| format!("leaver-{number}@example.com")).collect();
-    std::fs::write(&file, format!("# March\n\n{}\n", names.join("\r\n"))).unwrap();
+    let (first, others) = names.split_first().unwrap();
+    std::fs::write(&file, format!("\u{feff}{first}\n# March\n\n{}\n", others.join("\r\n"))).unwrap();
     let arguments =
         ["revoke", "--file", file.to_str().unwrap(), "--reason", "HR", "--id", "HR-3", "--yes", "--output", "jsonl"];
     let said = deployed(&world, &function, &arguments).await;
     assert_eq!((said.code, said.out.lines().count(), function.invokes()), (0, 2, 2), "{}", said.err);
     let chains = world.chains().await;
     assert_eq!(chains.len(), 70);
+    assert!(chains.contains_key("leaver-0@example.com"), "without the mark that a spreadsheet puts before it");
     assert_eq!(chains["leaver-69@example.com"][0]["signal_id"], "HR-3-2");
     assert_eq!(deployed(&world, &function, &arguments).await.code, 0);
     std::fs::remove_file(file).unwrap();

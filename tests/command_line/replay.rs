@@ -231,6 +231,19 @@ async fn a_second_time_goes_on_where_the_first_one_ended() {
 }
 
 #[tokio::test]
+async fn a_command_that_may_not_come_as_an_event_is_not_done_later_either() {
+    let world = world().await;
+    world.invoke(&world.app(&[AT_ONCE]), &okta("deactivate", "1", DANA)).await.unwrap();
+    let restore = json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "id": "eb-1",
+        "detail": {"action": "restore", "subjects": [DANA], "reason": "let me in"}});
+    world.invoke(&world.app(&[SHADOW, AT_ONCE]), &restore).await.unwrap();
+    let aws = Deployed::start(&world, &[AT_ONCE]).await;
+    let said = deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    assert!(said.err.contains("may not come as an event"), "{said:?}");
+    assert_eq!(world.lock(DANA).await.unwrap()["state"], "locked");
+}
+
+#[tokio::test]
 async fn what_a_sweep_learned_from_the_directory_is_left_to_the_sweeps() {
     let world = world().await;
     let store = ("VPN_REVOKER_IDENTITY_STORE_ID", "d-1234567890");

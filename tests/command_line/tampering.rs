@@ -241,6 +241,23 @@ async fn an_export_is_verified_without_aws() {
 }
 
 #[tokio::test]
+async fn what_a_selection_leaves_out_is_not_missed_and_what_is_in_it_is_held_to_its_hash() {
+    let world = storied().await;
+    let export = scratch("selection.jsonl");
+    let path = export.to_str().unwrap();
+    assert_eq!(online(&world, &["audit", "export", "--kind", "completed", "--to-file", path]).await.code, 0);
+    let said = offline(&["audit", "verify", "--export", path]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("left out of a selection") || said.err.contains("left out of a selection"), "{said:?}");
+    let changed =
+        std::fs::read_to_string(&export).unwrap().replacen("\"kind\":\"completed\"", "\"kind\":\"restored\"", 1);
+    std::fs::write(&export, changed).unwrap();
+    let said = offline(&["audit", "verify", "--export", path]);
+    assert!(said.code == 1 && said.out.contains("was changed"), "{said:?}");
+    std::fs::remove_file(export).unwrap();
+}
+
+#[tokio::test]
 async fn only_a_whole_export_of_everything_proves_that_nothing_was_rewritten() {
     let world = storied().await;
     let export = scratch("part.jsonl");

@@ -133,6 +133,20 @@ async fn a_target_that_throttles_holds_no_other_up() {
 }
 
 #[tokio::test]
+async fn however_much_failed_before_a_call_is_tried_as_often_as_ever() {
+    let both = Both::new().await;
+    let trouble = client_vpn_emulator::Fault::on(client_vpn_emulator::Action::DescribeConnections);
+    both.other.inject(trouble.always().error(503, "Unavailable", "The service is unavailable."));
+    let target = settings(&[("VPN_REVOKER_TARGETS", r#"[{"region": "us-east-1"}]"#)]).targets.remove(0);
+    let config = config(&both.world.sleep).into_builder().endpoint_url(both.other.url()).build();
+    let client = target.client(&config, &config).await;
+    for _ in 0..20 {
+        client.describe_client_vpn_connections().client_vpn_endpoint_id(ELSEWHERE).send().await.unwrap_err();
+    }
+    assert_eq!(both.other.requests().len(), 20 * 6);
+}
+
+#[tokio::test]
 async fn an_endpoint_may_be_named_wherever_it_is() {
     let both = Both::new().await;
     both.user_in_both("alice");

@@ -191,13 +191,16 @@ impl Link {
         Self { last: Head::genesis(), has_head: false }
     }
 
-    /// Goes on to the next entry.
-    fn follow(&mut self, chain: &str, entry: &Entry) -> Vec<Finding> {
+    /// Goes on to the next entry; in a selection, others may be left out before it.
+    fn follow(&mut self, chain: &str, entry: &Entry, is_selection: bool) -> Vec<Finding> {
         let chain = || chain.to_owned();
         let mut findings = Vec::new();
         let seq = entry.seq().unwrap_or_default();
         let expected = self.last.seq.saturating_add(1);
-        if seq < expected {
+        let is_apart = is_selection && seq != expected && seq != self.last.seq && seq != 0;
+        if is_apart {
+            // It can only be judged by itself.
+        } else if seq < expected {
             findings.push(Finding::OutOfOrder { chain: chain(), seq, last: self.last.seq });
         } else if seq > expected {
             findings.push(Finding::Missing { chain: chain(), from: expected, to: seq - 1 });
@@ -209,7 +212,7 @@ impl Link {
             _ => findings.push(Finding::Changed { chain: chain(), seq }),
         }
         // One that comes again must not make all that follow it look wrong.
-        if seq >= expected {
+        if seq >= expected || is_apart {
             self.last = entry.head();
         }
         findings
@@ -254,7 +257,7 @@ pub fn verify<'a>(chain: &str, entries: impl IntoIterator<Item = &'a Entry>, hea
             let found = entry.chain().to_owned();
             findings.push(Finding::Foreign { chain: chain.to_owned(), seq: entry.seq().unwrap_or_default(), found });
         }
-        findings.extend(link.follow(chain, entry));
+        findings.extend(link.follow(chain, entry, false));
     }
     findings.extend(link.check(chain, head));
     findings
@@ -269,6 +272,7 @@ pub struct Walk {
     /// Where the chains stood in an earlier export, as far as that was not met yet.
     earlier: BTreeMap<String, Head>,
     entries: u64,
+    is_selection: bool,
 }
 
 impl Walk {
@@ -276,6 +280,12 @@ impl Walk {
     #[must_use]
     pub fn against(earlier: BTreeMap<String, Head>) -> Self {
         Self { earlier, ..Self::default() }
+    }
+
+    /// From here on entries may be left out, and days and kinds stand in no order: what is there is held against its own
+    /// hash, and against the entry before it where that one is there too.
+    pub fn of_selection(&mut self) {
+        self.is_selection = true;
     }
 
     /// How many entries were walked over.
@@ -295,7 +305,7 @@ impl Walk {
         self.entries = self.entries.saturating_add(1);
         let chain = entry.chain();
         let link = self.chains.entry(chain.to_owned()).or_insert_with(Link::genesis);
-        let mut findings = link.follow(chain, entry);
+        let mut findings = link.follow(chain, entry, self.is_selection);
         let here = entry.head();
         if self.earlier.get(chain).is_some_and(|earlier| earlier.seq == here.seq)
             && self.earlier.remove(chain).is_some_and(|earlier| earlier.hash != here.hash)

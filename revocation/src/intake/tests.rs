@@ -474,6 +474,24 @@ fn statements_of_one_event_get_an_id_each_and_always_the_same() {
 }
 
 #[test]
+fn under_a_transports_id_another_time_is_another_statement() {
+    let entry = |status: &str, at: &str| {
+        json!({"category": "AuditLogs", "operationName": status, "time": at, "properties": {"result": "success",
+            "activityDateTime": at, "targetResources": [{"type": "User", "userPrincipalName": "alice@example.com"}]}})
+    };
+    let times = ["2026-03-01T09:01:00Z", "2026-03-01T09:02:00Z", "2026-03-01T09:03:00Z"];
+    let words = ["Disable account", "Enable account", "Disable account"];
+    let records: Vec<Value> = words.iter().zip(times).map(|(word, at)| entry(word, at)).collect();
+    let batch = json!({"source": "acme.relay", "detail-type": "Entra", "id": "eb-5", "detail": {"records": records}});
+    let ids = |payload: &Value| -> Vec<String> {
+        let signals = read(Via::Event, payload).unwrap().into_signals();
+        signals.iter().map(|signal| signal.id.as_str().to_owned()).collect()
+    };
+    assert_eq!(ids(&batch), ["eb-5", "eb-5/1", "eb-5/2"]);
+    assert_eq!(ids(&batch), ids(&batch), "the same in another delivery");
+}
+
+#[test]
 fn a_replay_is_known_by_its_name_and_only_in_eventbridges_envelope() {
     let mut event = okta("user.lifecycle.deactivate");
     event["replay-name"] = json!("last-week");

@@ -327,6 +327,9 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
     if authority == DIRECTORY {
         return Err("a sweep's own word about the directory; the next sweep asks it, and goes by what it says then");
     }
+    if entry.detail("refusal").and_then(Value::as_str) == Some("not-by-event") {
+        return Err("a command that may not come as an event; invoke the function if it is right");
+    }
     let action = action_of(entry, now)?;
     let as_of = as_of(entry).ok_or("its time is not on record")?;
     let source = entry.text("source").unwrap_or_default();
