@@ -216,6 +216,11 @@ fn a_command_may_be_as_long_as_is_said() {
     assert_eq!(signal.reason, Some(reason));
     let names: Vec<String> = (0..20).map(|n| format!("laptop-{n}")).collect();
     assert!(command(&json!({"action": "alias", "username": "a", "names": names})).is_ok());
+    let subjects: Vec<String> = (0..1000).map(|n| format!("leaver-{n}")).collect();
+    assert_eq!(command(&json!({"action": "revoke", "subjects": subjects})).unwrap().about.len(), 1000);
+    let hyphened =
+        json!({"action": "disconnect", "endpoint_id": "cvpn-endpoint-0-1", "connection_id": "cvpn-connection-0-1"});
+    assert!(command(&hyphened).is_ok());
 }
 
 #[test]

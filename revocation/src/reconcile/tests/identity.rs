@@ -466,7 +466,8 @@ async fn a_name_that_was_taken_away_since_is_still_meant_by_the_word_that_was_sa
         assert_eq!((world.one(again).await.subjects[0].names.len(), world.alive()), (2, 0));
 
         world.clock.advance(Duration::from_secs(60));
-        let back = world.signal(Action::Restore { authorities }, "alice", "okta:back");
+        let back = world.signal(Action::Restore { authorities }, "alice", "c-back");
+        let back = Signal { authority: Authority::command(), via: Via::Direct, ..back };
         assert_eq!(world.one(back).await.outcome, Outcome::Restored);
         assert!(!world.is_locked("laptop-7"), "and lifted, it is lifted under all of them");
     }
