@@ -1,6 +1,6 @@
 //! What is seen while a run goes on, and must hold at that moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::lock::{Hold, Lock};
 use crate::memory::{MemoryAudit, MemoryLocks};
 use crate::name::Name;
 use crate::receipt::Receipt;
-use crate::signal::Authority;
+use crate::signal::{Authority, SignalId};
 use crate::time::Timestamp;
 
 /// How long a terminate call may be on its way after the locks were read for it: a listing's pages and the calls
@@ -70,8 +70,8 @@ pub(super) struct Watch {
     pub(super) disconnected: Vec<(Name, Timestamp)>,
     /// When an environment crashed.
     pub(super) crashes: Vec<Timestamp>,
-    /// When each authority brought holds newly into force.
-    newly_held: BTreeMap<Authority, Vec<Timestamp>>,
+    /// When each authority brought holds newly into force, and which.
+    newly_held: BTreeMap<Authority, Vec<(Timestamp, (SignalId, Name))>>,
 }
 
 pub(super) fn names_of(connection: &Connection) -> Vec<Name> {
@@ -158,18 +158,23 @@ impl Watch {
         let none = Lock::none(after.name.clone());
         for authority in after.holds.keys().filter(|authority| **authority != Authority::command()) {
             if before.unwrap_or(&none).newly_held(after, authority, now) {
-                self.newly_held.entry(authority.clone()).or_default().push(now);
+                let hold = after.holds.get(authority).map(|hold| (hold.signal_id.clone(), after.name.clone()));
+                self.newly_held.entry(authority.clone()).or_default().extend(hold.map(|hold| (now, hold)));
             }
         }
     }
 
     /// No authority brought more holds into force within ten minutes than the limit, and one for each further environment
-    /// that was at work at the same time.
+    /// that was at work at the same time. A hold is a signal's on a name: one that was lifted and comes into force again
+    /// when its signal is tried again is the same.
     /// Minutes are those of the environments' clocks, so the ten are taken shorter by what two of them may differ.
     pub(super) fn sees_counts(&mut self, limit: usize, environments: usize) {
         let within = TEN_MINUTES.saturating_sub(self.skew * 2);
         for (authority, at) in std::mem::take(&mut self.newly_held) {
-            let most = at.iter().map(|from| at.iter().filter(|at| **at >= *from && at.since(*from) < within).count());
+            let most = at.iter().map(|(from, _)| {
+                let in_time = at.iter().filter(|(at, _)| *at >= *from && at.since(*from) < within);
+                in_time.map(|(_, hold)| hold).collect::<BTreeSet<_>>().len()
+            });
             if let Some(most) = most.max().filter(|most| *most >= limit + environments) {
                 let what = format!("{authority} brought {most} holds into force in ten minutes, past {limit}");
                 self.breaks(Invariant::Breaker, what);
