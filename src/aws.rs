@@ -93,7 +93,9 @@ impl Clients {
         let region = Region::new(settings.table_region().to_owned());
         let tables = tables(config).region(region).build();
         let region = Region::new(settings.identity_store_region.clone());
-        let identity_store = aws_sdk_identitystore::config::Builder::from(config).region(region).build();
+        let partition = RetryPartition::custom("identity store").token_bucket(TokenBucket::unlimited()).build();
+        let identity_store =
+            aws_sdk_identitystore::config::Builder::from(config).region(region).retry_partition(partition).build();
         Self {
             ec2,
             identity_store: aws_sdk_identitystore::Client::from_conf(identity_store),

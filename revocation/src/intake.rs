@@ -320,8 +320,6 @@ impl Intake {
         let (retried, replay) = (event.is_wrapped(), self.replay(&event));
         if let Some(sweep) = ordered_sweep(&event, delivery)? {
             // A schedule's past orders have nothing to say any more.
-            // And of one that fails, the next one is the retry.
-            let retried = retried && sweep.commanded;
             let sweeps = if event.text("replay-name").is_some() { Vec::new() } else { vec![sweep] };
             return Ok(Reading::Events { signals: Vec::new(), sweeps, retried, put_aside: Vec::new() });
         }
@@ -400,11 +398,14 @@ fn wrapped_command(event: &Event, delivery: &Delivery) -> Result<Signal, Rejecte
     command::read(&detail, &delivery, event.text("source")).map_err(Rejected::in_an_event)
 }
 
+/// What tells a statement from others in a delivery: its id, action, time, and whom it is about.
+type Said = (SignalId, &'static str, Option<Timestamp>, Vec<String>);
+
 /// Gives each signal of a delivery an id of its own, where neither the producer nor EventBridge did: always in the same
 /// order, so that another delivery gives the same ids.
 fn number(signals: &mut [Signal], delivery: &Delivery) {
     let mut times: HashMap<SignalId, usize> = HashMap::new();
-    let mut said: HashMap<(SignalId, &'static str, Option<Timestamp>, Vec<String>), SignalId> = HashMap::new();
+    let mut said: HashMap<Said, SignalId> = HashMap::new();
     for signal in signals {
         let people = signal.about.iter().map(crate::signal::About::chain).collect();
         // An id of a transport's names all that came in it: there, another time is another statement.

@@ -201,9 +201,12 @@ impl Lock {
             }
             None => {
                 let locked = about.iter().filter(|(_, hold)| hold.state == HoldState::Locked);
-                // Whoever lifts everything has spoken here too, unless what it said here is about somebody else.
-                let own_word = Some(&signal.authority).filter(|own| self.holds.get(own).is_none_or(is_about));
-                locked.map(|(authority, _)| *authority).chain(own_word).cloned().collect()
+                let mut meant: Vec<Authority> = locked.map(|(authority, _)| (*authority).clone()).collect();
+                // Whoever lifts something has spoken here too, unless what it said here is about somebody else.
+                if !meant.is_empty() && self.holds.get(&signal.authority).is_none_or(is_about) {
+                    meant.push(signal.authority.clone());
+                }
+                meant
             }
         };
         Some(self.release(signal, (subject, &[]), Some(&meant)))

@@ -141,12 +141,6 @@ impl Deployment {
 
     /// The deployed function.
     pub(super) async fn function(&self, aws: &Aws) -> Result<Function, CliError> {
-        let function = self.function_that_is_meant(aws).await?;
-        self.hold_against_the_function(aws).await?;
-        Ok(function)
-    }
-
-    async fn function_that_is_meant(&self, aws: &Aws) -> Result<Function, CliError> {
         if self.config.is_some() {
             return Err(CliError::Usage(
                 "--config takes the place of the function's configuration, and this goes to the function itself; leave it out, or say --local".to_owned(),
@@ -182,7 +176,7 @@ impl Deployment {
 
     async fn read_configuration(&self, aws: &Aws) -> Result<Configuration, CliError> {
         let Some(path) = &self.config else {
-            let configuration = self.function_that_is_meant(aws).await?.configuration().await?;
+            let configuration = self.function(aws).await?.configuration().await?;
             self.agree(&configuration, &aws.region().await?)?;
             return Ok(configuration);
         };

@@ -79,7 +79,16 @@ impl Verify {
         let against = earlier.is_some();
         let walk = Walk::against(earlier.unwrap_or_default());
         let mut report = match (&self.export, &self.subject) {
-            (Some(path), _) => of_export(path, walk)?.0,
+            (Some(path), _) => {
+                let (report, all, _) = of_export(path, walk)?;
+                if against && !all {
+                    return Err(CliError::Unfit(format!(
+                        "{} is not of the whole trail, so that what it leaves out would seem to be gone; verify it without --against",
+                        path.display()
+                    )));
+                }
+                report
+            }
             (None, Some(subject)) => of_chain(&deployment.audit(aws).await?, &chain_of(subject)?).await?,
             (None, None) => of_tables(&deployment.audit(aws).await?, walk).await?,
         };

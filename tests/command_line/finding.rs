@@ -95,7 +95,6 @@ async fn tables_of_one_deployment_and_the_function_of_another_are_not_mixed() {
         &["revoke", "a@example.com", "--reason", "x", "--yes", "--local"],
         &["sessions", "--function", FUNCTION],
         &["replay", "--shadowed", "--apply", "--yes", "--function", FUNCTION],
-        &["revoke", "a@example.com", "--reason", "x", "--yes", "--function", FUNCTION],
         &["audit", "verify", "--function", FUNCTION],
         &["locks", "list", "--function", FUNCTION],
         &["breaker", "status", "--function", FUNCTION],

@@ -249,6 +249,11 @@ async fn what_a_selection_leaves_out_is_not_missed_and_what_is_in_it_is_held_to_
     let said = offline(&["audit", "verify", "--export", path]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("left out of a selection") || said.err.contains("left out of a selection"), "{said:?}");
+    let whole = scratch("whole.jsonl");
+    assert_eq!(online(&world, &["audit", "export", "--to-file", whole.to_str().unwrap()]).await.code, 0);
+    let said = offline(&["audit", "verify", "--export", path, "--against", whole.to_str().unwrap()]);
+    assert!(said.code == 3 && said.err.contains("without --against"), "{said:?}");
+    std::fs::remove_file(whole).unwrap();
     let changed =
         std::fs::read_to_string(&export).unwrap().replacen("\"kind\":\"completed\"", "\"kind\":\"restored\"", 1);
     std::fs::write(&export, changed).unwrap();

@@ -133,6 +133,10 @@ fn lifting_everything_under_a_name_from_before_lifts_what_stands_and_leaves_its_
     assert_eq!(as_of("okta:acme"), Some(at(2)), "what was lifted before is not made younger");
     assert_eq!((as_of("siem"), as_of("command")), (Some(at(10)), Some(at(10))));
 
+    let was_hers = after(&[revoke("okta:acme", 1), restore("okta:acme", 2)]);
+    let nothing = was_hers.apply_where_about(&restore_all(10), "alice", &own, at(10));
+    assert_eq!(nothing, Some(Transition::Unchanged), "where nothing stands nothing is said: others may have it by now");
+
     let bobs = changed(lock.apply(&revoke("command", 4), "bob", &[]));
     let lifted = changed(bobs.apply_where_about(&restore_all(10), "alice", &own, at(10)).unwrap());
     assert_eq!(lifted.held_by(at(20)), [Authority::named("command")], "what a command said of bob stands");

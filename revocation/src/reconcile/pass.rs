@@ -194,8 +194,8 @@ impl Revoker {
             }
         }
         let all_seen = troubles.is_empty();
-        self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
         self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
+        self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
         self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
         forget_unlisted(pursuits, scope, &done);
         for (order, answers) in orders.join_all_or_skip().await {
@@ -221,7 +221,7 @@ impl Revoker {
         sightings: &mut [Sighting],
     ) {
         let waits = |(pursuit, sighting): (&Pursuit, &Sighting)| {
-            !pursuit.names_to_hold().is_empty() && !sighting.ready.is_empty()
+            !pursuit.names_to_hold().is_empty() && sighting.may_lead_to_calls()
         };
         let now = self.clock.now();
         if now.since(*read_at) < LOCKS_COUNT_FOR || !pursuits.iter().zip(&*sightings).any(waits) {
@@ -363,6 +363,10 @@ impl Revoker {
 }
 
 impl Sighting {
+    fn may_lead_to_calls(&self) -> bool {
+        !self.ready.is_empty() || !self.unsure.is_empty()
+    }
+
     /// Leaves out what was seen under a name that was let in since.
     fn leave_let_in(&mut self, goal: &Goal) {
         let Goal::Locked { names } = goal else { return };
@@ -372,6 +376,7 @@ impl Sighting {
             rows.retain(|row| matches!(matches(row, names), Some(Match::User | Match::Certificate)));
             self.found = self.found.saturating_sub(before - rows.len());
         }
+        self.unsure.retain(|(_, row)| matches(row, names).is_some());
     }
 
     /// A connection that is the subject's and alive: to be ended, or on its way out already.

@@ -64,6 +64,21 @@ async fn a_certificate_of_one_person_is_that_persons() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_shared_is_acted_on_after_a_long_listing_too() {
+    let world = World::new();
+    world.on(0, Some("alice@example.com"), Some("alice"));
+    world.calls.plan("vpn.list", 2, crate::memory::Mishap::Slow);
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice"));
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    until(|| world.calls.count("vpn.list") == 2).await;
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed]);
+    let made = world.calls.made();
+    let before = made.iter().take_while(|call| !call.starts_with("vpn.terminate"));
+    assert_eq!(before.filter(|call| call.starts_with("vpn.list")).count(), 2, "by the first listing");
+}
+
+#[tokio::test]
 async fn no_survivor_on_the_last_page_or_another_endpoint() {
     let mut world = World::new();
     world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 5, Duration::from_secs(3));

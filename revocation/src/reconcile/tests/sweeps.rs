@@ -458,6 +458,29 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn nobody_is_let_in_by_what_the_directory_says_of_who_had_the_name_before() {
+        for turn in 0..8 {
+            let world = asking();
+            for (id, name) in [(ID, "alice"), ("2", "bob")] {
+                world.directory.put(id, &[name], Some(false));
+                world.user(name);
+            }
+            world.sweep().await;
+            let (bob, laptop) = (Name::new("bob").unwrap(), Name::new("laptop-7").unwrap());
+            // What stands on a name that bob had: said of alice since, and still by the word about bob.
+            let of_bob = world.locks.stored(&bob).unwrap();
+            let directory = Authority::producer("directory", None);
+            let hold = of_bob.hold_of(&directory).unwrap().clone();
+            let hold = crate::lock::Hold { subject: "alice".to_owned(), ..hold };
+            world.locks.put(Lock { name: laptop, version: 1, holds: [(directory, hold)].into() });
+            world.directory.put("2", &["bob"], Some(true));
+            world.clock.advance(Duration::from_secs(60 + turn));
+            world.sweep().await;
+            assert!(world.is_locked("alice"), "turn {turn}");
+        }
+    }
+
+    #[tokio::test]
     async fn one_question_without_an_answer_takes_no_others_answer_away() {
         let world = asking();
         for (id, name) in [("1", "alice"), ("2", "bob"), ("3", "carol")] {
