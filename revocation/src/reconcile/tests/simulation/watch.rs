@@ -20,6 +20,9 @@ pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(12);
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
+/// When a hold came into force, and which: a signal's on a name.
+type NewlyHeld = (Timestamp, (SignalId, Name));
+
 /// What must hold: the ten of ARCHITECTURE.md by their numbers, and what follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Invariant {
@@ -71,7 +74,7 @@ pub(super) struct Watch {
     /// When an environment crashed.
     pub(super) crashes: Vec<Timestamp>,
     /// When each authority brought holds newly into force, and which.
-    newly_held: BTreeMap<Authority, Vec<(Timestamp, (SignalId, Name))>>,
+    newly_held: BTreeMap<Authority, Vec<NewlyHeld>>,
 }
 
 pub(super) fn names_of(connection: &Connection) -> Vec<Name> {
