@@ -382,8 +382,12 @@ impl Sighting {
     /// A connection that is the subject's and alive: to be ended, or on its way out already.
     fn take(&mut self, pursuit: &mut Pursuit, on: usize, target: usize, endpoint: &Endpoint, row: &Connection) {
         pursuit.sees(target, endpoint, row, None);
-        self.found += 1;
-        let side = if needs_a_call(row) { &mut self.ready } else { &mut self.others };
+        let side = if needs_a_call(row) {
+            self.found += 1;
+            &mut self.ready
+        } else {
+            &mut self.others
+        };
         side.entry(on).or_default().push(row.clone());
     }
 }

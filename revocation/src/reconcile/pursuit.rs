@@ -282,8 +282,8 @@ impl Pursuit {
             return;
         }
         let (found, limit) = (self.alive_in_listing, policy.max_connections);
-        if self.rehearsed && found > limit && !self.force {
-            self.state = State::Refused(Refusal::TooManyConnections { found, limit });
+        if self.rehearsed && self.to_call() > limit && !self.force {
+            self.state = State::Refused(Refusal::TooManyConnections { found: self.to_call(), limit });
         } else if self.rehearsed {
             self.state = self.spared_refusal().map_or(State::Rehearsed, State::Refused);
         } else if self.is_denied() {
@@ -319,7 +319,12 @@ impl Pursuit {
 
     /// Whether any connection is alive and not on its way out, so that waiting won't help.
     pub(super) fn needs_a_call(&self) -> bool {
-        self.blocked.is_some() || self.to_end().any(|(_, tracked)| tracked.connection.status != Status::Terminating)
+        self.blocked.is_some() || self.to_call() > 0
+    }
+
+    /// How many connections are alive and not on their way out.
+    fn to_call(&self) -> usize {
+        self.to_end().filter(|(_, tracked)| tracked.connection.status != Status::Terminating).count()
     }
 
     pub(super) fn connections(&self) -> Vec<ConnectionReceipt> {

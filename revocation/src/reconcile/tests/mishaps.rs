@@ -267,6 +267,19 @@ async fn whose_name_was_let_in_is_not_ended_for_a_certificate_that_others_use() 
 }
 
 #[tokio::test]
+async fn what_is_on_its_way_out_does_not_count_against_the_limit() {
+    let mut world = World::new();
+    world.policy.max_connections = 1;
+    let going = world.user("alice");
+    world.vpn.terminate(&world.endpoints[0], &crate::ports::Which::Id(going)).await.unwrap();
+    world.user("alice");
+    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
+    assert_eq!(world.one(dry).await.outcome, Outcome::Planned);
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!((receipt.outcome, world.alive()), (Outcome::Completed, 0));
+}
+
+#[tokio::test]
 async fn locks_that_cannot_be_read_again_hold_up_no_rehearsal() {
     let world = World::new();
     world.user("alice");
