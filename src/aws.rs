@@ -62,11 +62,16 @@ pub(crate) fn in_a_function(trust: &Trust) -> ConfigLoader {
     if given { loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()) } else { loader }
 }
 
-/// The beginning of a configuration for the tables. As many attempts as it says, however many failed before: a function
-/// lives for hours, and must not be short of them because of what was away an hour ago.
+/// As many attempts as the configuration says, however many failed before. The SDK would stop trying again for everybody
+/// in a Region once so many calls had failed there: one account's trouble would be another's, and that of an hour ago
+/// today's. Every caller has a deadline, which is bound enough.
+pub(crate) fn tried_for_itself(name: String) -> RetryPartition {
+    RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build()
+}
+
+/// The beginning of a configuration for the tables.
 pub(crate) fn tables(config: &SdkConfig) -> aws_sdk_dynamodb::config::Builder {
-    let partition = RetryPartition::custom("tables").token_bucket(TokenBucket::unlimited()).build();
-    aws_sdk_dynamodb::config::Builder::from(config).retry_partition(partition)
+    aws_sdk_dynamodb::config::Builder::from(config).retry_partition(tried_for_itself("tables".to_owned()))
 }
 
 /// The clients that the `revoker` function needs.
@@ -93,9 +98,10 @@ impl Clients {
         let region = Region::new(settings.table_region().to_owned());
         let tables = tables(config).region(region).build();
         let region = Region::new(settings.identity_store_region.clone());
-        let partition = RetryPartition::custom("identity store").token_bucket(TokenBucket::unlimited()).build();
-        let identity_store =
-            aws_sdk_identitystore::config::Builder::from(config).region(region).retry_partition(partition).build();
+        let identity_store = aws_sdk_identitystore::config::Builder::from(config)
+            .region(region)
+            .retry_partition(tried_for_itself("identity store".to_owned()))
+            .build();
         Self {
             ec2,
             identity_store: aws_sdk_identitystore::Client::from_conf(identity_store),

@@ -3,9 +3,10 @@
 use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
 use aws_config::sts::AssumeRoleProvider;
-use aws_sdk_ec2::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_ec2::config::{Region, SharedCredentialsProvider};
 use serde::Deserialize;
+
+use crate::aws;
 
 /// How the sessions of assumed roles are named, in CloudTrail for one.
 const SESSION: &str = "vpn-revoker";
@@ -46,7 +47,7 @@ impl TargetSettings {
     pub async fn client(&self, config: &SdkConfig, sts: &SdkConfig) -> aws_sdk_ec2::Client {
         let region = Region::new(self.region.clone());
         let config = config.to_builder().region(region);
-        let Some(role) = &self.role_arn else { return self.tried_for_itself(&config.build()) };
+        let Some(role) = &self.role_arn else { return self.client_of(&config.build()) };
         // Of STS where the function is: in a Region that has to be enabled first, this account may not have done so.
         let mut provider = AssumeRoleProvider::builder(role).session_name(SESSION).configure(sts);
         if let Some(id) = &self.external_id {
@@ -55,15 +56,12 @@ impl TargetSettings {
         let credentials = SharedCredentialsProvider::new(provider.build().await);
         // A cache of its own keeps the credentials over many calls and has new ones before they run out.
         let config = config.credentials_provider(credentials).identity_cache(IdentityCache::lazy().build());
-        self.tried_for_itself(&config.build())
+        self.client_of(&config.build())
     }
 
-    /// The SDK would stop trying again for everybody in a Region once so many calls had failed there: one account's
-    /// trouble would be another's. Every caller has a deadline, which is bound enough.
-    fn tried_for_itself(&self, config: &SdkConfig) -> aws_sdk_ec2::Client {
+    fn client_of(&self, config: &SdkConfig) -> aws_sdk_ec2::Client {
         let name = format!("{} {}", self.region, self.role_arn.as_deref().unwrap_or_default());
-        let partition = RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build();
-        let config = aws_sdk_ec2::config::Builder::from(config).retry_partition(partition);
+        let config = aws_sdk_ec2::config::Builder::from(config).retry_partition(aws::tried_for_itself(name));
         aws_sdk_ec2::Client::from_conf(config.build())
     }
 

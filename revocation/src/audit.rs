@@ -7,7 +7,8 @@
 mod story;
 mod verify;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};

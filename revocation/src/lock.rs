@@ -300,8 +300,8 @@ impl Lock {
                 Some(old) if old.state == HoldState::Locked && is_newer_lock(old, signal) => {
                     newer = Some((authority.clone(), old.as_of));
                 }
-                Some(old) if old.state == HoldState::Released && old.as_of >= signal.as_of => {}
-                Some(old) if old.state == HoldState::Released && is_old_news(authority) => {}
+                Some(old)
+                    if old.state == HoldState::Released && (old.as_of >= signal.as_of || is_old_news(authority)) => {}
                 old => {
                     let hold = Hold {
                         state: HoldState::Released,

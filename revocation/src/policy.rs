@@ -193,6 +193,9 @@ pub enum Refusal {
     SharedCertificate(usize),
 }
 
+/// The word for [`Refusal::NotByEvent`].
+pub const NOT_BY_EVENT: &str = "not-by-event";
+
 /// The word for [`Refusal::BreakerOpen`].
 pub(crate) const BREAKER_OPEN: &str = "breaker-open";
 
@@ -202,7 +205,7 @@ impl Refusal {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Protected(_) | Self::ProtectedConnections(_) => "protected",
-            Self::NotByEvent(_) => "not-by-event",
+            Self::NotByEvent(_) => NOT_BY_EVENT,
             Self::BreakerOpen { .. } => BREAKER_OPEN,
             Self::EndpointOutOfScope(_) => "endpoint-out-of-scope",
             Self::AnothersName { .. } => "anothers-name",

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use aws_config::Region;
 use aws_config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::Builder;
 use clap::Args;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -131,9 +130,9 @@ impl Deployment {
         }
     }
 
-    /// Where a function and tables are both named, which a shell that exports tables does, they have to be one deployment's.
+    /// Where a function is named beside tables, which a shell may export, they have to be one deployment's.
     async fn hold_against_the_function(&self, aws: &Aws) -> Result<(), CliError> {
-        if self.stack.is_none() && self.function.is_some() && self.tables() != (None, None) {
+        if self.function.is_some() {
             self.configuration(aws).await?;
         }
         Ok(())
@@ -296,7 +295,7 @@ impl Configuration {
 async fn client(aws: &Aws, names: &Names) -> Result<aws_sdk_dynamodb::Client, CliError> {
     let config = aws.config(crate::aws::timeouts()).await?;
     let region = Region::new(region_of(&names.locks, &names.region).to_owned());
-    Ok(aws_sdk_dynamodb::Client::from_conf(Builder::from(&config).region(region).build()))
+    Ok(aws_sdk_dynamodb::Client::from_conf(crate::aws::tables(&config).region(region).build()))
 }
 
 /// The variables in a file; numbers as well as texts.

@@ -153,8 +153,7 @@ fn a_name_from_before_is_not_locked_again_where_its_hold_lapsed() {
 #[test]
 fn a_name_goes_with_whom_it_was_given_to_last() {
     let mine = changed(Lock::none(name("laptop-7")).apply(&revoke("okta:acme", 10), "alice", &[]));
-    let bobs = after(&[]);
-    let bobs = changed(bobs.apply(&revoke("okta:acme", 5), "bob", &[]));
+    let bobs = changed(Lock::none(name("bob")).apply(&revoke("okta:acme", 5), "bob", &[]));
     let subject = |lock: Lock| lock.hold_of(&Authority::named("okta:acme")).unwrap().subject.clone();
     assert_eq!(subject(changed(mine.follow(&bobs, at(20)))), "bob");
     assert_eq!(subject(changed(mine.apply(&revoke("okta:acme", 5), "bob", &[]))), "bob");

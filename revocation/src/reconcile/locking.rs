@@ -59,12 +59,13 @@ impl Revoker {
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
         // locked.
         case.remember(lock.further_names(|other, _| *other == authority));
-        self.lock(case, &own, &case.further()).await?;
-        for name in case.further() {
+        let (subject, further) = (case.about.label(), case.further());
+        self.lock(case, &own, |lock| Some(lock.apply(&case.signal, &subject, &further))).await?;
+        for name in further {
             let lock = self.lock_of(&name).await?;
             let unheard = lock.hold_of(&authority).is_none() && !case.remembered.contains(&name);
             if unheard {
-                self.lock(case, &name, &[]).await?;
+                self.lock_further(case, &own, &name).await?;
             } else if !lock.in_force(self.clock.now()) {
                 case.let_in.push(name);
             }
@@ -172,12 +173,18 @@ impl Revoker {
         Err(StoreError::busy(own.as_str()))
     }
 
-    async fn lock(&self, case: &Case, name: &Name, further: &[Name]) -> Result<(Lock, Transition), StoreError> {
+    /// Brings a name's lock to what `change` makes of it, whoever else writes it meanwhile; nothing where that is nothing.
+    async fn lock(
+        &self,
+        case: &Case,
+        name: &Name,
+        change: impl Fn(&Lock) -> Option<Transition>,
+    ) -> Result<Option<(Lock, Transition)>, StoreError> {
         for _ in 0..MAX_RACES {
             let lock = self.lock_of(name).await?;
-            let transition = lock.apply(&case.signal, &case.about.label(), further);
+            let Some(transition) = change(&lock) else { return Ok(None) };
             if let Some(stored) = self.store(case, lock, transition).await? {
-                return Ok(stored);
+                return Ok(Some(stored));
             }
         }
         Err(StoreError::busy(name.as_str()))
@@ -191,20 +198,12 @@ impl Revoker {
         own: &Name,
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
-        if !case.remembered.contains(name) {
-            return self.lock(case, name, &[]).await.map(Some);
-        }
-        for _ in 0..MAX_RACES {
-            let lock = self.lock_of(name).await?;
-            let now = self.clock.now();
-            let Some(transition) = lock.apply_where_about(&case.signal, &case.about.label(), own, now) else {
-                return Ok(None);
-            };
-            if let Some(stored) = self.store(case, lock, transition).await? {
-                return Ok(Some(stored));
-            }
-        }
-        Err(StoreError::busy(name.as_str()))
+        let (signal, subject) = (&case.signal, case.about.label());
+        let change = |lock: &Lock| match case.remembered.contains(name) {
+            true => lock.apply_where_about(signal, &subject, own, self.clock.now()),
+            false => Some(lock.apply(signal, &subject, &[])),
+        };
+        self.lock(case, name, change).await
     }
 
     /// Stores what a lock is to become; nothing where somebody else was faster.

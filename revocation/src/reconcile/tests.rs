@@ -2,6 +2,7 @@
 
 mod ahead;
 mod brakes;
+mod former_names;
 mod identity;
 mod invariants;
 mod mishaps;
@@ -145,6 +146,11 @@ impl World {
     fn restore(&self, subject: &str) -> Signal {
         let authorities = Some(vec![Authority::producer("okta", Some("acme"))]);
         self.signal(Action::Restore { authorities }, subject, &format!("okta:restore-{subject}"))
+    }
+
+    /// A person's command, by a direct invoke.
+    fn command(&self, action: Action, subject: &str, id: &str) -> Signal {
+        Signal { authority: Authority::command(), via: Via::Direct, ..self.signal(action, subject, id) }
     }
 
     fn disconnect(&self, subject: &str) -> Signal {

@@ -13,7 +13,7 @@ use clap::Args;
 use revocation::audit::{Entry, Kind};
 use revocation::breaker::{Brake, Counted};
 use revocation::name::{Name, Subject};
-use revocation::policy::Mode;
+use revocation::policy::{Mode, NOT_BY_EVENT};
 use revocation::ports::Clock;
 use revocation::signal::{About, Action, Authority, Signal, SignalId, Via};
 use revocation::time::Timestamp;
@@ -327,7 +327,7 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
     if authority == DIRECTORY {
         return Err("a sweep's own word about the directory; the next sweep asks it, and goes by what it says then");
     }
-    if entry.detail("refusal").and_then(Value::as_str) == Some("not-by-event") {
+    if entry.detail("refusal").and_then(Value::as_str) == Some(NOT_BY_EVENT) {
         return Err("a command that may not come as an event; invoke the function if it is right");
     }
     let action = action_of(entry, now)?;

@@ -197,14 +197,12 @@ fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(String, Hold, u64)> {
     let mut held: BTreeMap<String, (Hold, u64)> = BTreeMap::new();
     for lock in locks.values() {
         if let Some(hold) = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked) {
-            let (known, version) = match held.remove(&hold.subject) {
-                Some((known, version)) => (Some(known), lock.version.max(version)),
-                None => (None, lock.version),
-            };
+            let known = held.entry(hold.subject.clone()).or_insert_with(|| (hold.clone(), lock.version));
+            known.1 = known.1.max(lock.version);
             // The hold on the own name says by whose word; on a further one another's may have been before.
-            let is_own = Name::new(&hold.subject).is_ok_and(|own| own == lock.name);
-            let hold = known.filter(|_| !is_own).unwrap_or_else(|| hold.clone());
-            held.insert(hold.subject.clone(), (hold, version));
+            if Name::new(&hold.subject).is_ok_and(|own| own == lock.name) {
+                known.0 = hold.clone();
+            }
         }
     }
     held.into_iter().map(|(subject, (hold, version))| (subject, hold, version)).collect()

@@ -15,14 +15,9 @@ impl World {
         world
     }
 
-    fn command(&self, action: Action, subject: &str) -> Signal {
-        let id = format!("c-{}-{subject}", action.word());
-        Signal { authority: Authority::command(), via: Via::Direct, ..self.signal(action, subject, &id) }
-    }
-
     fn close(&self, id: &str) -> Signal {
         let about = vec![About::Breaker(okta())];
-        Signal { about, id: SignalId::new(id), ..self.command(Action::CloseBreaker, "nobody-yet") }
+        Signal { about, ..self.command(Action::CloseBreaker, "nobody-yet", id) }
     }
 }
 
@@ -110,7 +105,7 @@ async fn another_authority_and_a_persons_command_are_not_braked() {
     let siem = Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("d") };
     assert_eq!(world.one(siem).await.outcome, Outcome::Completed);
     for name in ["e", "f", "g", "h"] {
-        let command = world.command(Action::Revoke { expires_at: None }, name);
+        let command = world.command(Action::Revoke { expires_at: None }, name, &format!("c-{name}"));
         assert_eq!(world.one(command).await.outcome, Outcome::Completed, "{name}");
     }
 }

@@ -578,8 +578,7 @@ async fn an_old_id_never_makes_a_new_wish_look_completed() {
 #[tokio::test]
 async fn another_authoritys_lock_does_not_complete_a_new_wish_under_an_old_id() {
     let world = World::new();
-    let command =
-        |action: Action| Signal { authority: Authority::command(), ..world.signal(action, "alice", "INC-42") };
+    let command = |action: Action| world.command(action, "alice", "INC-42");
     assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
     world.one(world.revoke("alice")).await;
     let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
@@ -591,8 +590,7 @@ async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_th
     let world = World::new();
     let stuck = world.user("alice");
     world.vpn.stick(&stuck);
-    let command =
-        |action: Action| Signal { authority: Authority::command(), ..world.signal(action, "alice", "INC-42") };
+    let command = |action: Action| world.command(action, "alice", "INC-42");
     assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Incomplete);
     assert_eq!(world.one(command(Action::Revoke { expires_at: None })).await.outcome, Outcome::Incomplete);
     assert!(world.is_locked("alice"));
@@ -603,11 +601,7 @@ async fn a_retry_whose_own_word_was_lifted_completes_nothing_on_anothers() {
     let world = World::new();
     let stuck = world.user("alice");
     world.vpn.stick(&stuck);
-    let command = |action: Action, id: &str| Signal {
-        authority: Authority::command(),
-        via: Via::Direct,
-        ..world.signal(action, "alice", id)
-    };
+    let command = |action: Action, id: &str| world.command(action, "alice", id);
     let revoke = command(Action::Revoke { expires_at: None }, "c-1");
     assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
     world.one(world.revoke("alice")).await;

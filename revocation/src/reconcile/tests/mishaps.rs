@@ -216,22 +216,30 @@ async fn an_endpoint_that_does_not_answer_holds_no_others_people_connected() {
     working.abort();
 }
 
+impl World {
+    /// Locks Alice under these names, and begins to list both endpoints for her.
+    async fn listing_for_alice(&self, names: &[&str]) -> tokio::task::JoinHandle<()> {
+        let revoker = self.revoker();
+        let mut case = case(self.revoke("alice"), names);
+        revoker.lock_all(&mut case, None).await.unwrap();
+        let goal = pursuit::Goal::Locked { names: case.named() };
+        let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, self.now())];
+        let working = tokio::spawn(async move {
+            let scope = revoker.scope().await;
+            revoker.pass(&mut pursuits, &scope).await;
+        });
+        until(|| self.calls.count("vpn.list") == 2).await;
+        working
+    }
+}
+
 #[tokio::test]
 async fn who_is_let_in_while_a_listing_goes_on_is_not_ended_by_what_it_shows_later() {
     for names in [vec!["alice"], vec!["alice", "laptop-7"]] {
         let world = World::new();
         world.user(names[names.len() - 1]);
         world.calls.plan("vpn.list", 2, Mishap::Slow);
-        let revoker = world.revoker();
-        let mut case = case(world.revoke("alice"), &names);
-        revoker.lock_all(&mut case, None).await.unwrap();
-        let goal = pursuit::Goal::Locked { names: case.named() };
-        let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, world.now())];
-        let working = tokio::spawn(async move {
-            let scope = revoker.scope().await;
-            revoker.pass(&mut pursuits, &scope).await;
-        });
-        until(|| world.calls.count("vpn.list") == 2).await;
+        let working = world.listing_for_alice(&names).await;
         world.clock.advance(Duration::from_secs(5));
         world.one(world.restore(names[names.len() - 1])).await;
         working.await.unwrap();
@@ -245,16 +253,7 @@ async fn whose_name_was_let_in_is_not_ended_for_a_certificate_that_others_use() 
     world.on(0, Some("alice"), Some("laptop-7"));
     world.on(0, Some("bob"), Some("laptop-7"));
     world.calls.plan("vpn.list cvpn-endpoint-b", 1, Mishap::Slow);
-    let revoker = world.revoker();
-    let mut case = case(world.revoke("alice"), &["alice", "laptop-7"]);
-    revoker.lock_all(&mut case, None).await.unwrap();
-    let goal = pursuit::Goal::Locked { names: case.named() };
-    let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, world.now())];
-    let working = tokio::spawn(async move {
-        let scope = revoker.scope().await;
-        revoker.pass(&mut pursuits, &scope).await;
-    });
-    until(|| world.calls.count("vpn.list") == 2).await;
+    let working = world.listing_for_alice(&["alice", "laptop-7"]).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -377,8 +377,7 @@ mod directory {
 
     impl World {
         async fn let_in(&self, name: &str, id: &str) {
-            let restore = self.signal(Action::Restore { authorities: None }, name, id);
-            let restore = Signal { authority: Authority::command(), via: Via::Direct, ..restore };
+            let restore = self.command(Action::Restore { authorities: None }, name, id);
             assert_eq!(self.one(restore).await.outcome, Outcome::Restored);
         }
     }
@@ -429,8 +428,7 @@ mod directory {
         let world = asking();
         world.directory.put(ID, &["alice"], Some(false));
         let until = Some(world.now().plus(Duration::from_secs(60)));
-        let revoke = world.signal(Action::Revoke { expires_at: until }, "alice", "c-1");
-        world.one(Signal { authority: Authority::command(), via: Via::Direct, ..revoke }).await;
+        world.one(world.command(Action::Revoke { expires_at: until }, "alice", "c-1")).await;
         world.clock.advance(Duration::from_secs(120));
         world.user("alice");
         world.sweep().await;
@@ -448,8 +446,8 @@ mod directory {
         world.sweep().await;
         let lock = world.locks.stored(&Name::new("alice").unwrap()).unwrap();
         let as_of = lock.hold_of(&Authority::producer("directory", None)).unwrap().as_of;
-        let restore = world.signal(Action::Restore { authorities: None }, "alice", "c-1");
-        world.one(Signal { authority: Authority::command(), via: Via::Direct, as_of, ..restore }).await;
+        let restore = world.command(Action::Restore { authorities: None }, "alice", "c-1");
+        world.one(Signal { as_of, ..restore }).await;
         world.user("alice");
         world.directory.put(ID, &["alice"], Some(false));
         world.clock.advance(Duration::from_secs(60));

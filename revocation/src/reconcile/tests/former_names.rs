@@ -1,0 +1,119 @@
+//! Names that a subject had before: what was said of them stands, and whoever has them now has nothing to do with it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_name_that_was_taken_away_since_is_still_meant_by_the_word_that_was_said_of_it() {
+    for authorities in [Some(vec![Authority::producer("okta", Some("acme"))]), None] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.on(1, None, Some("laptop-7"));
+        world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
+        world.calls.forget();
+        world.one(world.alias("alice", &["laptop-7"], true)).await;
+        assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+        assert_eq!(world.alive(), 0, "tried again, it means the same names");
+
+        let siem = Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("alice") };
+        assert_eq!(world.one(siem).await.subjects[0].names.len(), 1, "another's word was not said of it");
+        world.on(1, None, Some("laptop-7"));
+        let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+        assert_eq!((world.one(again).await.subjects[0].names.len(), world.alive()), (2, 0));
+
+        world.clock.advance(Duration::from_secs(60));
+        let back = world.command(Action::Restore { authorities }, "alice", "c-back");
+        assert_eq!(world.one(back).await.outcome, Outcome::Restored);
+        assert!(!world.is_locked("laptop-7"), "and lifted, it is lifted under all of them");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_lifts_nothing_under_a_name_that_is_somebody_elses_by_now() {
+    for authorities in [Some(vec![Authority::producer("okta", Some("acme"))]), None] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.one(world.revoke("alice")).await;
+        world.one(world.alias("alice", &["laptop-7"], true)).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.one(world.restore("alice")).await;
+        assert!(!world.is_locked("laptop-7"));
+        world.one(world.alias("bob", &["laptop-7"], false)).await;
+        world.one(world.revoke("bob")).await;
+        world.clock.advance(Duration::from_secs(60));
+        let again = world.signal(Action::Restore { authorities }, "alice", "okta:again");
+        let receipt = world.one(again).await;
+        assert_eq!((receipt.outcome, receipt.subjects[0].names.len()), (Outcome::Restored, 1));
+        assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_keeps_nobody_out_under_a_name_that_was_the_subjects_before() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.restore("laptop-7")).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    let bobs = world.on(1, None, Some("laptop-7"));
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    let receipt = world.one(again).await;
+    assert_eq!((receipt.outcome, receipt.subjects[0].names.len()), (Outcome::Completed, 1));
+    assert_eq!(world.vpn.alive(None), [bobs]);
+    assert!(!world.is_locked("laptop-7"));
+    let chain = &world.audit.chains()["alice"];
+    assert_eq!(chain.last().unwrap().attributes()["detail"]["others_names"], serde_json::json!(["laptop-7"]));
+}
+
+#[tokio::test]
+async fn whoever_has_a_former_name_of_the_subjects_is_not_kept_out_by_further_names_of_theirs() {
+    let world = World::new();
+    world.one(world.alias("alice", &["asmith"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["asmith"], true)).await;
+    world.one(world.restore("asmith")).await;
+    world.one(world.alias("asmith", &["asmith-phone"], false)).await;
+    let newcomers = world.on(1, None, Some("asmith-phone"));
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    assert_eq!(world.one(again).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [newcomers]);
+    assert!(!world.is_locked("asmith-phone"));
+}
+
+#[tokio::test]
+async fn a_name_from_before_that_is_given_again_meanwhile_is_locked() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.restore("laptop-7")).await;
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    let mut case = case(again, &["alice"]);
+    // Given after the names were found, and before they are looked for once more.
+    world.locks.give(&Name::new("alice").unwrap(), &[Name::new("laptop-7").unwrap()]).await.unwrap();
+    world.revoker().lock_all(&mut case, None).await.unwrap();
+    assert!(world.is_locked("laptop-7"));
+    assert_eq!(case.named().len(), 2);
+}
+
+#[tokio::test]
+async fn a_retry_does_not_begin_to_lock_a_name_that_was_taken_away_since() {
+    let world = World::new();
+    let revocation = world.revoke("alice");
+    let (alice, laptop) = (Name::new("alice").unwrap(), Name::new("laptop-7").unwrap());
+    // An attempt that got no further than the own name's lock, which tells of the other.
+    match Lock::none(alice).apply(&revocation, "alice", &[laptop]) {
+        crate::lock::Transition::Changed(told) => world.locks.put(told),
+        other => panic!("{other:?}"),
+    }
+    for requested in [false, true] {
+        let mut case = case(revocation.clone(), &["alice"]);
+        assert!(world.revoker().lock_once(&mut case, requested, None).await.unwrap().stopped.is_none());
+        assert_eq!(case.named().len(), 1, "requested: {requested}");
+        assert!(!world.is_locked("laptop-7"), "requested: {requested}");
+    }
+}
