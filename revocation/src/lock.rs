@@ -3,7 +3,7 @@
 //! A lock changes in one way only, [`Lock::apply`], which is a pure function. Within one authority the newest fact
 //! wins; authorities don't touch each other's holds, except for a command that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::Name;
 use crate::planted::{self, Fault};
@@ -65,6 +65,16 @@ impl Hold {
         let mut names = self.names.clone();
         names.extend(further.iter().filter(|name| !self.names.contains(name)).cloned());
         Self { names, ..self.clone() }
+    }
+
+    /// Whom it is about, where that can be read.
+    #[must_use]
+    pub fn about(&self) -> Option<Name> {
+        Name::new(&self.subject).ok()
+    }
+
+    fn is_about(&self, subjects: &BTreeSet<Name>) -> bool {
+        self.about().is_some_and(|subject| subjects.contains(&subject))
     }
 
     fn in_force(&self, now: Timestamp) -> bool {
@@ -186,7 +196,7 @@ impl Lock {
     /// A revocation does not begin here: it goes on where it is in force.
     #[must_use]
     pub fn apply_where_about(&self, signal: &Signal, subject: &str, own: &Name, now: Timestamp) -> Option<Transition> {
-        let is_about = |hold: &Hold| Name::new(&hold.subject).is_ok_and(|name| name == *own);
+        let is_about = |hold: &Hold| hold.about().as_ref() == Some(own);
         let about: BTreeMap<&Authority, &Hold> = self.holds.iter().filter(|(_, hold)| is_about(hold)).collect();
         if about.is_empty() {
             return None;
@@ -212,10 +222,19 @@ impl Lock {
         Some(self.release(signal, (subject, &[]), Some(&meant)))
     }
 
-    /// Whatever is in force is said of further names as well; on the subject's own name.
+    /// The same without what is said of some of the subjects.
     #[must_use]
-    pub fn extend(&self, further: &[Name], now: Timestamp) -> Transition {
-        let in_force = self.holds.iter().filter(|(_, hold)| hold.in_force(now));
+    pub fn without(&self, subjects: &BTreeSet<Name>) -> Self {
+        let mut left = self.clone();
+        left.holds.retain(|_, hold| !hold.is_about(subjects));
+        left
+    }
+
+    /// Whatever is in force is said of further names as well; on the subject's own name, which may be a further name of
+    /// `others` at the same time, whose holds are none of this subject's.
+    #[must_use]
+    pub fn extend(&self, further: &[Name], others: &BTreeSet<Name>, now: Timestamp) -> Transition {
+        let in_force = self.holds.iter().filter(|(_, hold)| hold.in_force(now) && !hold.is_about(others));
         self.with(in_force.map(|(authority, hold)| (authority.clone(), hold.also(further))).collect::<Vec<_>>())
     }
 

@@ -34,6 +34,14 @@ pub(crate) enum Fault {
     AskWithoutPause,
     /// What an environment whose clock is ahead counted in the next minute is not seen.
     TrustOwnMinute,
+    /// What a subject was called before is its own for good.
+    KeepFormerNames,
+    /// A lock that is lifted is lifted on the subject's own name only.
+    ForgetFurtherNames,
+    /// Names that are given to somebody who is locked wait for the next revocation.
+    GiveWithoutLocking,
+    /// Shadow mode locks and ends as ever.
+    ActInShadow,
 }
 
 #[cfg(test)]

@@ -147,7 +147,8 @@ impl Case {
 
     /// Takes note of names that were let in while their connections were being ended.
     fn note_let_in(&mut self, pursuit: &Pursuit) {
-        if let (Action::Revoke { .. } | Action::Sweep, [_, ..]) = (&self.signal.action, pursuit.goal.names()) {
+        let by_locks = matches!(self.signal.action, Action::Revoke { .. } | Action::Alias { .. } | Action::Sweep);
+        if by_locks && !pursuit.goal.names().is_empty() {
             let lifted = self.named().into_iter().filter(|name| !pursuit.goal.names().contains(name));
             self.let_in.extend(lifted);
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -279,9 +281,13 @@ fn a_hold_remembers_the_further_names_that_it_was_said_of() {
     assert_eq!(meant(&lifted), [name("laptop-7"), name("laptop-8")], "a restore that was cut off lifts the rest");
     let anew = changed(lifted.apply(&revoke("okta:acme", 3), "alice", &[name("laptop-9")]));
     assert_eq!(meant(&anew), [name("laptop-9")], "what was lifted before is of no account");
-    let extended = changed(anew.extend(&[name("laptop-7")], at(4)));
+    let extended = changed(anew.extend(&[name("laptop-7")], &BTreeSet::new(), at(4)));
     assert_eq!(meant(&extended), [name("laptop-9"), name("laptop-7")].into_iter().rev().collect::<Vec<_>>());
-    assert_eq!(lifted.extend(&[name("laptop-1")], at(4)), Transition::Unchanged, "nothing is in force");
+    assert_eq!(
+        lifted.extend(&[name("laptop-1")], &BTreeSet::new(), at(4)),
+        Transition::Unchanged,
+        "nothing is in force"
+    );
 }
 
 #[test]

@@ -18,10 +18,14 @@ use crate::ports::{
 /// Sees every lock that is written: what stood before, and what stands now.
 type LockWatcher = Arc<dyn Fn(Option<&Lock>, &Lock) + Send + Sync>;
 
+/// Sees every name that becomes a subject's, and every one that does not stay it: the subject, the name, and which.
+type AliasWatcher = Arc<dyn Fn(&Name, &Name, bool) + Send + Sync>;
+
 /// Locks in memory.
 #[derive(Clone)]
 pub struct MemoryLocks {
     watcher: Arc<Mutex<Option<LockWatcher>>>,
+    alias_watcher: Arc<Mutex<Option<AliasWatcher>>>,
     locks: Arc<Mutex<BTreeMap<Name, Lock>>>,
     /// Whose each name is.
     aliases: Arc<Mutex<BTreeMap<Name, Name>>>,
@@ -35,6 +39,7 @@ impl MemoryLocks {
     pub fn new(calls: &Calls) -> Self {
         Self {
             watcher: Arc::default(),
+            alias_watcher: Arc::default(),
             locks: Arc::default(),
             aliases: Arc::default(),
             people: Arc::default(),
@@ -45,6 +50,23 @@ impl MemoryLocks {
     /// Shows this every lock that is written.
     pub fn watch(&self, watcher: impl Fn(Option<&Lock>, &Lock) + Send + Sync + 'static) {
         *lock(&self.watcher) = Some(Arc::new(watcher));
+    }
+
+    /// Shows this every name that is given and taken.
+    pub fn watch_aliases(&self, watcher: impl Fn(&Name, &Name, bool) + Send + Sync + 'static) {
+        *lock(&self.alias_watcher) = Some(Arc::new(watcher));
+    }
+
+    fn show(&self, subject: &Name, names: &[Name], given: bool) {
+        if let Some(watcher) = lock(&self.alias_watcher).as_ref() {
+            names.iter().for_each(|name| watcher(subject, name, given));
+        }
+    }
+
+    /// Whose each name is.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<Name, Name> {
+        lock(&self.aliases).clone()
     }
 
     /// The lock of a name, as stored.
@@ -127,25 +149,39 @@ impl AliasBook for MemoryLocks {
     }
 
     async fn give(&self, subject: &Name, names: &[Name]) -> Result<Given, StoreError> {
-        if self.calls.make(format!("aliases.give {subject}")).await.is_some() {
+        let mishap = self.calls.make(format!("aliases.give {subject}")).await;
+        if mishap.is_some_and(|mishap| mishap != Mishap::AnswerLost) {
             return Err(StoreError::away("aliases", "planned to fail"));
         }
-        let mut aliases = lock(&self.aliases);
-        for name in names {
-            let by = aliases.entry(name.clone()).or_insert_with(|| subject.clone());
-            if by != subject {
+        let fresh: Vec<Name> = {
+            let mut aliases = lock(&self.aliases);
+            let anothers = names.iter().find_map(|name| Some((name, aliases.get(name).filter(|by| *by != subject)?)));
+            if let Some((name, by)) = anothers {
                 return Ok(Given::Taken { name: name.clone(), by: by.to_string() });
             }
+            let fresh = names.iter().filter(|name| !aliases.contains_key(name)).cloned().collect();
+            aliases.extend(names.iter().map(|name| (name.clone(), subject.clone())));
+            fresh
+        };
+        self.show(subject, &fresh, true);
+        match mishap {
+            None => Ok(Given::Stored),
+            Some(_) => Err(StoreError::away("aliases", "the answer was lost, as planned")),
         }
-        Ok(Given::Stored)
     }
 
     async fn take(&self, subject: &Name, names: &[Name]) -> Result<(), StoreError> {
-        if self.calls.make(format!("aliases.take {subject}")).await.is_some() {
+        let mishap = self.calls.make(format!("aliases.take {subject}")).await;
+        if mishap.is_some_and(|mishap| mishap != Mishap::AnswerLost) {
             return Err(StoreError::away("aliases", "planned to fail"));
         }
-        lock(&self.aliases).retain(|name, by| by != subject || !names.contains(name));
-        Ok(())
+        let is_taken = |name: &Name, by: &mut Name| *by == *subject && names.contains(name);
+        let taken: Vec<Name> = lock(&self.aliases).extract_if(.., is_taken).map(|(name, _)| name).collect();
+        self.show(subject, &taken, false);
+        match mishap {
+            None => Ok(()),
+            Some(_) => Err(StoreError::away("aliases", "the answer was lost, as planned")),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
 use crate::audit::{Draft, Kind, append_after};
 use crate::lock::Lock;
+use crate::planted::{self, Fault};
 use crate::policy::{Mode, Refusal};
 use crate::ports::StoreError;
 use crate::receipt::Outcome;
@@ -218,7 +219,8 @@ impl Revoker {
 
     /// Nothing is to be changed: a dry run, or shadow mode.
     pub(super) fn is_rehearsal(&self, case: &Case) -> bool {
-        case.signal.dry_run || self.mode(case) == Mode::Shadow
+        let is_shadowed = self.mode(case) == Mode::Shadow && !planted::is(Fault::ActInShadow);
+        case.signal.dry_run || is_shadowed
     }
 
     /// The mode in which a case is taken: what is replayed from an archive is only audited.

@@ -8,8 +8,9 @@ use tokio::sync::OnceCell;
 use super::admit::{ADMISSION, MAX_RACES};
 use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
-use crate::lock::{Lock, Transition};
+use crate::lock::{Hold, Lock, Transition};
 use crate::name::{Name, Subject};
+use crate::planted::{self, Fault};
 use crate::policy::Refusal;
 use crate::ports::{Given, StoreError, Write};
 use crate::receipt::Outcome;
@@ -67,8 +68,8 @@ impl Revoker {
 
     /// Adds the names that were given since, and says whether there were any.
     pub(super) async fn name_again(&self, case: &mut Case) -> Result<bool, StoreError> {
-        // What somebody else has by now is called by its own aliases.
-        let asked: Vec<Name> = case.names.iter().filter(|name| !case.remembered.contains(name)).cloned().collect();
+        // Those of names that were given, or that somebody else has by now, are none of the subject's.
+        let asked = self.names_by_rule(case);
         let given = self.aliases.names(&asked).await;
         let explicit: Explicit = asked.into_iter().zip(given).collect();
         let (known, remembered) = (case.names.len(), case.remembered.len());
@@ -119,7 +120,8 @@ impl Revoker {
         match self.extend_lock(subject.name(), names, rehearsed).await? {
             false => settled("the subject is not locked; the names count from its next revocation on"),
             true => {
-                let goal = Goal::Locked { names: names.clone() };
+                // What is recorded as completed is so for the subject, and not for the new names alone.
+                let goal = Goal::Locked { names: case.named() };
                 let pursuit = Pursuit::new(number, goal, case, rehearsed, self.clock.now());
                 Ok(Admission::Pursue(Box::new(pursuit)))
             }
@@ -130,30 +132,50 @@ impl Revoker {
     ///
     /// The own name's lock is told of them first, so that whoever lifts it lifts them too, and looked at again at the
     /// end, since it may have been lifted meanwhile.
+    ///
+    /// What is said there of others, who have the subject's own name as a further one, goes no further: names that are
+    /// given to a further name are not theirs, whichever was given first.
     async fn extend_lock(&self, own: &Name, further: &[Name], rehearsed: bool) -> Result<bool, StoreError> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let lock = self.lock_of(own).await?;
-            if rehearsed || !lock.in_force(now) {
-                return Ok(lock.in_force(now));
+            let others = self.others_called(own, &lock).await?;
+            let is_held = lock.without(&others).in_force(now);
+            if rehearsed || !is_held || planted::is(Fault::GiveWithoutLocking) {
+                return Ok(is_held);
             }
-            let told = match lock.extend(further, now) {
+            let told = match lock.extend(further, &others, now) {
                 Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => continue,
                 Transition::Changed(next) => next,
                 Transition::Unchanged | Transition::Superseded { .. } => lock,
             };
             for name in further {
-                self.follow(&told, name).await?;
+                self.follow(&told.without(&others), name).await?;
             }
             let after = self.lock_of(own).await?;
             if after.version == told.version {
                 return Ok(true);
             }
+            let others = self.others_called(own, &after).await?;
             for name in further {
-                self.follow(&after, name).await?;
+                self.follow(&after.without(&others), name).await?;
             }
         }
         Err(StoreError::busy(own.as_str()))
+    }
+
+    /// Those subjects that a lock speaks of and to whom its name was given as a further one.
+    async fn others_called(&self, name: &Name, lock: &Lock) -> Result<BTreeSet<Name>, StoreError> {
+        let subjects: BTreeSet<Name> = lock.holds.values().filter_map(Hold::about).filter(|of| of != name).collect();
+        let mut others = BTreeSet::new();
+        for subject in subjects {
+            for given in self.aliases.names(&self.policy.aliases.names(&subject)).await {
+                if given?.contains(name) {
+                    others.insert(subject.clone());
+                }
+            }
+        }
+        Ok(others)
     }
 
     async fn follow(&self, own: &Lock, name: &Name) -> Result<(), StoreError> {

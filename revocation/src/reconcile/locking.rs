@@ -141,6 +141,10 @@ impl Revoker {
                 lock.further_names(|other, _| in_force && other == authority)
             }
         };
+        let is_restore = matches!(case.signal.action, Action::Restore { .. });
+        if is_restore && planted::is(Fault::ForgetFurtherNames) {
+            return;
+        }
         case.remember(of_before);
     }
 
@@ -199,7 +203,8 @@ impl Revoker {
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let (signal, subject) = (&case.signal, case.about.label());
-        let change = |lock: &Lock| match case.remembered.contains(name) {
+        let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
+        let change = |lock: &Lock| match is_remembered {
             true => lock.apply_where_about(signal, &subject, own, self.clock.now()),
             false => Some(lock.apply(signal, &subject, &[])),
         };

@@ -515,6 +515,58 @@ async fn an_alias_counts_from_the_next_revocation_on_and_extends_a_lock_that_sta
 }
 
 #[tokio::test]
+async fn what_is_completed_by_an_alias_is_so_for_the_whole_subject() {
+    let world = World::new();
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Completed);
+    world.user("alice");
+    world.on(0, None, Some("laptop-8"));
+    let receipt = world.one(world.alias("alice", &["laptop-8"], false)).await;
+    assert_eq!((receipt.outcome, world.alive()), (Outcome::Completed, 0));
+    assert_eq!(receipt.subjects[0].names, [Name::new("alice").unwrap(), Name::new("laptop-8").unwrap()]);
+}
+
+#[tokio::test]
+async fn names_of_a_further_name_are_not_the_subjects_whichever_was_given_first() {
+    let give_all = async |world: &World, is_locked_first: bool| {
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        if is_locked_first {
+            world.one(world.revoke("alice")).await;
+        }
+        assert_eq!(world.one(world.alias("laptop-7", &["bob"], false)).await.outcome, Outcome::Aliased);
+        if !is_locked_first {
+            world.one(world.revoke("alice")).await;
+        }
+    };
+    for is_locked_first in [false, true] {
+        let world = World::new();
+        let bobs = world.user("bob");
+        give_all(&world, is_locked_first).await;
+        assert!(world.is_locked("laptop-7") && !world.is_locked("bob"), "locked first: {is_locked_first}");
+        assert_eq!(world.vpn.alive(None), [bobs]);
+        // What is said of the further name itself is said of its own names as well.
+        let of_itself = Signal { id: SignalId::new("okta:itself"), ..world.revoke("laptop-7") };
+        assert_eq!(world.one(of_itself).await.outcome, Outcome::Completed);
+        assert!(world.is_locked("bob"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_to_a_name_by_rule_is_the_subjects_whichever_came_first() {
+    for is_locked_first in [false, true] {
+        let mut world = World::new();
+        world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+        if is_locked_first {
+            world.one(world.revoke("alice@corp.example")).await;
+        }
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        if !is_locked_first {
+            world.one(world.revoke("alice@corp.example")).await;
+        }
+        assert!(world.is_locked("laptop-7"), "locked first: {is_locked_first}");
+    }
+}
+
+#[tokio::test]
 async fn where_the_aliases_cannot_be_read_nobody_is_half_locked() {
     let world = World::new();
     world.user("alice");

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::company::{Company, Heard};
+use super::company::Company;
 use super::events::Word;
+use super::names::{completed_means_every_name, further_names_go_with_their_subject};
 use super::schedule::{LAG, PROTECTED};
 use super::troubles::{Outage, Part};
 use super::watch::{Broken, Invariant, ON_ITS_WAY, Watch, is_of, is_protected, names_in, names_of};
@@ -26,7 +27,7 @@ const CUT_IN: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(20);
 
 /// What settles a signal for a subject.
-const SETTLED: [&str; 4] = ["completed", "restored", "superseded", "refused"];
+const SETTLED: [&str; 6] = ["completed", "restored", "superseded", "refused", "aliased", "shadowed"];
 
 /// Everything that must hold at the end.
 pub(super) fn check(company: &Company) -> Vec<Broken> {
@@ -40,12 +41,14 @@ pub(super) fn check(company: &Company) -> Vec<Broken> {
     newest_fact_wins(company, &mut watch);
     let sessions: Vec<Vec<Session>> = company.vpn.iter().map(MemoryVpn::sessions).collect();
     nobody_locked_is_alive(company, &sessions, &mut watch);
+    further_names_go_with_their_subject(company, &mut watch);
     company.audit.look(|chains| {
-        for entry in chains.values().flatten() {
+        for (entries, entry) in chains.values().flat_map(|all| all.iter().map(move |entry| (all, entry))) {
             match entry.text("kind") {
                 Some("completed") => {
                     completed_was_true(company, entry, &sessions, &mut watch);
                     completed_saw_everything(company, entry, &mut watch);
+                    completed_means_every_name(company.skew, entries, entry, &mut watch);
                 }
                 Some("requested") => the_healthy_target_goes_on(company, entry, &sessions, &mut watch),
                 _ => {}
@@ -58,7 +61,7 @@ pub(super) fn check(company: &Company) -> Vec<Broken> {
 /// A connection as it really was, and when it was over.
 type Session = (Connection, Option<Timestamp>);
 
-fn action(entry: &Entry) -> &str {
+pub(super) fn action(entry: &Entry) -> &str {
     entry.detail("action").and_then(|action| action.as_str()).unwrap_or_default()
 }
 
@@ -159,7 +162,7 @@ fn the_healthy_target_goes_on(company: &Company, entry: &Entry, sessions: &[Vec<
     let Some(requested) = entry.text("at").and_then(Timestamp::parse) else { return };
     let (from, until) = (requested.minus(CALM + company.skew), requested.plus(CUT_IN + company.skew));
     let about_then = |at: Timestamp| from <= at && at <= until;
-    let names = names_in(entry);
+    let names = plainly_theirs(company, entry, watch);
     // A command that was late may lock until an instant that is past already: then there is nothing to cut.
     let lapsed = watch.lapses.iter().any(|(name, at)| names.contains(name) && *at <= until);
     let lifted = watch.lifted.iter().any(|(name, at)| names.contains(name) && about_then(*at));
@@ -197,38 +200,80 @@ fn the_healthy_target_goes_on(company: &Company, entry: &Entry, sessions: &[Vec<
     }
 }
 
+/// One statement about one hold, as of the earliest and the latest instant as of which it was read.
+#[derive(Debug, Clone, Copy)]
+struct Statement {
+    revokes: bool,
+    /// It had its effect, whatever else was said.
+    certain: bool,
+    earliest: Option<Timestamp>,
+    latest: Option<Timestamp>,
+}
+
+/// The names of an entry that nothing is said of but about this subject: those that are others' as well may have been let
+/// in by a word about these.
+fn plainly_theirs(company: &Company, entry: &Entry, watch: &Watch) -> Vec<Name> {
+    let heard = company.heard.lock().unwrap();
+    let own = entry.text("subject").unwrap_or_default();
+    let is_spoken_of =
+        |name: &Name| heard.values().any(|heard| heard.said.chains().iter().any(|chain| chain == name.as_str()));
+    let is_plain = |name: &Name| !watch.names.is_anothers(name, own) && (name.as_str() == own || !is_spoken_of(name));
+    names_in(entry).into_iter().filter(is_plain).collect()
+}
+
 /// Within one authority the newest fact wins, and on a tie the revocation.
 ///
 /// As of when a statement counts depends on the clock of whoever read it, by no more than the skew (`Company` holds it
 /// to that). So where two statements lie closer together than that, either may have won; each is taken at the earliest
 /// and at the latest instant as of which it was read.
+///
+/// A restore of everything lifts what stands when it comes, and not what an authority said and is still on its way: so it
+/// may have won over another authority's word, and need not. Where it could lift nothing it leaves no trace. What is said of a name that is another subject's further
+/// name is not the whole of what counts there.
 fn newest_fact_wins(company: &Company, watch: &mut Watch) {
+    let recorded = company.recorded();
     let heard = company.heard.lock().unwrap();
-    let mut by_hold: BTreeMap<(String, Authority), Vec<&Heard>> = BTreeMap::new();
-    for heard in heard.values().filter(|heard| heard.said.word != Word::Disconnect) {
+    let mut by_hold: BTreeMap<(String, Authority), Vec<Statement>> = BTreeMap::new();
+    for heard in heard.values() {
         for chain in heard.said.chains() {
-            let revocation = matches!(heard.said.word, Word::Revoke { .. });
-            if !(revocation && chain == PROTECTED) {
-                by_hold.entry((chain, heard.said.by.authority())).or_default().push(heard);
+            let own = heard.said.by.authority();
+            let revokes = match heard.said.word {
+                Word::Revoke { .. } if chain != PROTECTED => true,
+                Word::Restore | Word::RestoreAll => false,
+                _ => continue,
+            };
+            let statement = |certain| Statement { revokes, certain, earliest: heard.earliest, latest: heard.latest };
+            if heard.said.word == Word::RestoreAll {
+                for other in company.producers() {
+                    by_hold.entry((chain.clone(), other)).or_default().push(statement(false));
+                }
             }
+            let stood = recorded.get(&(heard.said.signal_id().to_string(), chain.clone()));
+            let is = |kind: &str| stood.is_some_and(|kinds| kinds.contains(kind));
+            let lifted_nothing = heard.said.word == Word::RestoreAll && is("superseded");
+            // What was said in shadow mode had no effect, but for what an earlier attempt had done.
+            let certain = !lifted_nothing && !is("shadowed");
+            by_hold.entry((chain, own)).or_default().push(statement(certain));
         }
     }
     for ((name, authority), statements) in by_hold {
-        let of = |restores: bool| {
-            let meant = statements.iter().filter(move |heard| (heard.said.word == Word::Restore) == restores);
-            meant.map(|heard| (heard.earliest, heard.latest)).collect::<Vec<_>>()
+        let own = Name::new(&name).unwrap();
+        if watch.names.is_another(&own) {
+            continue;
+        }
+        let (revocations, restores): (Vec<Statement>, Vec<Statement>) =
+            statements.iter().partition(|statement| statement.revokes);
+        let against = |others: &[Statement], is_newer: &dyn Fn(&Statement) -> bool| {
+            others.iter().filter(|other| other.certain).all(is_newer)
         };
-        let (revocations, restores) = (of(false), of(true));
-        let may_be_locked =
-            revocations.iter().any(|(_, latest)| restores.iter().all(|(earliest, _)| latest >= earliest));
-        let may_be_released =
-            restores.iter().any(|(_, latest)| revocations.iter().all(|(earliest, _)| latest > earliest));
-        let lock = company.locks.stored(&Name::new(&name).unwrap());
+        let may_be_locked = revocations.iter().any(|mine| against(&restores, &|other| mine.latest >= other.earliest));
+        let may_be_released = restores.iter().any(|mine| against(&revocations, &|other| mine.latest > other.earliest));
+        let lock = company.locks.stored(&own);
         let state = lock.as_ref().and_then(|lock| lock.hold_of(&authority)).map(|hold| hold.state);
         let right = match state {
             Some(HoldState::Locked) => may_be_locked,
             Some(HoldState::Released) => may_be_released,
-            None => false,
+            None => !statements.iter().any(|statement| statement.certain),
         };
         if !right {
             let what = format!(

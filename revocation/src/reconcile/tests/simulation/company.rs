@@ -8,15 +8,16 @@ use std::time::Duration;
 use super::clock::Virtual;
 use super::events::{Said, Voice, Word};
 use super::queue::{Message, Queue};
-use super::schedule::{ENDPOINTS, PROTECTED, Schedule, TARGETS};
+use super::schedule::{ALIASES, ENDPOINTS, PROTECTED, Schedule, TARGETS};
 use super::tally::Tally;
 use super::troubles::{Part, Troubles, chaos};
 use super::watch::{Invariant, Watch};
+use crate::alias::Aliases;
 use crate::audit::Entry;
 use crate::connection::{Connection, EndpointId};
 use crate::memory::{Calls, MemoryAudit, MemoryBreaker, MemoryLocks, MemoryVpn};
 use crate::name::Name;
-use crate::policy::{Policy, Protected};
+use crate::policy::{Mode, Policy, Protected};
 use crate::ports::Clock;
 use crate::receipt::{Outcome, Receipt};
 use crate::signal::{Authority, Signal};
@@ -112,7 +113,8 @@ impl Company {
         let (locks, audit) = (MemoryLocks::new(&calls(Part::Locks)), MemoryAudit::new(&calls(Part::Audit)));
         let mut policy = Policy { max_subjects: setup.max_subjects, max_connections: 1000, ..Policy::default() };
         policy.protected = Protected::parse(PROTECTED).unwrap();
-        policy.event_commands = ["revoke", "disconnect", "restore"].map(str::to_owned).to_vec();
+        policy.event_commands = ["revoke", "disconnect", "restore", "alias", "unalias"].map(str::to_owned).to_vec();
+        policy.aliases = Aliases::parse(ALIASES).unwrap();
         let company = Self {
             queue: Queue::new(setup.queue, &clock, &tally),
             watch: Arc::new(Mutex::new(Watch::of(schedule.skew()))),
@@ -145,11 +147,14 @@ impl Company {
         Arc::new(company)
     }
 
-    /// The connect handler is wired: whoever is locked does not come back.
+    /// The connect handler is wired: whoever is locked does not come back, but in shadow mode.
     fn close_the_door(&self) {
         for vpn in &self.vpn {
-            let (locks, clock) = (self.locks.clone(), Arc::clone(&self.clock));
+            let (locks, clock, watch) = (self.locks.clone(), Arc::clone(&self.clock), Arc::clone(&self.watch));
             vpn.set_door(move |connection: &Connection| {
+                if watch.lock().unwrap().shadow.is_on(clock.now()) {
+                    return true;
+                }
                 let names = [connection.user(), connection.certificate()];
                 let locked = |name: &Name| locks.stored(name).is_some_and(|lock| lock.in_force(clock.now()));
                 !names.iter().flatten().any(locked)
@@ -160,6 +165,10 @@ impl Company {
     fn begin_to_watch(&self) {
         let (watch, clock) = (Arc::clone(&self.watch), Arc::clone(&self.clock));
         self.locks.watch(move |before, after| watch.lock().unwrap().sees_lock(before, after, clock.now()));
+        let (watch, clock) = (Arc::clone(&self.watch), Arc::clone(&self.clock));
+        self.locks.watch_aliases(move |subject, name, given| {
+            watch.lock().unwrap().sees_alias(subject, name, given, clock.now());
+        });
         for vpn in &self.vpn {
             let (watch, clock) = (Arc::clone(&self.watch), Arc::clone(&self.clock));
             let (locks, audit) = (self.locks.clone(), self.audit.clone());
@@ -194,8 +203,13 @@ impl Company {
         [Voice::Okta.authority(), Voice::JumpCloud.authority()]
     }
 
+    /// The policy as an invoke that begins now has it.
     pub(super) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.lock().unwrap())
+        let policy = Arc::clone(&self.policy.lock().unwrap());
+        match self.watch.lock().unwrap().shadow.is_on(self.clock.now()) {
+            true => Arc::new(Policy { mode: Mode::Shadow, ..Policy::clone(&policy) }),
+            false => policy,
+        }
     }
 
     /// Somebody looked at what the circuit breaker stopped, and it was right: the limit is raised for it.

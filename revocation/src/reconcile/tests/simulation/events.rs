@@ -33,8 +33,14 @@ pub(super) enum Word {
         /// After so many seconds.
         lapses_in: Option<u64>,
     },
+    /// What this authority said is lifted.
     Restore,
+    /// What anybody said is lifted: a command's alone.
+    RestoreAll,
     Disconnect,
+    /// These are further names of the subject's from now on.
+    Alias(&'static [&'static str]),
+    Unalias(&'static [&'static str]),
 }
 
 /// One statement.
@@ -122,16 +128,28 @@ impl Said {
         chains
     }
 
+    pub(super) fn may_be_about_several(&self) -> bool {
+        self.by != Voice::JumpCloud && !matches!(self.word, Word::Alias(_) | Word::Unalias(_))
+    }
+
     pub(super) fn action(&self) -> &'static str {
         match self.word {
             Word::Revoke { .. } => "revoke",
-            Word::Restore => "restore",
+            Word::Restore | Word::RestoreAll => "restore",
             Word::Disconnect => "disconnect",
+            Word::Alias(_) => "alias",
+            Word::Unalias(_) => "unalias",
         }
     }
 
     pub(super) fn in_words(&self) -> String {
-        format!("{} {} {} {}", self.signal_id(), self.by.authority(), self.action(), self.about.join(" and "))
+        let further = match self.word {
+            Word::Alias(names) | Word::Unalias(names) => format!(" {}", names.join(" and ")),
+            Word::RestoreAll => " by everybody's word".to_owned(),
+            _ => String::new(),
+        };
+        let about = self.about.join(" and ");
+        format!("{} {} {} {about}{further}", self.signal_id(), self.by.authority(), self.action())
     }
 
     /// The whole payload of a direct invoke.
@@ -142,6 +160,7 @@ impl Said {
             Word::Revoke { lapses_in: Some(seconds) } => command["expires_in"] = json!(format!("PT{seconds}S")),
             // A command's restore without authorities would lift what the producers said.
             Word::Restore => command["authorities"] = json!(["command"]),
+            Word::Alias(names) | Word::Unalias(names) => command["names"] = json!(names),
             _ => {}
         }
         command

@@ -143,6 +143,11 @@ impl Stage {
                 company.count("listings", "older");
                 company.vpn[*target].show_as_before(*age, *lasts);
             }
+            What::Shadow { lasts } => {
+                company.tell(|| format!("shadow mode for {} s", lasts.as_secs()));
+                company.count("runs", "with shadow mode");
+                company.watch.lock().unwrap().shadow.begin(company.clock.now(), *lasts);
+            }
             What::Wait => {}
         }
     }
@@ -292,6 +297,7 @@ impl Stage {
     async fn mend(&mut self) {
         let company = Arc::clone(&self.company);
         company.tell(|| "everything works again".to_owned());
+        company.watch.lock().unwrap().shadow.end(company.clock.now());
         company.vpn.iter().for_each(MemoryVpn::nobody_returns);
         company.troubles.lock().unwrap().end_all(company.clock.now());
         tokio::time::sleep(LONG).await;

@@ -7,8 +7,17 @@ use super::die::Die;
 use super::events::{Item, NOISES, Noise, Parcel, Said, Voice, Word, Wrap};
 use super::troubles::{How, Part, Planned, planned};
 
-/// People and those who only look like them.
-const NAMES: [&str; 6] = ["alice", "bob", "alice2", "malice", "ceo", "Alice"];
+/// People and those who only look like them. One has a second name by rule, which is spoken of by itself as well.
+const NAMES: [&str; 8] = ["alice", "bob", "alice2", "malice", "ceo", "Alice", "dana@corp.example", "dana"];
+
+/// What people are called by rule.
+pub(super) const ALIASES: &str = "corp.example: {subject} {local}";
+
+/// Names that are given to people, and taken away.
+pub(super) const FURTHER: [&str; 2] = ["laptop-7", "laptop-8"];
+
+/// What is given at once: at times the name of somebody else.
+const GIVEN: [&[&str]; 5] = [&["laptop-7"], &["laptop-7"], &["laptop-8"], &["laptop-7", "laptop-8"], &["bob"]];
 
 /// Whom nobody may cut off.
 pub(super) const PROTECTED: &str = "ceo";
@@ -95,6 +104,8 @@ pub(super) enum What {
     Outage { part: Part, how: How, lasts: Duration },
     /// The listings of a target show how everything stood a moment ago.
     OldListing { target: usize, age: Duration, lasts: Duration },
+    /// Somebody pulls the emergency brake: the function only watches.
+    Shadow { lasts: Duration },
     /// Time passes.
     Wait,
 }
@@ -129,6 +140,18 @@ impl Schedule {
     }
 }
 
+/// How the names begin of those who are all out at once.
+const MANY: &str = "employee-";
+
+/// A name that was given is spoken of by itself once in so many times.
+const SELDOM: u64 = 24;
+
+/// Somebody, by a name that was given once in so many times.
+fn somebody(die: &mut Die, further: u64) -> String {
+    let names: &[&str] = if die.one_in(further) { &FURTHER } else { &NAMES };
+    (*die.of(names)).to_owned()
+}
+
 /// Writes the steps of a schedule.
 struct Writer {
     die: Die,
@@ -155,6 +178,7 @@ impl Writer {
                 age: self.die.seconds(OLD),
                 lasts: Duration::from_secs(5) + self.die.seconds(60),
             },
+            45 => What::Shadow { lasts: Duration::from_secs(30) + self.die.seconds(400) },
             _ => What::Wait,
         };
         // Long enough at times for a message to come again.
@@ -168,7 +192,7 @@ impl Writer {
     fn somebody_connects(&mut self) -> What {
         let die = &mut self.die;
         What::Connect {
-            name: (*die.of(&NAMES)).to_owned(),
+            name: somebody(die, 3),
             certificate: die.one_in(3),
             target: die.place(TARGETS),
             endpoint: die.place(ENDPOINTS),
@@ -189,19 +213,35 @@ impl Writer {
     }
 
     fn saying_by(&mut self, by: Voice, number: u64, k: u64) -> Said {
+        let whom = self.whom();
         let die = &mut self.die;
-        let word = match (die.below(8), by) {
+        let word = match (die.below(13), by) {
             (0, Voice::Command) => Word::Revoke { lapses_in: Some(20 + die.below(200)) },
-            (0..=4, _) => Word::Revoke { lapses_in: None },
-            (5, Voice::Command) => Word::Disconnect,
+            (0..=6, _) => Word::Revoke { lapses_in: None },
+            (7, Voice::Command) => Word::Disconnect,
+            (8, Voice::Command) => Word::RestoreAll,
+            (9..=10, Voice::Command) => Word::Alias(die.of::<&[&str]>(&GIVEN)),
+            (11..=12, Voice::Command) => Word::Unalias(die.of::<&[&str]>(&GIVEN)),
             _ => Word::Restore,
         };
-        let people = if by != Voice::JumpCloud && die.one_in(5) { 2 } else { 1 };
-        let about: Vec<String> = (0..people).map(|_| (*die.of(&NAMES)).to_owned()).collect();
         // In steps of ten seconds, so that ties come up.
-        let said = Said { id: format!("{number}-{k}"), by, word, about, ago: Duration::from_secs(die.below(4) * 10) };
+        let ago = Duration::from_secs(die.below(4) * 10);
+        let mut said = Said { id: format!("{number}-{k}"), by, word, about: vec![whom], ago };
+        if said.may_be_about_several() && die.one_in(5) {
+            said.about.push(somebody(die, SELDOM));
+        }
         self.said.push(said.clone());
         said
+    }
+
+    /// Somebody: often whom something was said of before, so that stories come of it.
+    fn whom(&mut self) -> String {
+        let spoken_of = self.said.iter().filter_map(|said| said.about.first());
+        let spoken_of: Vec<&String> = spoken_of.filter(|name| !name.starts_with(MANY)).collect();
+        if !spoken_of.is_empty() && self.die.one_in(3) {
+            return (*self.die.of(&spoken_of)).clone();
+        }
+        somebody(&mut self.die, SELDOM)
     }
 
     /// A message, with or without neighbours that nobody can read.
@@ -242,7 +282,7 @@ impl Writer {
     /// Two authorities have a word about one person at the same moment.
     fn two_speak_at_once(&mut self, number: u64) -> What {
         let (first, second) = (self.saying(number, 0), self.saying(number, 1));
-        let about = if second.by == Voice::JumpCloud { first.about[..1].to_vec() } else { first.about.clone() };
+        let about = if second.may_be_about_several() { first.about.clone() } else { first.about[..1].to_vec() };
         let second = Said { about, ..second };
         if let Some(last) = self.said.last_mut() {
             last.about.clone_from(&second.about);
@@ -269,7 +309,7 @@ impl Writer {
             id: format!("{number}-{k}"),
             by,
             word: Word::Revoke { lapses_in: None },
-            about: vec![format!("employee-{k}")],
+            about: vec![format!("{MANY}{k}")],
             ago: Duration::ZERO,
         });
         let said: Vec<Said> = said.collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::troubles::{CALLS, MISHAPS};
 
 /// What has to happen, beside every mishap with every call.
-const EVENTS: [(&str, &str); 33] = [
+const EVENTS: [(&str, &str); 34] = [
     ("down: fails", "target 0"),
     ("down: fails", "target 1"),
     ("down: fails", "locks"),
@@ -27,6 +27,7 @@ const EVENTS: [(&str, &str); 33] = [
     ("environments", "crash beside"),
     ("runs", "with skewed clocks"),
     ("runs", "with the connect handler"),
+    ("runs", "with shadow mode"),
     ("neighbours", "unreadable in the message"),
     ("neighbours", "unreadable in the batch"),
     ("sweeps", "by schedule"),

@@ -10,8 +10,10 @@ use crate::memory::{Chaos, Mishap};
 use crate::time::Timestamp;
 
 /// The calls that the schedules make.
-pub(super) const CALLS: [&str; 15] = [
+pub(super) const CALLS: [&str; 17] = [
+    "aliases.give",
     "aliases.names",
+    "aliases.take",
     "audit.commit",
     "audit.head",
     "audit.heads",
@@ -60,6 +62,7 @@ pub(super) fn planned(die: &mut Die, rate: u64) -> Vec<Planned> {
     for (call, name) in CALLS.iter().enumerate() {
         // What is seldom called goes wrong more often, to have gone wrong often enough.
         let rate = match *name {
+            "aliases.give" | "aliases.take" => rate / 12,
             "breaker.open" => rate / 12,
             "breaker.count" | "locks.locked" => rate / 6,
             "aliases.names" | "breaker.standing" | "locks.write" | "vpn.poll" | "vpn.terminate" => rate / 3,

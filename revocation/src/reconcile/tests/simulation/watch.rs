@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::names::{Names, ONE_INVOKE};
 use super::schedule::PROTECTED;
 use crate::audit::Entry;
 use crate::connection::{Connection, ConnectionId, Status};
@@ -42,6 +43,8 @@ pub(super) enum Invariant {
     GoesOn,
     /// Nothing is asked again and again without a pause.
     Pause,
+    /// In shadow mode nothing is changed.
+    Shadow,
 }
 
 /// An invariant that was broken, and how.
@@ -54,6 +57,29 @@ pub(super) struct Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invariant {} ({:?}): {}", self.invariant as u8, self.invariant, self.what)
+    }
+}
+
+/// When the function was to watch only.
+#[derive(Debug, Default)]
+pub(super) struct Shadow(Vec<(Timestamp, Timestamp)>);
+
+impl Shadow {
+    pub(super) fn begin(&mut self, now: Timestamp, lasts: Duration) {
+        self.0.push((now, now.plus(lasts)));
+    }
+
+    pub(super) fn end(&mut self, now: Timestamp) {
+        self.0.iter_mut().for_each(|(_, until)| *until = (*until).min(now));
+    }
+
+    pub(super) fn is_on(&self, now: Timestamp) -> bool {
+        self.is_on_since(now, Duration::ZERO)
+    }
+
+    /// Whether it is on, and has been for so long.
+    fn is_on_since(&self, now: Timestamp, long: Duration) -> bool {
+        self.0.iter().any(|(from, until)| from.plus(long) <= now && now < *until)
     }
 }
 
@@ -73,6 +99,10 @@ pub(super) struct Watch {
     pub(super) disconnected: Vec<(Name, Timestamp)>,
     /// When an environment crashed.
     pub(super) crashes: Vec<Timestamp>,
+    /// When nothing was to be changed.
+    pub(super) shadow: Shadow,
+    /// Who was called what, and when.
+    pub(super) names: Names,
     /// When each authority brought holds newly into force, and which.
     newly_held: BTreeMap<Authority, Vec<NewlyHeld>>,
 }
@@ -120,22 +150,33 @@ impl Watch {
         audit: &MemoryAudit,
     ) {
         self.ended.entry(ending.id.clone()).or_insert(now);
+        self.sees_change(&ending.id, now);
         let names = names_of(ending);
         if is_protected(ending) {
             self.breaks(Invariant::Protected, format!("{} of {names:?} was ended", ending.id));
         }
         let owner: Vec<&Name> = names.iter().filter(|name| is_of(ending, name)).collect();
+        let stored = || owner.iter().filter_map(|name| locks.stored(name));
+        // A name that was given between two attempts at one signal stands in no `requested` of its own.
+        let about: BTreeSet<String> = stored()
+            .flat_map(|lock| lock.holds.into_values())
+            .filter_map(|hold| hold.about())
+            .map(|subject| subject.to_string())
+            .collect();
         let requested = audit.look(|chains| {
-            let of_owner = |entry: &Entry| {
-                entry.text("kind") == Some("requested") && names_in(entry).iter().any(|name| owner.contains(&name))
+            let of_owner = |chain: &str, entry: &Entry| {
+                let is_about =
+                    about.contains(chain) || self.names.anybody_called(&owner).any(|subject| subject == chain);
+                entry.text("kind") == Some("requested")
+                    && (is_about || names_in(entry).iter().any(|name| owner.contains(&name)))
             };
-            chains.values().flatten().any(of_owner)
+            chains.iter().any(|(chain, entries)| entries.iter().any(|entry| of_owner(chain, entry)))
         });
         // A disconnect is a command, so it counts from its receipt; to SQS, a message that was redriven is a new one.
-        let mut disconnects = self.disconnected.iter().filter(|(name, _)| owner.contains(&name));
+        let is_owners = |name: &Name| owner.iter().any(|own| self.names.ever(name, own));
+        let mut disconnects = self.disconnected.iter().filter(|(name, _)| is_owners(name));
         let disconnected = disconnects.any(|(_, as_of)| ending.established_at.is_none_or(|at| at <= *as_of));
         let late = ON_ITS_WAY + self.skew;
-        let stored = || owner.iter().filter_map(|name| locks.stored(name));
         let lapsed_lately = |hold: &Hold| hold.expires_at.is_some_and(|at| at.plus(late) > now);
         let lifted_lately = self.lifted.iter().any(|(name, at)| owner.contains(&name) && at.plus(late) > now);
         let locked = stored().any(|lock| lock.in_force(now) || lock.holds.values().any(lapsed_lately));
@@ -151,8 +192,25 @@ impl Watch {
         }
     }
 
+    /// Something changes. An invoke that had begun before shadow mode did goes on as it began.
+    fn sees_change(&mut self, what: &impl fmt::Display, now: Timestamp) {
+        if self.shadow.is_on_since(now, ONE_INVOKE) {
+            self.breaks(Invariant::Shadow, format!("{what} was changed in shadow mode"));
+        }
+    }
+
+    /// A name was given or taken away.
+    pub(super) fn sees_alias(&mut self, subject: &Name, name: &Name, given: bool, now: Timestamp) {
+        self.sees_change(name, now);
+        self.names.sees(subject, name, given, now);
+    }
+
     /// A lock was written.
     pub(super) fn sees_lock(&mut self, before: Option<&Lock>, after: &Lock, now: Timestamp) {
+        self.sees_change(&after.name, now);
+        if let Some(what) = self.names.wronged(before, after, now) {
+            self.breaks(Invariant::Bystander, what);
+        }
         if before.is_some_and(|before| before.in_force(now)) && !after.in_force(now) {
             self.lifted.push((after.name.clone(), now));
         }
@@ -160,7 +218,9 @@ impl Watch {
         self.lapses.extend(lapses.map(|at| (after.name.clone(), at)));
         let none = Lock::none(after.name.clone());
         for authority in after.holds.keys().filter(|authority| **authority != Authority::command()) {
-            if before.unwrap_or(&none).newly_held(after, authority, now) {
+            // Only a subject's own name counts against the breaker.
+            let is_own = after.hold_of(authority).is_some_and(|hold| hold.about().as_ref() == Some(&after.name));
+            if is_own && before.unwrap_or(&none).newly_held(after, authority, now) {
                 let hold = after.holds.get(authority).map(|hold| (hold.signal_id.clone(), after.name.clone()));
                 self.newly_held.entry(authority.clone()).or_default().extend(hold.map(|hold| (now, hold)));
             }
