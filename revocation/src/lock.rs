@@ -160,6 +160,14 @@ impl Lock {
         self.holds.get(authority)
     }
 
+    /// What an authority said of the name about this subject, or of the name by itself. What it said there of somebody
+    /// who had the name before stands neither for this subject nor against it.
+    #[must_use]
+    pub fn said_about(&self, authority: &Authority, subject: &Name) -> Option<&Hold> {
+        let counts = |hold: &&Hold| hold.about().is_none_or(|about| about == *subject || about == self.name);
+        self.hold_of(authority).filter(counts)
+    }
+
     /// Whether this authority's hold is in force after `next` and is not now: it comes into force newly.
     #[must_use]
     pub fn newly_held(&self, next: &Self, authority: &Authority, now: Timestamp) -> bool {
@@ -230,6 +238,20 @@ impl Lock {
         left
     }
 
+    /// What one authority says is said of further names as well; on the subject's own name.
+    #[must_use]
+    pub fn extend_of(&self, authority: &Authority, further: &[Name]) -> Transition {
+        let hold = self.hold_of(authority);
+        self.with(hold.map(|hold| (authority.clone(), hold.also(further))))
+    }
+
+    /// What this authority says, and nothing else, as said of this subject.
+    #[must_use]
+    pub fn only(&self, authority: &Authority, subject: &str) -> Self {
+        let hold = self.hold_of(authority).map(|hold| Hold { subject: subject.to_owned(), ..hold.clone() });
+        Self { holds: hold.map(|hold| (authority.clone(), hold)).into_iter().collect(), ..self.clone() }
+    }
+
     /// Whatever is in force is said of further names as well; on the subject's own name, which may be a further name of
     /// `others` at the same time, whose holds are none of this subject's.
     #[must_use]
@@ -241,17 +263,23 @@ impl Lock {
     /// Follows the lock of the subject's own name, as a name that the subject was given since.
     ///
     /// What is in force there comes into force here, and what was lifted there is lifted here; but what an authority
-    /// said later of this name stands. A hold is lengthened and never shortened.
+    /// said later of this name, about the subject or by itself, stands. A hold is lengthened and never shortened.
     #[must_use]
     pub fn follow(&self, own: &Self, now: Timestamp) -> Transition {
         let mut taken = Vec::new();
         for (authority, hold) in &own.holds {
             let hold = Hold { names: Vec::new(), ..hold.clone() };
             let next = match (self.holds.get(authority), hold.in_force(now)) {
-                (Some(mine), true) if mine.state == HoldState::Released && mine.as_of > hold.as_of => continue,
+                (Some(mine), true)
+                    if mine.state == HoldState::Released
+                        && mine.as_of > hold.as_of
+                        && hold.about().is_none_or(|of| self.said_about(authority, &of).is_some()) =>
+                {
+                    continue;
+                }
                 (Some(mine), true) if mine.in_force(now) => {
                     let expires_at = mine.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
-                    let subject = hold.subject.clone();
+                    let subject = self.whose(mine, &hold.subject, now);
                     let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
                     Hold { expires_at, subject, ..newest }
                 }
@@ -280,11 +308,13 @@ impl Lock {
             subject: subject.to_owned(),
             names: further.to_vec(),
         };
+        // A subject that is none can't be told from others.
+        let counts = Name::new(subject).map_or(true, |of| self.said_about(&signal.authority, &of).is_some());
         let hold = match self.holds.get(&signal.authority) {
             None => fresh,
             // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
             Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => old.also(further),
-            Some(old) if old.state == HoldState::Released && is_newer(signal, old) => fresh,
+            Some(old) if old.state == HoldState::Released && (is_newer(signal, old) || !counts) => fresh,
             Some(old) if old.state == HoldState::Released => {
                 return Transition::Superseded { by: signal.authority.clone(), as_of: old.as_of };
             }
@@ -294,13 +324,20 @@ impl Lock {
                     (Some(a), Some(b)) => Some(a.max(b)),
                     _ => None,
                 };
-                // Whoever had the name before, it is the subject's now, and goes with the subject.
-                let subject = fresh.subject.clone();
+                let subject = self.whose(old, &fresh.subject, signal.as_of);
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
                 Hold { expires_at, subject, ..newest.also(&old.names).also(further) }
             }
         };
         self.with([(signal.authority.clone(), hold)])
+    }
+
+    /// Of whom a hold speaks once it is said of this subject as well. Whoever had the name before, it is the subject's now
+    /// and goes with the subject; but what was said of the name by itself stays so, and is not lifted with the subject's
+    /// once the name is taken away again.
+    fn whose(&self, old: &Hold, subject: &str, now: Timestamp) -> String {
+        let is_by_itself = old.in_force(now) && old.about().as_ref() == Some(&self.name);
+        if is_by_itself { old.subject.clone() } else { subject.to_owned() }
     }
 
     fn release(&self, signal: &Signal, of: (&str, &[Name]), authorities: Option<&[Authority]>) -> Transition {

@@ -133,8 +133,8 @@ impl Revoker {
     /// The own name's lock is told of them first, so that whoever lifts it lifts them too, and looked at again at the
     /// end, since it may have been lifted meanwhile.
     ///
-    /// What is said there of others, who have the subject's own name as a further one, goes no further: names that are
-    /// given to a further name are not theirs, whichever was given first.
+    /// What is said there of others, to whom the subject's own name was given as a further one, goes no further: names
+    /// that are given to a further name are not theirs, whichever was given first.
     async fn extend_lock(&self, own: &Name, further: &[Name], rehearsed: bool) -> Result<bool, StoreError> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
@@ -164,21 +164,32 @@ impl Revoker {
         Err(StoreError::busy(own.as_str()))
     }
 
-    /// Those subjects that a lock speaks of and to whom its name was given as a further one.
+    /// Those subjects that a lock speaks of and that are not called so by themselves.
     async fn others_called(&self, name: &Name, lock: &Lock) -> Result<BTreeSet<Name>, StoreError> {
-        let subjects: BTreeSet<Name> = lock.holds.values().filter_map(Hold::about).filter(|of| of != name).collect();
-        let mut others = BTreeSet::new();
-        for subject in subjects {
-            for given in self.aliases.names(&self.policy.aliases.names(&subject)).await {
-                if given?.contains(name) {
-                    others.insert(subject.clone());
-                }
+        let mut others: BTreeSet<Name> = lock.holds.values().filter_map(Hold::about).collect();
+        for subject in others.clone() {
+            if self.is_called(&subject, name).await? {
+                others.remove(&subject);
             }
         }
         Ok(others)
     }
 
-    async fn follow(&self, own: &Lock, name: &Name) -> Result<(), StoreError> {
+    /// Whether a name is the subject's own, or one that follows from it by rule or by the directory's word. A name that
+    /// was given to it is none such, and may be taken away again.
+    async fn is_called(&self, subject: &Name, name: &Name) -> Result<bool, StoreError> {
+        let by_rule = |subject: &Name| self.policy.aliases.names(subject).contains(name);
+        if by_rule(subject) {
+            return Ok(true);
+        }
+        let Some(people) = &self.people else { return Ok(false) };
+        let Some(id) = people.known.by_name(subject).await? else { return Ok(false) };
+        let person = people.known.recall(&id).await?;
+        let own = person.into_iter().flat_map(|person| person.names);
+        Ok(own.filter_map(|own| Name::new(&own).ok()).any(|own| by_rule(&own)))
+    }
+
+    pub(super) async fn follow(&self, own: &Lock, name: &Name) -> Result<(), StoreError> {
         for _ in 0..MAX_RACES {
             match self.lock_of(name).await?.follow(own, self.clock.now()) {
                 Transition::Changed(next) => {

@@ -57,16 +57,17 @@ impl Revoker {
             return Ok(locked);
         }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
-        // locked.
+        // locked: as the own name is by now, which may be by a later word that is to lapse.
         case.remember(lock.further_names(|other, _| *other == authority));
-        let (subject, further) = (case.about.label(), case.further());
-        self.lock(case, &own, |lock| Some(lock.apply(&case.signal, &subject, &further))).await?;
+        let further = case.further();
+        let told = self.lock(case, &own, |lock| Some(lock.extend_of(&authority, &further))).await?;
+        let own_lock = told.map_or(lock, |(lock, _)| lock).only(&authority, &case.about.label());
         for name in further {
             let lock = self.lock_of(&name).await?;
-            let unheard = lock.hold_of(&authority).is_none() && !case.remembered.contains(&name);
-            if unheard {
-                self.lock_further(case, &own, &name).await?;
-            } else if !lock.in_force(self.clock.now()) {
+            let unheard = lock.said_about(&authority, &own).is_none() && !case.remembered.contains(&name);
+            if unheard && !self.is_rehearsal(case) {
+                self.follow(&own_lock, &name).await?;
+            } else if !unheard && !lock.in_force(self.clock.now()) {
                 case.let_in.push(name);
             }
         }

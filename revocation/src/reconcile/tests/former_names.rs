@@ -117,3 +117,64 @@ async fn a_retry_does_not_begin_to_lock_a_name_that_was_taken_away_since() {
         assert!(!world.is_locked("laptop-7"), "requested: {requested}");
     }
 }
+
+#[tokio::test]
+async fn what_was_lifted_of_who_had_a_name_before_keeps_nobody_in_who_has_it_now() {
+    for is_locked_first in [true, false] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.one(world.revoke("alice")).await;
+        world.one(world.alias("alice", &["laptop-7"], true)).await;
+        let revoke = Signal { as_of: world.now(), id: SignalId::new("okta:bob"), ..world.revoke("bob") };
+        if is_locked_first {
+            world.one(revoke.clone()).await;
+        }
+        world.clock.advance(Duration::from_secs(60));
+        world.one(world.restore("alice")).await;
+        assert!(!world.is_locked("laptop-7"));
+        world.on(1, None, Some("laptop-7"));
+        let given = world.one(world.alias("bob", &["laptop-7"], false)).await;
+        // The word about bob is older than the one that lifted what had been said of alice.
+        match is_locked_first {
+            true => assert_eq!(given.outcome, Outcome::Completed),
+            false => assert_eq!(world.one(revoke).await.outcome, Outcome::Completed),
+        }
+        assert!(world.is_locked("laptop-7"), "locked first: {is_locked_first}");
+        assert_eq!(world.alive(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_later_of_a_name_by_itself_stands_whoever_it_is_given_to() {
+    let world = World::new();
+    let revoke = world.revoke("bob");
+    world.one(revoke.clone()).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("laptop-7")).await;
+    let spared = world.on(1, None, Some("laptop-7"));
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    assert!(!world.is_locked("laptop-7"));
+    assert_eq!(world.vpn.alive(None), [spared]);
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_name_by_itself_is_not_lifted_with_whom_it_was_given_to_for_a_while() {
+    for is_given_first in [true, false] {
+        let world = World::new();
+        world.one(world.revoke("bob")).await;
+        if is_given_first {
+            world.one(world.alias("alice", &["bob"], false)).await;
+        }
+        world.one(world.revoke("alice")).await;
+        if !is_given_first {
+            world.one(world.alias("alice", &["bob"], false)).await;
+        }
+        world.one(world.alias("alice", &["bob"], true)).await;
+        world.clock.advance(Duration::from_secs(60));
+        assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
+        assert!(!world.is_locked("alice") && world.is_locked("bob"), "given first: {is_given_first}");
+        // And what bob is given is bob's.
+        world.one(world.alias("bob", &["laptop-7"], false)).await;
+        assert!(world.is_locked("laptop-7"));
+    }
+}

@@ -551,6 +551,29 @@ async fn names_of_a_further_name_are_not_the_subjects_whichever_was_given_first(
 }
 
 #[tokio::test]
+async fn what_is_said_of_who_had_a_name_before_goes_no_further() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    let bobs = world.user("bob");
+    assert_eq!(world.one(world.alias("laptop-7", &["bob"], false)).await.outcome, Outcome::Aliased);
+    assert!(world.is_locked("laptop-7") && !world.is_locked("bob"));
+    assert_eq!(world.vpn.alive(None), [bobs]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_to_a_name_of_the_directorys_is_locked_with_the_person() {
+    let world = World::new();
+    world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
+    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
+    world.on(0, None, Some("laptop-7"));
+    let given = world.one(world.alias("alice@example.com", &["laptop-7"], false)).await;
+    assert_eq!((given.outcome, world.alive()), (Outcome::Completed, 0));
+    assert!(world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
 async fn a_name_that_is_given_to_a_name_by_rule_is_the_subjects_whichever_came_first() {
     for is_locked_first in [false, true] {
         let mut world = World::new();

@@ -634,6 +634,26 @@ async fn what_was_restored_since_it_was_requested_is_not_locked_again_by_a_retry
 }
 
 #[tokio::test]
+async fn a_retry_makes_nothing_longer_that_was_said_since_its_own_word_was_lifted() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let forever = world.command(Action::Revoke { expires_at: None }, "alice", "c-1");
+    assert_eq!(world.one(forever.clone()).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(60));
+    let restore = Action::Restore { authorities: Some(vec![Authority::command()]) };
+    assert_eq!(world.one(world.command(restore, "alice", "c-2")).await.outcome, Outcome::Restored);
+    let until = world.now().plus(Duration::from_secs(600));
+    world.one(world.command(Action::Revoke { expires_at: Some(until) }, "alice", "c-3")).await;
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(forever).await;
+    for name in ["alice", "laptop-7"] {
+        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
+        assert_eq!(lock.hold_of(&Authority::command()).unwrap().expires_at, Some(until), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn no_endpoint_at_all_proves_nothing() {
     let mut world = World::new();
     world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::from_secs(3));
