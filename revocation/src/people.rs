@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::name::{Name, NameError, Subject};
+use crate::planted::{self, Fault};
 use crate::ports::{Clock, Directory, KnownPeople, NameKind, Person};
 use crate::time::Timestamp;
 
@@ -92,6 +93,7 @@ impl People {
                 let holder = self.directory.holder(name, *kind).await.map_err(|error| error.to_string())?;
                 anothers |= holder.is_some_and(|holder| holder != person.id);
             }
+            let anothers = anothers && !planted::is(Fault::MeanWhoeverWas);
             if anothers { &mut others } else { &mut own }.push(name.clone());
         }
         Ok((own, others))

@@ -40,6 +40,10 @@ pub(crate) enum Fault {
     ForgetFurtherNames,
     /// Names that are given to somebody who is locked wait for the next revocation.
     GiveWithoutLocking,
+    /// Whoever was called so before is meant, whoever is called so now.
+    MeanWhoeverWas,
+    /// A sweep does not heed what the directory says of who is off.
+    IgnoreDirectory,
     /// Shadow mode locks and ends as ever.
     ActInShadow,
 }

@@ -13,6 +13,7 @@ use crate::audit::hex_digest;
 use crate::lock::{Hold, HoldState, Lock};
 use crate::name::{Name, Subject};
 use crate::people::People;
+use crate::planted::{self, Fault};
 use crate::ports::{NameKind, Person};
 use crate::receipt::Receipt;
 use crate::signal::{About, Action, Authority, Signal, SignalId};
@@ -111,6 +112,7 @@ impl Revoker {
         let about = About::unresolved(DIRECTORY, &id, true);
         Ok(match (person.map(|person| person.enabled), let_in) {
             // A person who was let in by a command, although the directory says otherwise, stays in.
+            (Some(Some(false)) | None, false) if planted::is(Fault::IgnoreDirectory) => None,
             (Some(Some(false)) | None, false) => Some(Word { about, action: Action::Revoke { expires_at: None }, of }),
             // Until the directory says the same: from then on its word counts again.
             (Some(Some(true)), true) => Some(Word { about, action: lift(), of }),

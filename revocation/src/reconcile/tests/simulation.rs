@@ -14,6 +14,7 @@ mod checks;
 mod clock;
 mod company;
 mod die;
+mod directory;
 mod events;
 mod function;
 mod names;
@@ -50,25 +51,27 @@ const SHORT: usize = 6;
 
 /// What can be planted, the invariant that it breaks, and the seed at which the search for it begins: shortly before the
 /// first that finds it, so that a plain test run is quick.
-const FAULTS: [(Fault, Invariant, u64); 19] = [
+const FAULTS: [(Fault, Invariant, u64); 21] = [
     (Fault::SkipLaterPages, Invariant::Survivor, 1),
     (Fault::UnlockOnTie, Invariant::NewestFact, 1),
     (Fault::DropLock, Invariant::NewestFact, 1),
     (Fault::MatchBySubstring, Invariant::Bystander, 1),
     (Fault::CompleteEarly, Invariant::Survivor, 1),
     (Fault::LoseConditionalWrite, Invariant::NewestFact, 1),
-    (Fault::CountTwice, Invariant::Breaker, 281),
+    (Fault::CountTwice, Invariant::Breaker, 431),
     (Fault::NeverCount, Invariant::Breaker, 1),
-    (Fault::IgnoreRestore, Invariant::NewestFact, 301),
+    (Fault::IgnoreRestore, Invariant::NewestFact, 361),
     (Fault::SpoilNeighbours, Invariant::Lost, 1),
     (Fault::AcknowledgeUnfinished, Invariant::Lost, 1),
     (Fault::WaitForEveryTarget, Invariant::GoesOn, 1),
     (Fault::ForgetSilentTarget, Invariant::Survivor, 1),
-    (Fault::AskWithoutPause, Invariant::Pause, 541),
-    (Fault::TrustOwnMinute, Invariant::Breaker, 2301),
-    (Fault::KeepFormerNames, Invariant::Bystander, 691),
-    (Fault::ForgetFurtherNames, Invariant::NewestFact, 361),
-    (Fault::GiveWithoutLocking, Invariant::Survivor, 41),
+    (Fault::AskWithoutPause, Invariant::Pause, 601),
+    (Fault::TrustOwnMinute, Invariant::Breaker, 6291),
+    (Fault::KeepFormerNames, Invariant::Bystander, 1701),
+    (Fault::ForgetFurtherNames, Invariant::NewestFact, 441),
+    (Fault::GiveWithoutLocking, Invariant::Survivor, 101),
+    (Fault::MeanWhoeverWas, Invariant::Bystander, 41),
+    (Fault::IgnoreDirectory, Invariant::Survivor, 161),
     (Fault::ActInShadow, Invariant::Shadow, 1),
 ];
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::company::Company;
-use super::events::Word;
+use super::directory::{NAMES_THERE, everything, sweeps, the_directory_is_heeded};
+use super::events::{Said, Voice, Word};
 use super::names::{completed_means_every_name, further_names_go_with_their_subject};
 use super::schedule::{LAG, PROTECTED};
 use super::troubles::{Outage, Part};
@@ -12,7 +13,6 @@ use super::watch::{Broken, Invariant, ON_ITS_WAY, Watch, is_of, is_protected, na
 use crate::audit::{Entry, verify};
 use crate::connection::Connection;
 use crate::lock::HoldState;
-use crate::memory::MemoryVpn;
 use crate::name::Name;
 use crate::ports::Clock;
 use crate::signal::Authority;
@@ -39,8 +39,9 @@ pub(super) fn check(company: &Company) -> Vec<Broken> {
     nothing_twice(company, &mut watch);
     lost(company, &mut watch, &BTreeSet::new());
     newest_fact_wins(company, &mut watch);
-    let sessions: Vec<Vec<Session>> = company.vpn.iter().map(MemoryVpn::sessions).collect();
+    let sessions = everything(company);
     nobody_locked_is_alive(company, &sessions, &mut watch);
+    the_directory_is_heeded(company, &sessions, &mut watch);
     further_names_go_with_their_subject(company, &mut watch);
     company.audit.look(|chains| {
         for (entries, entry) in chains.values().flat_map(|all| all.iter().map(move |entry| (all, entry))) {
@@ -59,7 +60,7 @@ pub(super) fn check(company: &Company) -> Vec<Broken> {
 }
 
 /// A connection as it really was, and when it was over.
-type Session = (Connection, Option<Timestamp>);
+pub(super) type Session = (Connection, Option<Timestamp>);
 
 pub(super) fn action(entry: &Entry) -> &str {
     entry.detail("action").and_then(|action| action.as_str()).unwrap_or_default()
@@ -96,6 +97,15 @@ fn nothing_twice(company: &Company, watch: &mut Watch) {
 pub(super) fn lost(company: &Company, watch: &mut Watch, still_there: &BTreeSet<String>) {
     let recorded = company.recorded();
     for (id, heard) in company.heard.lock().unwrap().iter().filter(|(id, _)| !still_there.contains(*id)) {
+        if heard.said.by == Voice::IdentityCenter {
+            // Who is behind an id decides about the chain; and nobody may be.
+            let kinds: BTreeSet<&String> =
+                recorded.iter().filter(|((of, _), _)| of == id).flat_map(|(_, kinds)| kinds).collect();
+            if !kinds.iter().any(|kind| SETTLED.contains(&kind.as_str()) || *kind == "unresolved") {
+                watch.breaks(Invariant::Lost, format!("{} ended in {kinds:?}", heard.said.in_words()));
+            }
+            continue;
+        }
         for chain in heard.said.chains() {
             let kinds = recorded.get(&(id.clone(), chain.clone()));
             let settled = kinds.is_some_and(|kinds| SETTLED.iter().any(|kind| kinds.contains(*kind)));
@@ -234,7 +244,8 @@ fn newest_fact_wins(company: &Company, watch: &mut Watch) {
     let recorded = company.recorded();
     let heard = company.heard.lock().unwrap();
     let mut by_hold: BTreeMap<(String, Authority), Vec<Statement>> = BTreeMap::new();
-    for heard in heard.values() {
+    // What is said of ids counts for whoever is behind them; that has a check of its own.
+    for heard in heard.values().filter(|heard| heard.said.by != Voice::IdentityCenter) {
         for chain in heard.said.chains() {
             let own = heard.said.by.authority();
             let revokes = match heard.said.word {
@@ -244,7 +255,7 @@ fn newest_fact_wins(company: &Company, watch: &mut Watch) {
             };
             let statement = |certain| Statement { revokes, certain, earliest: heard.earliest, latest: heard.latest };
             if heard.said.word == Word::RestoreAll {
-                for other in company.producers() {
+                for other in company.by_name() {
                     by_hold.entry((chain.clone(), other)).or_default().push(statement(false));
                 }
             }
@@ -258,7 +269,7 @@ fn newest_fact_wins(company: &Company, watch: &mut Watch) {
     }
     for ((name, authority), statements) in by_hold {
         let own = Name::new(&name).unwrap();
-        if watch.names.is_another(&own) {
+        if watch.names.is_another(&own) || watch.people.called(&own).len() > 1 {
             continue;
         }
         let (revocations, restores): (Vec<Statement>, Vec<Statement>) =
@@ -301,10 +312,13 @@ pub(super) fn breakers_opened_rightly(company: &Company) {
     let limit = company.policy().max_subjects;
     company.watch.lock().unwrap().sees_counts(limit, company.environments());
     let heard = company.heard.lock().unwrap();
-    for authority in company.producers() {
+    for authority in company.producers().into_iter().filter(|authority| *authority != sweeps()) {
         let asked = heard.values().map(|heard| &heard.said).filter(|said| said.by.authority() == authority);
-        let revoked = asked.filter(|said| matches!(said.word, Word::Revoke { .. }));
-        let holds: usize = revoked.map(|said| said.chains().len()).sum();
+        let revoked = asked.filter(|said| matches!(said.word, Word::Revoke { .. } | Word::Hidden));
+        // Whoever is behind an id may be called otherwise at the next attempt.
+        let holds_of =
+            |said: &Said| if said.by == Voice::IdentityCenter { NAMES_THERE.len() } else { said.chains().len() };
+        let holds: usize = revoked.map(holds_of).sum();
         if company.breaker.opened_at(&authority).is_some() && holds <= limit {
             let what = format!("the breaker of {authority} opened after {holds} holds at the most");
             company.breaks(Invariant::Breaker, what);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::clock::Virtual;
+use super::directory::{Change, sweeps};
 use super::events::{Said, Voice, Word};
 use super::queue::{Message, Queue};
 use super::schedule::{ALIASES, ENDPOINTS, PROTECTED, Schedule, TARGETS};
@@ -15,8 +16,9 @@ use super::watch::{Invariant, Watch};
 use crate::alias::Aliases;
 use crate::audit::Entry;
 use crate::connection::{Connection, EndpointId};
-use crate::memory::{Calls, MemoryAudit, MemoryBreaker, MemoryLocks, MemoryVpn};
+use crate::memory::{Calls, MemoryAudit, MemoryBreaker, MemoryDirectory, MemoryLocks, MemoryVpn};
 use crate::name::Name;
+use crate::people::People;
 use crate::policy::{Mode, Policy, Protected};
 use crate::ports::Clock;
 use crate::receipt::{Outcome, Receipt};
@@ -68,6 +70,7 @@ pub(super) struct Company {
     pub(super) endpoints: Vec<Vec<EndpointId>>,
     pub(super) locks: MemoryLocks,
     pub(super) audit: MemoryAudit,
+    pub(super) directory: MemoryDirectory,
     pub(super) breaker: MemoryBreaker,
     pub(super) queue: Queue,
     pub(super) watch: Arc<Mutex<Watch>>,
@@ -110,10 +113,12 @@ impl Company {
             (0..ENDPOINTS).map(|number| vpn.endpoint(&format!("cvpn-endpoint-{target}{number}"))).collect()
         });
         let endpoints = endpoints.collect();
+        let directory = MemoryDirectory::new(&calls(Part::Directory));
         let (locks, audit) = (MemoryLocks::new(&calls(Part::Locks)), MemoryAudit::new(&calls(Part::Audit)));
         let mut policy = Policy { max_subjects: setup.max_subjects, max_connections: 1000, ..Policy::default() };
         policy.protected = Protected::parse(PROTECTED).unwrap();
         policy.event_commands = ["revoke", "disconnect", "restore", "alias", "unalias"].map(str::to_owned).to_vec();
+        policy.sweep_directory = 20;
         policy.aliases = Aliases::parse(ALIASES).unwrap();
         let company = Self {
             queue: Queue::new(setup.queue, &clock, &tally),
@@ -133,6 +138,7 @@ impl Company {
             endpoints,
             locks,
             audit,
+            directory,
             troubles,
             tally,
         };
@@ -143,6 +149,7 @@ impl Company {
         if company.skew > Duration::ZERO {
             company.count("runs", "with skewed clocks");
         }
+        company.watch.lock().unwrap().people.begin(&company.directory, company.clock.now());
         company.begin_to_watch();
         Arc::new(company)
     }
@@ -199,8 +206,30 @@ impl Company {
     }
 
     /// The authorities whose holds are counted.
-    pub(super) fn producers(&self) -> [Authority; 2] {
+    pub(super) fn producers(&self) -> [Authority; 4] {
+        let [okta, jumpcloud] = self.by_name();
+        [okta, jumpcloud, Voice::IdentityCenter.authority(), sweeps()]
+    }
+
+    /// The producers that speak of names.
+    pub(super) fn by_name(&self) -> [Authority; 2] {
         [Voice::Okta.authority(), Voice::JumpCloud.authority()]
+    }
+
+    /// The directory, with what is kept of it.
+    pub(super) fn people(&self) -> People {
+        People { directory: Arc::new(self.directory.clone()), known: Arc::new(self.locks.clone()) }
+    }
+
+    /// The daily copy of the directory.
+    pub(super) async fn copy_directory(&self) {
+        let synced = self.people().sync(&*self.clock, self.clock.now().plus(ENDS_AFTER)).await;
+        assert_eq!(synced.outcome, "completed", "{synced:?}");
+    }
+
+    /// Somebody changes the directory; about which id, if there was anything to change.
+    pub(super) fn change_directory(&self, change: Change, turn: usize) -> Option<String> {
+        self.watch.lock().unwrap().people.change(turn, change, &self.directory, self.clock.now())
     }
 
     /// The policy as an invoke that begins now has it.
@@ -284,7 +313,7 @@ impl Company {
     fn understands(&self, said: &Said, signal: &Signal, received_at: Timestamp, at_most: Timestamp) {
         let (from, to) = match said.by {
             Voice::Command => (received_at, at_most),
-            Voice::Okta | Voice::JumpCloud => (self.fact(said), self.fact(said)),
+            Voice::Okta | Voice::JumpCloud | Voice::IdentityCenter => (self.fact(said), self.fact(said)),
         };
         let same = signal.action.word() == said.action() && signal.authority == said.by.authority();
         let chains: BTreeSet<String> = signal.about.iter().map(crate::signal::About::chain).collect();
@@ -296,6 +325,10 @@ impl Company {
                 Invariant::NewestFact,
                 format!("{} of {from} was read as of {}", said.in_words(), signal.as_of),
             );
+        }
+        if said.by == Voice::IdentityCenter {
+            let mut watch = self.watch.lock().unwrap();
+            said.about.iter().for_each(|id| watch.people.speaks_of(id));
         }
         if said.word == Word::Disconnect {
             let names = said.chains().into_iter().map(|name| (Name::new(&name).unwrap(), signal.as_of));

@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 pub(super) enum Voice {
     Okta,
     JumpCloud,
+    /// AWS's own directory, which speaks of ids.
+    IdentityCenter,
     /// A person's command.
     Command,
 }
@@ -22,6 +24,7 @@ impl Voice {
         match self {
             Self::Okta => Authority::producer("okta", Some("acme")),
             Self::JumpCloud => Authority::producer("jumpcloud", Some("acme")),
+            Self::IdentityCenter => Authority::producer("identity-center", None),
             Self::Command => Authority::command(),
         }
     }
@@ -38,6 +41,8 @@ pub(super) enum Word {
     /// What anybody said is lifted: a command's alone.
     RestoreAll,
     Disconnect,
+    /// Whether somebody was disabled or enabled is not said.
+    Hidden,
     /// These are further names of the subject's from now on.
     Alias(&'static [&'static str]),
     Unalias(&'static [&'static str]),
@@ -115,21 +120,26 @@ impl Said {
         match self.by {
             Voice::Okta => SignalId::of_producer("okta", &self.id),
             Voice::JumpCloud => SignalId::of_producer("jumpcloud", &self.id),
+            Voice::IdentityCenter => SignalId::of_producer("identity-center", &self.id),
             Voice::Command => SignalId::new(&self.id),
         }
     }
 
-    /// The audit chains of those it is about.
+    /// The audit chains of those it is about; of an id, that of the id.
     pub(super) fn chains(&self) -> Vec<String> {
-        let mut chains: Vec<String> =
-            self.about.iter().map(|name| About::Subject(Subject::new(name).unwrap()).chain()).collect();
+        let about = |name: &String| match self.by {
+            Voice::IdentityCenter => About::unresolved("identity-center", name, true),
+            _ => About::Subject(Subject::new(name).unwrap()),
+        };
+        let mut chains: Vec<String> = self.about.iter().map(|name| about(name).chain()).collect();
         chains.sort();
         chains.dedup();
         chains
     }
 
     pub(super) fn may_be_about_several(&self) -> bool {
-        self.by != Voice::JumpCloud && !matches!(self.word, Word::Alias(_) | Word::Unalias(_))
+        !matches!(self.by, Voice::JumpCloud | Voice::IdentityCenter)
+            && !matches!(self.word, Word::Alias(_) | Word::Unalias(_))
     }
 
     pub(super) fn action(&self) -> &'static str {
@@ -137,6 +147,7 @@ impl Said {
             Word::Revoke { .. } => "revoke",
             Word::Restore | Word::RestoreAll => "restore",
             Word::Disconnect => "disconnect",
+            Word::Hidden => "ask",
             Word::Alias(_) => "alias",
             Word::Unalias(_) => "unalias",
         }
@@ -170,6 +181,9 @@ impl Said {
         match self.by {
             Voice::Okta => self.envelope("aws.partner/okta.com/acme/system-log", "SystemLog", &self.okta(at)),
             Voice::JumpCloud => self.envelope("acme.jumpcloud-relay", "Directory Insights", &self.jumpcloud(at)),
+            Voice::IdentityCenter => {
+                self.envelope("aws.sso-directory", "AWS API Call via CloudTrail", &self.identity_center(at))
+            }
             Voice::Command => self.envelope("vpn-revoker", "VPN Revoker Command", &self.command()),
         }
     }
@@ -191,6 +205,21 @@ impl Said {
             "outcome": { "result": "SUCCESS" },
             "actor": { "type": "User", "alternateId": "it.admin@example.com" },
             "target": users.collect::<Vec<_>>(),
+        })
+    }
+
+    fn identity_center(&self, at: Timestamp) -> Value {
+        let (source, name) = match self.word {
+            Word::Restore => ("sso-directory.amazonaws.com", "EnableUser"),
+            Word::Hidden => ("identitystore-scim.amazonaws.com", "PatchUser"),
+            _ => ("sso-directory.amazonaws.com", "DisableUser"),
+        };
+        json!({
+            "eventID": self.id,
+            "eventSource": source,
+            "eventName": name,
+            "eventTime": at,
+            "requestParameters": { "userId": self.about.first(), "httpBody": { "operations": [{ "path": "active" }] } },
         })
     }
 

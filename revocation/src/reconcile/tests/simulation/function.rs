@@ -134,7 +134,7 @@ impl Function {
             locks: Arc::new(company.locks.clone()),
             aliases: Arc::new(company.locks.clone()),
             brake: Brake::new(Arc::new(company.breaker.clone()), clock()),
-            people: None,
+            people: Some(company.people()),
             trail: Arc::new(company.audit.clone()),
             clock: clock(),
             policy: company.policy(),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::checks::action;
 use super::company::Company;
+use super::directory::People;
 use super::events::Word;
 use super::schedule::{ALIASES, FURTHER};
 use super::watch::{Invariant, Watch, names_in};
 use crate::alias::Aliases;
 use crate::audit::Entry;
-use crate::lock::{Hold, Lock};
+use crate::lock::{Hold, HoldState, Lock};
 use crate::name::Name;
 use crate::ports::Clock;
 use crate::time::Timestamp;
@@ -67,9 +68,10 @@ impl Names {
     }
 
     /// Whether several subjects had it, at the same time or after each other.
-    fn is_shared(&self, name: &Name) -> bool {
+    fn is_shared(&self, name: &Name, people: &People) -> bool {
         let subjects: BTreeSet<&Name> = self.0.iter().filter(|had| had.name == *name).map(|had| &had.subject).collect();
-        subjects.len() > 1 || subjects.iter().any(|subject| subject.as_str() == "dana")
+        subjects.len() > 1
+            || subjects.iter().any(|subject| subject.as_str() == "dana" || people.called(subject).len() > 1)
     }
 
     /// Whether anybody else ever had it.
@@ -92,15 +94,28 @@ impl Names {
 
     /// What is wrong with a change of a lock: it is about a subject that does not have the name. What was said there
     /// about the same subject may go on, or be lifted; nothing may begin.
-    pub(super) fn wronged(&self, before: Option<&Lock>, after: &Lock, now: Timestamp) -> Option<String> {
+    pub(super) fn wronged(
+        &self,
+        people: &People,
+        before: Option<&Lock>,
+        after: &Lock,
+        now: Timestamp,
+    ) -> Option<String> {
         let (name, recent) = (&after.name, now.minus(ONE_INVOKE));
         for (authority, hold) in &after.holds {
             let old = before.and_then(|before| before.hold_of(authority));
             let Some(subject) = hold.about().filter(|_| old != Some(hold)) else { continue };
-            let goes_on = old.and_then(Hold::about).as_ref() == Some(&subject);
+            let is_about = |hold: &Hold| hold.about().as_ref() == Some(&subject);
+            // Whoever lifts another's word has spoken there as well.
+            let lifts =
+                hold.state == HoldState::Released && before.is_some_and(|lock| lock.holds.values().any(is_about));
+            let goes_on = lifts || old.is_some_and(is_about);
             let none = Lock::none(name.clone());
             let begins = before.unwrap_or(&none).newly_held(after, authority, now);
-            if (begins || !goes_on) && !self.since(&subject, name, recent) {
+            let called = people.called(&subject);
+            let mut names = called.iter().copied().chain([&subject]);
+            let has_it = called.contains(name) || names.any(|own| self.since(own, name, recent));
+            if (begins || !goes_on) && !has_it {
                 let word = hold.state.word();
                 return Some(format!("{name} was {word} by {authority} as a name of {subject}, which it was not"));
             }
@@ -158,7 +173,7 @@ pub(super) fn further_names_go_with_their_subject(company: &Company, watch: &mut
             }
             // Where the subject's own name was given to somebody else, it may have been let in as theirs; and what two
             // subjects have in common is kept out for whichever of them is to be kept out longer.
-            let shared = watch.names.is_another(&subject) || watch.names.is_shared(&name);
+            let shared = watch.names.is_another(&subject) || watch.names.is_shared(&name, &watch.people);
             if !shared && !is_held(&subject, &|by, _| *by == authority) {
                 let what = format!("{authority} keeps {name} out as a name of {subject}, whom it does not keep out");
                 watch.breaks(Invariant::NewestFact, what);

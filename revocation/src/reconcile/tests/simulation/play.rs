@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::checks::{breakers_opened_rightly, check, lost};
 use super::company::Company;
-use super::events::{Parcel, Said};
+use super::directory::Change;
+use super::events::{Item, Parcel, Said, Voice, Word, Wrap};
 use super::function::Function;
 use super::schedule::{Schedule, Step, What};
 use super::tally::Tally;
@@ -53,6 +54,7 @@ fn play(schedule: &Schedule, told: bool) -> Story {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut stage = Stage::new(schedule, told);
+        stage.company.copy_directory().await;
         for step in &schedule.steps {
             stage.play(step).await;
         }
@@ -98,7 +100,7 @@ impl Stage {
             self.company.clock.reached(minute).await;
         }
         self.company.troubles.lock().unwrap().plan(step.number, &step.mishaps);
-        self.begin(&step.what);
+        self.begin(step.number, &step.what);
         if let Some((after, whose)) = step.crash {
             tokio::time::sleep(after).await;
             self.crash(whose);
@@ -106,7 +108,7 @@ impl Stage {
         self.beside.retain(|(_, work)| !work.is_finished());
     }
 
-    fn begin(&mut self, what: &What) {
+    fn begin(&mut self, step: u64, what: &What) {
         let company = Arc::clone(&self.company);
         match what {
             What::Connect { .. } => self.somebody_connects(what),
@@ -143,6 +145,9 @@ impl Stage {
                 company.count("listings", "older");
                 company.vpn[*target].show_as_before(*age, *lasts);
             }
+            What::Directory { change, turn, told, hidden } => {
+                self.directory_changes(step, *change, *turn, (*told, *hidden));
+            }
             What::Shadow { lasts } => {
                 company.tell(|| format!("shadow mode for {} s", lasts.as_secs()));
                 company.count("runs", "with shadow mode");
@@ -150,6 +155,29 @@ impl Stage {
             }
             What::Wait => {}
         }
+    }
+
+    fn directory_changes(&self, step: u64, change: Change, turn: usize, (told, hidden): (bool, bool)) {
+        let company = &self.company;
+        let (word, of) = match change {
+            Change::Off => (Word::Revoke { lapses_in: None }, "off"),
+            Change::Gone => (Word::Revoke { lapses_in: None }, "gone"),
+            Change::On => (Word::Restore, "on"),
+            Change::Renamed(_) => (Word::Hidden, "renamed"),
+            Change::Hired(_) => (Word::Hidden, "hired"),
+        };
+        let Some(id) = company.change_directory(change, turn) else { return };
+        company.tell(|| format!("in the directory, {id}: {change:?}"));
+        company.count("directory", of);
+        let tells = told && !matches!(change, Change::Renamed(_) | Change::Hired(_));
+        if !tells {
+            return;
+        }
+        company.count("directory", "told of");
+        let word = if hidden && change != Change::Gone { Word::Hidden } else { word };
+        let said =
+            Said { id: format!("{step}-u"), by: Voice::IdentityCenter, word, about: vec![id], ago: Duration::ZERO };
+        self.send(&Parcel { items: vec![Item::Says(said)], wrap: Wrap::None });
     }
 
     fn somebody_connects(&self, what: &What) {
@@ -316,8 +344,12 @@ impl Stage {
             self.rest().await;
         }
         tokio::time::sleep(LONG).await;
-        self.sweep(0, schedule_event());
-        self.rest().await;
+        // The first hears of it from the directory, where no event came; the second looks once more.
+        for _ in 0..2 {
+            self.close_breakers().await;
+            self.sweep(0, schedule_event());
+            self.rest().await;
+        }
     }
 
     async fn close_breakers(&self) {

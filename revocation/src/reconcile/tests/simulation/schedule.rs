@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::die::Die;
+use super::directory::{Change, NAMES_THERE};
 use super::events::{Item, NOISES, Noise, Parcel, Said, Voice, Word, Wrap};
 use super::troubles::{How, Part, Planned, planned};
 
 /// People and those who only look like them. One has a second name by rule, which is spoken of by itself as well.
-const NAMES: [&str; 8] = ["alice", "bob", "alice2", "malice", "ceo", "Alice", "dana@corp.example", "dana"];
+const NAMES: [&str; 9] = ["alice", "bob", "alice2", "malice", "ceo", "Alice", "dana@corp.example", "dana", "erin"];
 
 /// What people are called by rule.
 pub(super) const ALIASES: &str = "corp.example: {subject} {local}";
@@ -40,6 +41,10 @@ const ENVIRONMENTS: u64 = 3;
 
 /// How many accounts and Regions there are.
 pub(super) const TARGETS: usize = 2;
+
+/// What may be down, the targets more often than the rest.
+const PARTS: [Part; 7] =
+    [Part::Target(0), Part::Target(1), Part::Target(0), Part::Target(1), Part::Locks, Part::Audit, Part::Directory];
 
 /// How many endpoints each of them has.
 pub(super) const ENDPOINTS: usize = 2;
@@ -104,6 +109,9 @@ pub(super) enum What {
     Outage { part: Part, how: How, lasts: Duration },
     /// The listings of a target show how everything stood a moment ago.
     OldListing { target: usize, age: Duration, lasts: Duration },
+    /// An administrator changes the directory: at somebody whose turn this number says it is. An event may tell of it,
+    /// which may hide what it is about.
+    Directory { change: Change, turn: usize, told: bool, hidden: bool },
     /// Somebody pulls the emergency brake: the function only watches.
     Shadow { lasts: Duration },
     /// Time passes.
@@ -129,7 +137,7 @@ impl Schedule {
         // Some runs are calm, so that long stories are told to their end as well.
         let rate = *die.of(&[0, 60, 25, 12]);
         let steps = 10 + die.below(12);
-        let mut writer = Writer { die, environments: setup.ahead.len(), rate, said: Vec::new() };
+        let mut writer = Writer { die, environments: setup.ahead.len(), rate, said: Vec::new(), story: Vec::new() };
         Self { steps: (0..steps).map(|number| writer.step(number)).collect(), setup }
     }
 
@@ -148,6 +156,9 @@ const SELDOM: u64 = 24;
 
 /// Somebody, by a name that was given once in so many times.
 fn somebody(die: &mut Die, further: u64) -> String {
+    if die.one_in(8) {
+        return (*die.of(&NAMES_THERE)).to_owned();
+    }
     let names: &[&str] = if die.one_in(further) { &FURTHER } else { &NAMES };
     (*die.of(names)).to_owned()
 }
@@ -159,12 +170,15 @@ struct Writer {
     rate: u64,
     /// What was said so far: some of it is said again.
     said: Vec<Said>,
+    /// What is still to be said of one person and a name that comes and goes.
+    story: Vec<(Voice, Word, String)>,
 }
 
 impl Writer {
     fn step(&mut self, number: u64) -> Step {
         let pause = self.die.seconds(25);
-        let what = match self.die.below(50) {
+        let what = match self.die.below(54) {
+            50..=53 => self.the_directory_changes(),
             0..=11 => self.somebody_connects(),
             12..=15 => self.two_speak_at_once(number),
             16..=23 => self.something_is_said(number),
@@ -200,6 +214,19 @@ impl Writer {
             listed_after: die.seconds(LISTED_LATE),
             returns: die.one_in(2).then(|| Duration::from_secs(2) + die.seconds(40)),
         }
+    }
+
+    fn the_directory_changes(&mut self) -> What {
+        let die = &mut self.die;
+        let name = *die.of(&NAMES_THERE);
+        let change = match die.below(8) {
+            0..=2 => Change::Off,
+            3..=4 => Change::On,
+            5 => Change::Gone,
+            6 => Change::Renamed(name),
+            _ => Change::Hired(name),
+        };
+        What::Directory { change, turn: die.place(8), told: !die.one_in(3), hidden: die.one_in(3) }
     }
 
     /// What somebody says: the `k`th thing that is said in this step.
@@ -263,8 +290,37 @@ impl Writer {
         Parcel { items, wrap }
     }
 
+    /// A name is given to somebody, who is revoked, loses it and is let in: or some of that.
+    fn tell_of_a_name(&mut self) {
+        let die = &mut self.die;
+        let (whom, by) = (somebody(die, SELDOM), *die.of(&[Voice::Okta, Voice::JumpCloud, Voice::Command]));
+        let names = *die.of::<&[&str]>(&GIVEN);
+        let last = if die.one_in(3) { Word::Revoke { lapses_in: None } } else { Word::Restore };
+        let whole = [
+            (Voice::Command, Word::Alias(names)),
+            (by, Word::Revoke { lapses_in: None }),
+            (Voice::Command, Word::Unalias(names)),
+            (by, last),
+        ];
+        let some = whole.into_iter().filter(|_| !die.one_in(8)).map(|(by, word)| (by, word, whom.clone()));
+        self.story = some.rev().collect();
+    }
+
+    fn next_of_the_story(&mut self, number: u64) -> Option<Said> {
+        let (by, word, whom) = self.story.pop()?;
+        let said = Said { id: format!("{number}-s"), by, word, about: vec![whom], ago: Duration::ZERO };
+        self.said.push(said.clone());
+        Some(said)
+    }
+
     fn something_is_said(&mut self, number: u64) -> What {
         let mut parcels = Vec::new();
+        if self.story.is_empty() && self.die.one_in(4) {
+            self.tell_of_a_name();
+        }
+        if let Some(said) = self.next_of_the_story(number) {
+            parcels.push(self.parcel(vec![said]));
+        }
         for k in 0..1 + self.die.below(3) {
             let mut said = vec![self.saying(number, 2 * k)];
             if self.die.one_in(4) {
@@ -331,11 +387,10 @@ impl Writer {
 
     fn something_is_down(&mut self) -> What {
         let die = &mut self.die;
-        let part =
-            *die.of(&[Part::Target(0), Part::Target(1), Part::Target(0), Part::Target(1), Part::Locks, Part::Audit]);
+        let part = *die.of(&PARTS);
         let how = match part {
             Part::Target(_) => *die.of(&[How::Fails, How::Hangs, How::Denied]),
-            Part::Locks | Part::Audit => *die.of(&[How::Fails, How::Hangs]),
+            Part::Locks | Part::Audit | Part::Directory => *die.of(&[How::Fails, How::Hangs]),
         };
         // Some last long enough for the queue to give up.
         let lasts = match die.one_in(4) {

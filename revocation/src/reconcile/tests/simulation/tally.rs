@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::troubles::{CALLS, MISHAPS};
 
 /// What has to happen, beside every mishap with every call.
-const EVENTS: [(&str, &str); 34] = [
+const EVENTS: [(&str, &str); 42] = [
     ("down: fails", "target 0"),
     ("down: fails", "target 1"),
     ("down: fails", "locks"),
@@ -14,6 +14,8 @@ const EVENTS: [(&str, &str); 34] = [
     ("down: hangs", "target 1"),
     ("down: hangs", "locks"),
     ("down: hangs", "audit"),
+    ("down: fails", "directory"),
+    ("down: hangs", "directory"),
     ("down: denied", "target 0"),
     ("down: denied", "target 1"),
     ("queue", "delivered again"),
@@ -40,6 +42,12 @@ const EVENTS: [(&str, &str); 34] = [
     ("targets", "incomplete while one was down"),
     ("listings", "older"),
     ("breaker", "closed"),
+    ("directory", "off"),
+    ("directory", "on"),
+    ("directory", "gone"),
+    ("directory", "renamed"),
+    ("directory", "hired"),
+    ("directory", "told of"),
 ];
 
 /// So often each has to happen in ten thousand runs.

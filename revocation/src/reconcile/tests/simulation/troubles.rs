@@ -10,7 +10,7 @@ use crate::memory::{Chaos, Mishap};
 use crate::time::Timestamp;
 
 /// The calls that the schedules make.
-pub(super) const CALLS: [&str; 17] = [
+pub(super) const CALLS: [&str; 22] = [
     "aliases.give",
     "aliases.names",
     "aliases.take",
@@ -21,9 +21,14 @@ pub(super) const CALLS: [&str; 17] = [
     "breaker.count",
     "breaker.open",
     "breaker.standing",
+    "directory.find",
+    "directory.holder",
     "locks.locked",
     "locks.read",
     "locks.write",
+    "people.by-name",
+    "people.keep",
+    "people.recall",
     "vpn.endpoints",
     "vpn.list",
     "vpn.poll",
@@ -62,8 +67,8 @@ pub(super) fn planned(die: &mut Die, rate: u64) -> Vec<Planned> {
     for (call, name) in CALLS.iter().enumerate() {
         // What is seldom called goes wrong more often, to have gone wrong often enough.
         let rate = match *name {
-            "aliases.give" | "aliases.take" => rate / 12,
-            "breaker.open" => rate / 12,
+            "aliases.give" | "aliases.take" | "breaker.open" | "people.keep" | "people.recall" => rate / 12,
+            "directory.find" | "directory.holder" | "people.by-name" => rate / 12,
             "breaker.count" | "locks.locked" => rate / 6,
             "aliases.names" | "breaker.standing" | "locks.write" | "vpn.poll" | "vpn.terminate" => rate / 3,
             _ => rate,
@@ -89,6 +94,8 @@ pub(super) enum Part {
     Locks,
     /// The audit table.
     Audit,
+    /// The directory behind ids.
+    Directory,
 }
 
 /// How it is down.
@@ -124,6 +131,7 @@ impl Part {
             Self::Target(_) => "target 1",
             Self::Locks => "locks",
             Self::Audit => "audit",
+            Self::Directory => "directory",
         }
     }
 }

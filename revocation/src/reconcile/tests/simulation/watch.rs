@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::directory::People;
 use super::names::{Names, ONE_INVOKE};
 use super::schedule::PROTECTED;
 use crate::audit::Entry;
@@ -101,6 +102,8 @@ pub(super) struct Watch {
     pub(super) crashes: Vec<Timestamp>,
     /// When nothing was to be changed.
     pub(super) shadow: Shadow,
+    /// What the directory says.
+    pub(super) people: People,
     /// Who was called what, and when.
     pub(super) names: Names,
     /// When each authority brought holds newly into force, and which.
@@ -208,11 +211,14 @@ impl Watch {
     /// A lock was written.
     pub(super) fn sees_lock(&mut self, before: Option<&Lock>, after: &Lock, now: Timestamp) {
         self.sees_change(&after.name, now);
-        if let Some(what) = self.names.wronged(before, after, now) {
+        if let Some(what) = self.names.wronged(&self.people, before, after, now) {
             self.breaks(Invariant::Bystander, what);
         }
         if before.is_some_and(|before| before.in_force(now)) && !after.in_force(now) {
             self.lifted.push((after.name.clone(), now));
+        }
+        if let Some(what) = self.people.wronged(before, after, now) {
+            self.breaks(Invariant::Bystander, what);
         }
         let lapses = after.holds.values().filter_map(|hold| hold.expires_at);
         self.lapses.extend(lapses.map(|at| (after.name.clone(), at)));
