@@ -160,12 +160,20 @@ impl Lock {
         self.holds.get(authority)
     }
 
-    /// What an authority said of the name about this subject, or of the name by itself. What it said there of somebody
-    /// who had the name before stands neither for this subject nor against it.
+    /// Whom an authority's word is about that was lifted here, where that is somebody else than the subject, and not the
+    /// name by itself.
     #[must_use]
-    pub fn said_about(&self, authority: &Authority, subject: &Name) -> Option<&Hold> {
-        let counts = |hold: &&Hold| hold.about().is_none_or(|about| about == *subject || about == self.name);
-        self.hold_of(authority).filter(counts)
+    pub fn lifted_of_another(&self, authority: &Authority, subject: &Name) -> Option<Name> {
+        let lifted = self.hold_of(authority).filter(|hold| hold.state == HoldState::Released)?;
+        lifted.about().filter(|about| about != subject && *about != self.name)
+    }
+
+    /// The same as if these authorities had said nothing.
+    #[must_use]
+    pub fn without_words_of(&self, authorities: &[Authority]) -> Self {
+        let mut left = self.clone();
+        left.holds.retain(|authority, _| !authorities.contains(authority));
+        left
     }
 
     /// Whether this authority's hold is in force after `next` and is not now: it comes into force newly.
@@ -263,25 +271,20 @@ impl Lock {
     /// Follows the lock of the subject's own name, as a name that the subject was given since.
     ///
     /// What is in force there comes into force here, and what was lifted there is lifted here; but what an authority
-    /// said later of this name, about the subject or by itself, stands. A hold is lengthened and never shortened.
+    /// said later of this name stands. A hold is lengthened and never shortened.
     #[must_use]
     pub fn follow(&self, own: &Self, now: Timestamp) -> Transition {
         let mut taken = Vec::new();
         for (authority, hold) in &own.holds {
             let hold = Hold { names: Vec::new(), ..hold.clone() };
             let next = match (self.holds.get(authority), hold.in_force(now)) {
-                (Some(mine), true)
-                    if mine.state == HoldState::Released
-                        && mine.as_of > hold.as_of
-                        && hold.about().is_none_or(|of| self.said_about(authority, &of).is_some()) =>
-                {
-                    continue;
-                }
+                (Some(mine), true) if mine.state == HoldState::Released && mine.as_of > hold.as_of => continue,
+                (Some(mine), true) if self.needs_no_other(mine, &hold.subject, hold.expires_at) => continue,
                 (Some(mine), true) if mine.in_force(now) => {
                     let expires_at = mine.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
-                    let subject = self.whose(mine, &hold.subject, now);
+                    let subject = hold.subject.clone();
                     let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
-                    Hold { expires_at, subject, ..newest }
+                    Hold { expires_at, subject, ..newest.also(&mine.names) }
                 }
                 (_, true) => hold,
                 // Only what was lifted lifts: one that lapsed there must not shorten what stands here.
@@ -308,23 +311,26 @@ impl Lock {
             subject: subject.to_owned(),
             names: further.to_vec(),
         };
-        // A subject that is none can't be told from others.
-        let counts = Name::new(subject).map_or(true, |of| self.said_about(&signal.authority, &of).is_some());
         let hold = match self.holds.get(&signal.authority) {
             None => fresh,
             // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
-            Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => old.also(further),
-            Some(old) if old.state == HoldState::Released && (is_newer(signal, old) || !counts) => fresh,
+            Some(old) if old.state == HoldState::Locked && old.signal_id == signal.id => {
+                let subject = if self.is_by_itself(&fresh) { fresh.subject } else { old.subject.clone() };
+                Hold { subject, ..old.also(further) }
+            }
+            Some(old) if old.state == HoldState::Released && is_newer(signal, old) => fresh,
             Some(old) if old.state == HoldState::Released => {
                 return Transition::Superseded { by: signal.authority.clone(), as_of: old.as_of };
             }
+            Some(old) if self.needs_no_other(old, subject, expires_at) => return Transition::Unchanged,
             Some(old) => {
                 // A further word never shortens a hold, in whichever order the two arrive.
                 let expires_at = match (old.expires_at, expires_at) {
                     (Some(a), Some(b)) => Some(a.max(b)),
                     _ => None,
                 };
-                let subject = self.whose(old, &fresh.subject, signal.as_of);
+                // Whoever had the name before, it is the subject's now, and goes with the subject.
+                let subject = fresh.subject.clone();
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
                 Hold { expires_at, subject, ..newest.also(&old.names).also(further) }
             }
@@ -332,12 +338,17 @@ impl Lock {
         self.with([(signal.authority.clone(), hold)])
     }
 
-    /// Of whom a hold speaks once it is said of this subject as well. Whoever had the name before, it is the subject's now
-    /// and goes with the subject; but what was said of the name by itself stays so, and is not lifted with the subject's
-    /// once the name is taken away again.
-    fn whose(&self, old: &Hold, subject: &str, now: Timestamp) -> String {
-        let is_by_itself = old.in_force(now) && old.about().as_ref() == Some(&self.name);
-        if is_by_itself { old.subject.clone() } else { subject.to_owned() }
+    /// Whether a hold speaks of the name by itself, and not of somebody to whom it was given.
+    fn is_by_itself(&self, hold: &Hold) -> bool {
+        hold.about().as_ref() == Some(&self.name)
+    }
+
+    /// Whether a name is kept out by a word about itself for as long as another's word would keep it out. Then it stays
+    /// that: it is not lifted with the other's, once the name is taken away again.
+    fn needs_no_other(&self, old: &Hold, subject: &str, expires_at: Option<Timestamp>) -> bool {
+        let lasts = old.expires_at.is_none_or(|old| expires_at.is_some_and(|other| other <= old));
+        let is_anothers = Name::new(subject).is_ok_and(|subject| subject != self.name);
+        old.state == HoldState::Locked && self.is_by_itself(old) && is_anothers && lasts
     }
 
     fn release(&self, signal: &Signal, of: (&str, &[Name]), authorities: Option<&[Authority]>) -> Transition {
@@ -346,6 +357,7 @@ impl Lock {
             Some(authorities) => authorities.iter().collect(),
             None => self.holds.keys().chain([&signal.authority]).collect(),
         };
+        let is_anothers = Name::new(subject).is_ok_and(|subject| subject != self.name);
         let mut released = Vec::new();
         let mut newer = None;
         // Where everything is to be lifted, what was lifted already stays as old as it is: its authority may have said
@@ -358,7 +370,11 @@ impl Lock {
                 }
                 Some(old)
                     if old.state == HoldState::Released && (old.as_of >= signal.as_of || is_old_news(authority)) => {}
+                // Nor does somebody's word to whom the name was given stand for what was said of it by itself.
+                Some(old) if old.state == HoldState::Released && self.is_by_itself(old) && is_anothers => {}
                 old => {
+                    let is_by_itself = old.is_some_and(|old| self.is_by_itself(old));
+                    let subject = old.filter(|_| is_by_itself).map_or(subject, |old| &old.subject);
                     let hold = Hold {
                         state: HoldState::Released,
                         as_of: signal.as_of,
@@ -373,7 +389,9 @@ impl Lock {
                 }
             }
         }
-        match (newer, released.iter().any(|(authority, _)| self.is_locked(authority))) {
+        // An earlier attempt at the same restore may have lifted what it could here, and not under the further names.
+        let is_begun = self.holds.values().any(|hold| hold.state == HoldState::Released && hold.signal_id == signal.id);
+        match (newer, is_begun || released.iter().any(|(authority, _)| self.is_locked(authority))) {
             // Nothing that is locked could be lifted, because what locks it is newer.
             (Some((by, as_of)), false) => Transition::Superseded { by, as_of },
             _ => self.with(released),

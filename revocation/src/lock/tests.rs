@@ -431,3 +431,24 @@ fn only_the_subjects_own_lock_keeps_further_names() {
     assert_eq!(own.further_names(|_, _| true), [name("laptop-7")]);
     assert_eq!(own.further_names(|_, _| false), []);
 }
+
+#[test]
+fn what_is_said_of_two_at_once_is_said_of_a_name_by_itself_where_it_is_one_of_them() {
+    let both = revoke("okta:acme", 10);
+    let okta = Authority::named("okta:acme");
+    let subject = |lock: &Lock| lock.hold_of(&okta).unwrap().subject.clone();
+    let as_alices = changed(Lock::none(name("bob")).apply(&both, "alice", &[]));
+    let bobs = changed(as_alices.apply(&both, "bob", &[]));
+    assert_eq!(subject(&bobs), "bob");
+    assert_eq!(bobs.apply(&both, "alice", &[]), Transition::Unchanged);
+}
+
+#[test]
+fn a_name_that_follows_another_keeps_the_names_it_was_told_of() {
+    let okta = Authority::named("okta:acme");
+    let bobs = changed(Lock::none(name("bob")).apply(&revoke_until("okta:acme", 1, 5), "bob", &[name("phone")]));
+    let alices = changed(Lock::none(name("alice")).apply(&revoke("okta:acme", 2), "alice", &[]));
+    let followed = changed(bobs.follow(&alices, at(3)));
+    let hold = followed.hold_of(&okta).unwrap();
+    assert_eq!((hold.names.clone(), hold.expires_at), (vec![name("phone")], None));
+}

@@ -14,7 +14,7 @@ use crate::planted::{self, Fault};
 use crate::policy::Refusal;
 use crate::ports::{Given, StoreError, Write};
 use crate::receipt::Outcome;
-use crate::signal::{About, Action};
+use crate::signal::{About, Action, Authority};
 
 /// The explicit aliases of names, each with its own failure.
 type Explicit = BTreeMap<Name, Result<Vec<Name>, StoreError>>;
@@ -117,8 +117,10 @@ impl Revoker {
             return Ok(Admission::Settled(refused(&Refusal::AnothersName { name, by })));
         }
         add(&mut case.names, names.clone());
-        match self.extend_lock(subject.name(), names, rehearsed).await? {
-            false => settled("the subject is not locked; the names count from its next revocation on"),
+        match self.extend_lock(subject.name(), &case.further(), rehearsed).await? {
+            false => {
+                settled("nothing that was said of the subject is in force; the names count from its next revocation on")
+            }
             true => {
                 // What is recorded as completed is so for the subject, and not for the new names alone.
                 let goal = Goal::Locked { names: case.named() };
@@ -184,14 +186,48 @@ impl Revoker {
         }
         let Some(people) = &self.people else { return Ok(false) };
         let Some(id) = people.known.by_name(subject).await? else { return Ok(false) };
-        let person = people.known.recall(&id).await?;
-        let own = person.into_iter().flat_map(|person| person.names);
-        Ok(own.filter_map(|own| Name::new(&own).ok()).any(|own| by_rule(&own)))
+        // Former names are among them, and those that somebody else has by now are not.
+        let found = people.find(&id, false).await.map_err(|error| StoreError::away("the directory", &error))?;
+        Ok(found.person.names.iter().filter_map(|own| Name::new(own).ok()).any(|own| by_rule(&own)))
+    }
+
+    /// Whether a subject has a name: is called so by itself, or was given it.
+    async fn has(&self, subject: &Name, name: &Name) -> Result<bool, StoreError> {
+        if self.is_called(subject, name).await? {
+            return Ok(true);
+        }
+        for given in self.aliases.names(&self.policy.aliases.names(subject)).await {
+            if given?.contains(name) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A lock as if these authorities had said nothing, where what they lifted there was about somebody who does not have
+    /// the name any more.
+    pub(super) async fn without_former(
+        &self,
+        lock: Lock,
+        authorities: &[Authority],
+        subject: &Name,
+    ) -> Result<Lock, StoreError> {
+        let mut former = Vec::new();
+        for authority in authorities {
+            if let Some(other) = lock.lifted_of_another(authority, subject)
+                && !self.has(&other, &lock.name).await?
+            {
+                former.push(authority.clone());
+            }
+        }
+        Ok(if former.is_empty() { lock } else { lock.without_words_of(&former) })
     }
 
     pub(super) async fn follow(&self, own: &Lock, name: &Name) -> Result<(), StoreError> {
         for _ in 0..MAX_RACES {
-            match self.lock_of(name).await?.follow(own, self.clock.now()) {
+            let authorities: Vec<Authority> = own.holds.keys().cloned().collect();
+            let lock = self.without_former(self.lock_of(name).await?, &authorities, &own.name).await?;
+            match lock.follow(own, self.clock.now()) {
                 Transition::Changed(next) => {
                     if self.locks.write(&next).await? == Write::Stored {
                         tracing::info!(subject = %name, version = next.version, "lock follows another name's");

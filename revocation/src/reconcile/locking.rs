@@ -11,7 +11,7 @@ use crate::planted::{self, Fault};
 use crate::policy::Refusal;
 use crate::ports::{StoreError, Write};
 use crate::receipt::Outcome;
-use crate::signal::{Action, Authority};
+use crate::signal::{Action, Authority, Signal};
 use crate::time::Timestamp;
 
 /// What became of the locks on a subject's names.
@@ -60,19 +60,44 @@ impl Revoker {
         // locked: as the own name is by now, which may be by a later word that is to lapse.
         case.remember(lock.further_names(|other, _| *other == authority));
         let further = case.further();
-        let told = self.lock(case, &own, |lock| Some(lock.extend_of(&authority, &further))).await?;
-        let own_lock = told.map_or(lock, |(lock, _)| lock).only(&authority, &case.about.label());
-        for name in further {
-            let lock = self.lock_of(&name).await?;
-            let unheard = lock.said_about(&authority, &own).is_none() && !case.remembered.contains(&name);
-            if unheard && !self.is_rehearsal(case) {
-                self.follow(&own_lock, &name).await?;
-            } else if !unheard && !lock.in_force(self.clock.now()) {
-                case.let_in.push(name);
+        let mut unheard = Vec::new();
+        for name in &further {
+            let lock = self.as_it_counts(case, self.lock_of(name).await?).await?;
+            if lock.hold_of(&authority).is_none() && !case.remembered.contains(name) {
+                unheard.push(name.clone());
+            } else if !lock.in_force(self.clock.now()) {
+                case.let_in.push(name.clone());
             }
         }
+        self.lead_on(case, &own, &further, &unheard).await?;
         locked.at = self.clock.now();
         Ok(locked)
+    }
+
+    /// Brings names that nothing was said of yet to where the own name's lock is by now, and tells that of all further
+    /// ones; looks again at the end, since it may have been lifted meanwhile.
+    async fn lead_on(&self, case: &Case, own: &Name, further: &[Name], unheard: &[Name]) -> Result<(), StoreError> {
+        let authority = &case.signal.authority;
+        for _ in 0..MAX_RACES {
+            let told = self.lock(case, own, |lock| Some(lock.extend_of(authority, further))).await?;
+            let Some((told, _)) = told.filter(|_| !unheard.is_empty() && !self.is_rehearsal(case)) else {
+                return Ok(());
+            };
+            for name in unheard {
+                self.follow(&told.only(authority, &case.about.label()), name).await?;
+            }
+            if self.lock_of(own).await?.version == told.version {
+                return Ok(());
+            }
+        }
+        Err(StoreError::busy(own.as_str()))
+    }
+
+    /// A lock as it counts for a revocation: what its authority lifted there of somebody who does not have the name any
+    /// more stands neither for the subject nor against it.
+    async fn as_it_counts(&self, case: &Case, lock: Lock) -> Result<Lock, StoreError> {
+        let (Action::Revoke { .. }, Some(own)) = (&case.signal.action, case.names.first()) else { return Ok(lock) };
+        self.without_former(lock, std::slice::from_ref(&case.signal.authority), own).await
     }
 
     /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
@@ -106,10 +131,11 @@ impl Revoker {
             }
             // Somebody else may have written since the lock was read first.
             self.add_names_of_before(case, &lock);
+            let said = as_first_said(&case.signal, &lock);
             locked.locks.push(lock);
             let is_left = |name: &Name| !done.contains(name) && !case.others.contains(name);
             for name in case.further().into_iter().filter(is_left).collect::<Vec<_>>() {
-                match self.lock_further(case, &own, &name).await? {
+                match self.lock_further(case, &said, &own, &name).await? {
                     Some((lock, transition)) => {
                         if matches!(transition, Transition::Superseded { .. }) {
                             case.let_in.push(name.clone());
@@ -162,6 +188,7 @@ impl Revoker {
                 Some(lock) => lock,
                 None => self.lock_of(&own).await?,
             };
+            let lock = self.as_it_counts(case, lock).await?;
             let transition = lock.apply(&case.signal, &case.about.label(), &further);
             if is_ahead && !matches!(transition, Transition::Changed(_)) {
                 continue;
@@ -186,7 +213,7 @@ impl Revoker {
         change: impl Fn(&Lock) -> Option<Transition>,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         for _ in 0..MAX_RACES {
-            let lock = self.lock_of(name).await?;
+            let lock = self.as_it_counts(case, self.lock_of(name).await?).await?;
             let Some(transition) = change(&lock) else { return Ok(None) };
             if let Some(stored) = self.store(case, lock, transition).await? {
                 return Ok(Some(stored));
@@ -200,10 +227,11 @@ impl Revoker {
     async fn lock_further(
         &self,
         case: &Case,
+        signal: &Signal,
         own: &Name,
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
-        let (signal, subject) = (&case.signal, case.about.label());
+        let subject = case.about.label();
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
         let change = |lock: &Lock| match is_remembered {
             true => lock.apply_where_about(signal, &subject, own, self.clock.now()),
@@ -248,5 +276,18 @@ impl Revoker {
             Pass::Free => None,
             Pass::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),
         })
+    }
+}
+
+/// A revocation as the own name's lock has it. A command that comes again as a new message counts from then, and what was
+/// said once must not be younger, nor last longer, under one name than under another.
+fn as_first_said(signal: &Signal, own: &Lock) -> Signal {
+    let hold = own.hold_of(&signal.authority).filter(|hold| hold.signal_id == signal.id);
+    match (&signal.action, hold) {
+        (Action::Revoke { .. }, Some(hold)) => {
+            let action = Action::Revoke { expires_at: hold.expires_at };
+            Signal { as_of: hold.as_of, action, ..signal.clone() }
+        }
+        _ => signal.clone(),
     }
 }

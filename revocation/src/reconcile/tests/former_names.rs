@@ -178,3 +178,82 @@ async fn what_was_said_of_a_name_by_itself_is_not_lifted_with_whom_it_was_given_
         assert!(world.is_locked("laptop-7"));
     }
 }
+
+#[tokio::test]
+async fn a_lapsing_word_about_a_name_by_itself_is_outlasted_by_anothers_and_lifted_with_it() {
+    let world = World::new();
+    let until = world.now().plus(Duration::from_secs(600));
+    world.one(world.command(Action::Revoke { expires_at: Some(until) }, "bob", "c-1")).await;
+    world.one(world.alias("alice", &["bob"], false)).await;
+    world.one(world.command(Action::Revoke { expires_at: None }, "alice", "c-2")).await;
+    world.one(world.alias("alice", &["bob"], true)).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.command(Action::Restore { authorities: None }, "alice", "c-3")).await;
+    assert!(!world.is_locked("bob"), "nobody is kept out for ever by a word that was to lapse");
+}
+
+#[tokio::test]
+async fn words_about_a_name_by_itself_are_as_old_as_they_were_said_whoever_it_was_given_to() {
+    let world = World::new();
+    let at = |seconds: u64| world.now().plus(Duration::from_secs(seconds));
+    let said = |action: Action, of: &str, seconds: u64| Signal {
+        as_of: at(seconds),
+        ..world.signal(action, of, &format!("okta:{of}-{seconds}"))
+    };
+    let revoke = |of: &str, seconds| said(Action::Revoke { expires_at: None }, of, seconds);
+    let okta = || Some(vec![Authority::producer("okta", Some("acme"))]);
+    let restore = |of: &str, seconds| said(Action::Restore { authorities: okta() }, of, seconds);
+    world.one(world.alias("alice", &["bob"], false)).await;
+    world.one(revoke("bob", 1)).await;
+    world.one(revoke("alice", 6)).await;
+    assert_eq!(world.one(restore("bob", 4)).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("bob"));
+    // And a word that let bob in stands, though alice was let in later.
+    world.one(restore("alice", 8)).await;
+    assert_eq!(world.one(revoke("bob", 3)).await.outcome, Outcome::Superseded);
+    assert_eq!(world.one(revoke("bob", 5)).await.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn what_is_lifted_of_who_still_has_a_name_stands_in_whichever_order_it_comes() {
+    for is_restored_first in [false, true] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        let revoke = world.revoke("laptop-7");
+        world.clock.advance(Duration::from_secs(60));
+        let restore = world.restore("alice");
+        let both = if is_restored_first { [restore, revoke] } else { [revoke, restore] };
+        for signal in both {
+            world.one(signal).await;
+        }
+        assert!(!world.is_locked("laptop-7"), "restored first: {is_restored_first}");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_locks_nothing_again_that_was_lifted_since_under_a_name_by_rule() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    let stuck = world.user("alice@corp.example");
+    world.vpn.stick(&stuck);
+    let revoke = world.revoke("alice@corp.example");
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("alice")).await;
+    assert!(!world.is_locked("laptop-7"));
+    world.one(revoke).await;
+    assert!(!world.is_locked("laptop-7") && world.is_locked("alice@corp.example"));
+}
+
+#[tokio::test]
+async fn an_alias_locks_also_what_an_earlier_one_that_was_cut_off_had_given() {
+    let world = World::new();
+    world.one(world.revoke("alice")).await;
+    world.on(1, None, Some("laptop-7"));
+    world.calls.plan("locks.write alice", 1, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(world.alias("alice", &["laptop-7"], false)).await.outcome, Outcome::Incomplete);
+    let another = Signal { id: SignalId::new("c-2"), ..world.alias("alice", &["laptop-8"], false) };
+    assert_eq!(world.one(another).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("laptop-7") && world.is_locked("laptop-8") && world.alive() == 0);
+}

@@ -574,6 +574,23 @@ async fn a_name_that_is_given_to_a_name_of_the_directorys_is_locked_with_the_per
 }
 
 #[tokio::test]
+async fn a_name_that_is_given_to_what_the_directory_called_somebody_before_is_locked_with_the_person() {
+    for is_anothers in [false, true] {
+        let world = World::new();
+        world.directory.put(ID, &["asmith"], Some(true));
+        world.people().sync(&*world.clock, world.run().stop_at).await;
+        world.directory.put(ID, &["ajones"], Some(false));
+        assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
+        assert!(world.is_locked("asmith"));
+        if is_anothers {
+            world.directory.put("newcomer", &["asmith"], Some(true));
+        }
+        world.one(world.alias("asmith", &["laptop-7"], false)).await;
+        assert_eq!(world.is_locked("laptop-7"), !is_anothers);
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_given_to_a_name_by_rule_is_the_subjects_whichever_came_first() {
     for is_locked_first in [false, true] {
         let mut world = World::new();

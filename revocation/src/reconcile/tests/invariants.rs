@@ -654,6 +654,48 @@ async fn a_retry_makes_nothing_longer_that_was_said_since_its_own_word_was_lifte
 }
 
 #[tokio::test]
+async fn a_command_that_comes_again_is_as_old_under_every_name_as_under_the_first() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    let until = world.now().plus(Duration::from_secs(600));
+    let revoke = world.command(Action::Revoke { expires_at: Some(until) }, "alice", "c-1");
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(60));
+    // Out of the dead-letter queue, both at once: a command counts from its receipt.
+    let action = Action::Revoke { expires_at: Some(until.plus(Duration::from_secs(60))) };
+    assert_eq!(world.one(Signal { as_of: world.now(), action, ..revoke }).await.outcome, Outcome::Completed);
+    let hold = |name: &str| {
+        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
+        let hold = lock.hold_of(&Authority::command()).unwrap();
+        (hold.as_of, hold.expires_at)
+    };
+    assert_eq!(hold("alice"), hold("laptop-7"));
+    assert_eq!(hold("alice").1, Some(until));
+    let restore = Action::Restore { authorities: Some(vec![Authority::command()]) };
+    assert_eq!(world.one(world.command(restore, "alice", "c-2")).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_finished_whatever_was_said_since() {
+    let world = World::new();
+    let okta = Authority::producer("okta", Some("acme"));
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    let restore = world.command(Action::Restore { authorities: None }, "alice", "c-1");
+    assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Incomplete);
+    world.one(world.command(Action::Revoke { expires_at: None }, "alice", "c-2")).await;
+    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
+    for name in ["alice", "laptop-7"] {
+        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
+        assert_eq!(lock.held_by(world.now()), [Authority::command()], "{name}: no more by {okta}");
+    }
+}
+
+#[tokio::test]
 async fn no_endpoint_at_all_proves_nothing() {
     let mut world = World::new();
     world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::from_secs(3));
