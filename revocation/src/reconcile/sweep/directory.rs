@@ -43,7 +43,7 @@ impl Revoker {
     }
 
     /// Asks the directory about some of those who are connected, and about those whom its word locked before: who is
-    /// disabled or gone is locked, and who is enabled again is let in.
+    /// disabled or gone is locked, and who is enabled again is let in, and so is a newcomer who has a name of theirs.
     pub(super) async fn heed_directory(
         &self,
         order: &Sweep,
@@ -69,6 +69,13 @@ impl Revoker {
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
                 about_held(&people, &subject, &hold, version).await
+            });
+        }
+        for (name, version) in order.some(held_as_anothers(locks), |(name, _)| name.to_string(), at_most) {
+            let (people, gate) = (people.clone(), Arc::clone(&gate));
+            asked.spawn(async move {
+                let _turn = gate.acquire().await;
+                about_newcomer(&people, &name, version).await
             });
         }
         let signals = self.words(order, asked, run).await;
@@ -183,6 +190,17 @@ async fn about_held(people: &People, subject: &str, hold: &Hold, version: u64) -
     Ok(about.map(|about| Word { about, action: lift(), of: format!("{subject}:{version}") }))
 }
 
+/// What the directory says of a name that its word keeps out as a further one of somebody's: by now it may be the user name
+/// of somebody else.
+async fn about_newcomer(people: &People, name: &Name, version: u64) -> Result<Option<Word>, String> {
+    let holder = people.directory.holder(name.as_str(), NameKind::UserName).await.map_err(|error| error.to_string())?;
+    let Some(id) = holder else { return Ok(None) };
+    let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
+    let is_on = person.is_some_and(|person| person.enabled == Some(true));
+    let about = Subject::new(name.as_str()).ok().filter(|_| is_on).map(About::Subject);
+    Ok(about.map(|about| Word { about, action: lift(), of: format!("{name}:{version}") }))
+}
+
 /// Whether a command let the name in and the directory has said nothing of its own since.
 fn was_let_in(lock: &Lock) -> bool {
     let directory = Authority::producer(DIRECTORY, None);
@@ -208,4 +226,14 @@ fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(String, Hold, u64)> {
         }
     }
     held.into_iter().map(|(subject, (hold, version))| (subject, hold, version)).collect()
+}
+
+/// The names that the directory's word keeps out as somebody's whose own name is another, each with its lock's version.
+fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<(Name, u64)> {
+    let directory = Authority::producer(DIRECTORY, None);
+    let is_anothers = |lock: &&Lock| {
+        let hold = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked);
+        hold.and_then(Hold::about).is_some_and(|about| about != lock.name)
+    };
+    locks.values().filter(is_anothers).map(|lock| (lock.name.clone(), lock.version)).collect()
 }

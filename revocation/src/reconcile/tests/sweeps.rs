@@ -375,6 +375,27 @@ mod directory {
         assert!(!world.is_locked("alice"));
     }
 
+    #[tokio::test]
+    async fn a_newcomer_who_has_a_name_of_somebody_who_is_gone_is_let_in_by_it() {
+        for is_on in [true, false] {
+            let world = asking();
+            world.directory.put(ID, &["alice", "a@example.com"], Some(false));
+            world.user("alice");
+            world.sweep().await;
+            assert!(world.is_locked("alice") && world.is_locked("a@example.com"));
+            world.directory.delete(ID);
+            world.directory.put("another-id", &["a@example.com"], Some(is_on));
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!((world.is_locked("alice"), world.is_locked("a@example.com")), (true, !is_on));
+            // An address may be of several people: that does not let anybody in.
+            world.directory.put("another-id", &["other", "a@example.com"], Some(true));
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!(world.is_locked("a@example.com"), !is_on);
+        }
+    }
+
     impl World {
         async fn let_in(&self, name: &str, id: &str) {
             let restore = self.command(Action::Restore { authorities: None }, name, id);
