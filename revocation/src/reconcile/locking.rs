@@ -279,15 +279,21 @@ impl Revoker {
     }
 }
 
-/// A revocation as the own name's lock has it. A command that comes again as a new message counts from then, and what was
-/// said once must not be younger, nor last longer, under one name than under another.
+/// A statement as the own name's lock has it. A command that comes again as a new message counts from then, and what was
+/// said once must not be of another age, nor last longer, under one name than under another.
 fn as_first_said(signal: &Signal, own: &Lock) -> Signal {
-    let hold = own.hold_of(&signal.authority).filter(|hold| hold.signal_id == signal.id);
-    match (&signal.action, hold) {
-        (Action::Revoke { .. }, Some(hold)) => {
-            let action = Action::Revoke { expires_at: hold.expires_at };
-            Signal { as_of: hold.as_of, action, ..signal.clone() }
+    let mut its_own = own.holds.iter().filter(|(_, hold)| hold.signal_id == signal.id);
+    match &signal.action {
+        Action::Revoke { .. } => match its_own.find(|(authority, _)| **authority == signal.authority) {
+            Some((_, hold)) => {
+                let action = Action::Revoke { expires_at: hold.expires_at };
+                Signal { as_of: hold.as_of, action, ..signal.clone() }
+            }
+            None => signal.clone(),
+        },
+        _ => {
+            let as_of = its_own.map(|(_, hold)| hold.as_of).max().map_or(signal.as_of, |at| at.max(signal.as_of));
+            Signal { as_of, ..signal.clone() }
         }
-        _ => signal.clone(),
     }
 }
