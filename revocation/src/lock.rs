@@ -373,8 +373,11 @@ impl Lock {
                 // Nor does somebody's word to whom the name was given stand for what was said of it by itself.
                 Some(old) if old.state == HoldState::Released && self.is_by_itself(old) && is_anothers => {}
                 old => {
-                    let is_by_itself = old.is_some_and(|old| self.is_by_itself(old));
-                    let subject = old.filter(|_| is_by_itself).map_or(subject, |old| &old.subject);
+                    // What is lifted was said of whom it was said: of the name by itself, or of who had it before.
+                    let is_said_of_another =
+                        |old: &&Hold| old.state == HoldState::Locked && old.about() != Name::new(subject).ok();
+                    let said = old.filter(|old| self.is_by_itself(old) || is_said_of_another(old));
+                    let subject = said.filter(|_| is_anothers).map_or(subject, |old| &old.subject);
                     let hold = Hold {
                         state: HoldState::Released,
                         as_of: signal.as_of,

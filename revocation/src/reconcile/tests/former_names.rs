@@ -257,3 +257,18 @@ async fn an_alias_locks_also_what_an_earlier_one_that_was_cut_off_had_given() {
     assert_eq!(world.one(another).await.outcome, Outcome::Completed);
     assert!(world.is_locked("laptop-7") && world.is_locked("laptop-8") && world.alive() == 0);
 }
+
+#[tokio::test]
+async fn lifting_what_was_said_of_a_former_owner_keeps_no_later_word_about_the_present_one_from_the_name() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    let revoke = world.revoke("bob");
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    world.one(world.command(Action::Restore { authorities: None }, "bob", "c-1")).await;
+    assert!(!world.is_locked("laptop-7"), "it is bob's now");
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed, "on its way while bob was let in");
+    assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
+}
