@@ -452,3 +452,21 @@ fn a_name_that_follows_another_keeps_the_names_it_was_told_of() {
     let hold = followed.hold_of(&okta).unwrap();
     assert_eq!((hold.names.clone(), hold.expires_at), (vec![name("phone")], None));
 }
+
+#[test]
+fn a_lock_tells_whose_word_was_lifted_and_what_one_authority_says_of_whom() {
+    let okta = Authority::named("okta:acme");
+    let laptop = Lock::none(name("laptop-7"));
+    let of = |subject: &str| {
+        let locked = changed(laptop.apply(&revoke("okta:acme", 1), subject, &[]));
+        changed(locked.apply(&restore("okta:acme", 2), subject, &[]))
+    };
+    assert_eq!(of("alice").lifted_of_another(&okta, &name("bob")), Some(name("alice")));
+    assert_eq!(of("bob").lifted_of_another(&okta, &name("bob")), None, "the subject's own");
+    assert_eq!(of("laptop-7").lifted_of_another(&okta, &name("bob")), None, "of the name by itself");
+    let held = changed(laptop.apply(&revoke("okta:acme", 1), "alice", &[]));
+    assert_eq!(held.lifted_of_another(&okta, &name("bob")), None, "nothing was lifted");
+    let only = held.only(&okta, "bob");
+    assert_eq!(only.hold_of(&okta).map(|hold| hold.subject.as_str()), Some("bob"));
+    assert!(held.only(&Authority::command(), "bob").holds.is_empty());
+}
