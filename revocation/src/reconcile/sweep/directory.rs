@@ -185,9 +185,7 @@ async fn about_held(people: &People, subject: &str, hold: &Hold, version: u64) -
     {
         person = find(id).await?;
     }
-    let is_back = person.is_some_and(|person| person.enabled == Some(true));
-    let about = Subject::new(subject).ok().filter(|_| is_back).map(About::Subject);
-    Ok(about.map(|about| Word { about, action: lift(), of: format!("{subject}:{version}") }))
+    Ok(let_in(subject, person, version))
 }
 
 /// What the directory says of a name that its word keeps out as a further one of somebody's: by now it may be the user name
@@ -196,9 +194,14 @@ async fn about_newcomer(people: &People, name: &Name, version: u64) -> Result<Op
     let holder = people.directory.holder(name.as_str(), NameKind::UserName).await.map_err(|error| error.to_string())?;
     let Some(id) = holder else { return Ok(None) };
     let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
+    Ok(let_in(name.as_str(), person, version))
+}
+
+/// That a name is to be let in, where the person who has it is enabled.
+fn let_in(name: &str, person: Option<Person>, version: u64) -> Option<Word> {
     let is_on = person.is_some_and(|person| person.enabled == Some(true));
-    let about = Subject::new(name.as_str()).ok().filter(|_| is_on).map(About::Subject);
-    Ok(about.map(|about| Word { about, action: lift(), of: format!("{name}:{version}") }))
+    let about = Subject::new(name).ok().filter(|_| is_on).map(About::Subject);
+    about.map(|about| Word { about, action: lift(), of: format!("{name}:{version}") })
 }
 
 /// Whether a command let the name in and the directory has said nothing of its own since.

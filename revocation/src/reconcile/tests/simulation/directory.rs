@@ -77,7 +77,7 @@ impl People {
     }
 
     /// Somebody there: the one whose turn this number says it is.
-    pub(super) fn somebody(&self, turn: usize) -> Option<String> {
+    fn somebody(&self, turn: usize) -> Option<String> {
         self.now.keys().nth(turn % self.now.len().max(1)).cloned()
     }
 
