@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::name::Subject;
 use crate::signal::{About, Via};
+use crate::signal::{Action, Signal};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + second * 1000)
@@ -368,9 +369,13 @@ fn what_says_nothing_of_a_lock_leaves_it_as_it_is() {
     }
 }
 
-/// The lock of a further name after following its subject's own; as it was where nothing changes.
-fn following(own: &[Signal], of_name: &[Signal], now: i64) -> Lock {
-    let laptop = after(of_name);
+/// A further name's lock, of which this was said as one of the subject's.
+fn laptop(subject: &str, said: &[Signal]) -> Lock {
+    said.iter().fold(Lock::none(name("laptop-7")), |lock, signal| changed(lock.apply(signal, subject, &[])))
+}
+
+/// A further name's lock after following its subject's own; as it was where nothing changes.
+fn following(own: &[Signal], laptop: Lock, now: i64) -> Lock {
     match laptop.follow(&after(own), at(now)) {
         Transition::Changed(next) => next,
         _ => laptop,
@@ -381,16 +386,27 @@ fn following(own: &[Signal], of_name: &[Signal], now: i64) -> Lock {
 fn what_lapsed_or_was_lifted_at_the_same_instant_there_lifts_nothing_here() {
     let here = revoke("command", 5);
     for own in [vec![revoke_until("command", 6, 7)], vec![revoke("command", 1), restore("command", 5)]] {
-        let lock = following(&own, std::slice::from_ref(&here), 9);
+        let lock = following(&own, laptop("laptop-7", std::slice::from_ref(&here)), 9);
         assert_eq!(lock.held_by(at(1000)), [Authority::command()], "{own:?}");
     }
     let lifted_later = [revoke("command", 1), restore("command", 6)];
-    assert!(!following(&lifted_later, &[here], 9).in_force(at(9)));
+    assert!(!following(&lifted_later, laptop("laptop-7", &[here]), 9).in_force(at(9)));
+}
+
+#[test]
+fn what_was_lifted_as_somebody_elses_does_not_stand_where_the_name_follows_its_subject() {
+    let laptop = changed(Lock::none(name("laptop-7")).apply(&revoke("okta:acme", 1), "alice", &[]));
+    let alices = changed(none().apply(&revoke("okta:acme", 1), "alice", &[name("laptop-7")]));
+    let of_bob = changed(laptop.apply(&restore_all(5), "bob", &[]));
+    assert!(!of_bob.in_force(at(6)));
+    assert!(changed(of_bob.follow(&alices, at(6))).in_force(at(6)), "alice is kept out still");
+    let by_itself = changed(laptop.apply(&restore_all(5), "laptop-7", &[]));
+    assert_eq!(by_itself.follow(&alices, at(6)), Transition::Unchanged);
 }
 
 #[test]
 fn what_was_said_later_of_a_further_name_stands_and_on_a_tie_the_revocation_wins() {
-    let held = |own: &[Signal], of_name: &[Signal]| following(own, of_name, 9).in_force(at(9));
+    let held = |own: &[Signal], of_name: &[Signal]| following(own, laptop("laptop-7", of_name), 9).in_force(at(9));
     let (revoked, lifted) = (revoke("okta:acme", 5), [revoke("okta:acme", 1), restore("okta:acme", 5)]);
     assert!(held(std::slice::from_ref(&revoked), &[restore("okta:acme", 4)]));
     assert!(held(std::slice::from_ref(&revoked), &[restore("okta:acme", 5)]), "on a tie");
@@ -398,13 +414,17 @@ fn what_was_said_later_of_a_further_name_stands_and_on_a_tie_the_revocation_wins
     assert!(!held(&lifted, &[revoke("okta:acme", 4)]));
     assert!(held(&lifted, &[revoke("okta:acme", 6)]));
     let lapsed = [revoke_until("okta:acme", 1, 2)];
-    assert_eq!(following(&lifted, &lapsed, 9), after(&lapsed), "nothing is in force that could be lifted");
+    assert_eq!(
+        following(&lifted, laptop("laptop-7", &lapsed), 9),
+        laptop("laptop-7", &lapsed),
+        "nothing is in force that could be lifted"
+    );
 }
 
 #[test]
 fn following_never_shortens_a_hold_and_takes_the_newest_word() {
     let of = |own: &[Signal], of_name: &[Signal]| {
-        let lock = following(own, of_name, 9);
+        let lock = following(own, laptop("alice", of_name), 9);
         let hold = lock.hold_of(&Authority::named("okta:acme")).unwrap();
         (hold.as_of, hold.expires_at)
     };
@@ -420,7 +440,8 @@ fn following_never_shortens_a_hold_and_takes_the_newest_word() {
     assert_eq!(of(std::slice::from_ref(&until_50), &lapsed), (at(3), Some(at(50))), "what lapsed here is no word");
     let other_id = Signal { id: SignalId::new("other"), ..revoke("okta:acme", 3) };
     let own = std::slice::from_ref(&without_end);
-    assert_eq!(following(own, std::slice::from_ref(&other_id), 9), after(&[other_id]), "of one instant, its own");
+    let other = laptop("alice", &[other_id]);
+    assert_eq!(following(own, other.clone(), 9), other, "of one instant, its own");
 }
 
 #[test]

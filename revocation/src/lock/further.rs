@@ -1,0 +1,73 @@
+//! What a lock makes of somebody's further names: which holds are said of them as well, and how a name that was given
+//! to somebody follows the lock of that person's own.
+
+use std::collections::BTreeSet;
+
+use super::{Hold, Lock, Transition};
+use crate::name::Name;
+use crate::signal::Authority;
+use crate::time::Timestamp;
+
+impl Lock {
+    /// The same without what is said of some of the subjects.
+    #[must_use]
+    pub fn without(&self, subjects: &BTreeSet<Name>) -> Self {
+        let mut left = self.clone();
+        left.holds.retain(|_, hold| !hold.is_about(subjects));
+        left
+    }
+
+    /// What one authority says is said of further names as well; on the subject's own name.
+    #[must_use]
+    pub fn extend_of(&self, authority: &Authority, further: &[Name]) -> Transition {
+        let hold = self.hold_of(authority);
+        self.with(hold.map(|hold| (authority.clone(), hold.also(further))))
+    }
+
+    /// What this authority says, and nothing else, as said of this subject.
+    #[must_use]
+    pub fn only(&self, authority: &Authority, subject: &str) -> Self {
+        let hold = self.hold_of(authority).map(|hold| Hold { subject: subject.to_owned(), ..hold.clone() });
+        Self { holds: hold.map(|hold| (authority.clone(), hold)).into_iter().collect(), ..self.clone() }
+    }
+
+    /// Whatever is in force is said of further names as well; on the subject's own name, which may be a further name of
+    /// `others` at the same time, whose holds are none of this subject's.
+    #[must_use]
+    pub fn extend(&self, further: &[Name], others: &BTreeSet<Name>, now: Timestamp) -> Transition {
+        let in_force = self.holds.iter().filter(|(_, hold)| hold.in_force(now) && !hold.is_about(others));
+        self.with(in_force.map(|(authority, hold)| (authority.clone(), hold.also(further))).collect::<Vec<_>>())
+    }
+
+    /// Follows the lock of the subject's own name, as a name that the subject was given since.
+    ///
+    /// What is in force there comes into force here, and what was lifted there is lifted here; but what an authority
+    /// said later of this name stands. A hold is lengthened and never shortened.
+    #[must_use]
+    pub fn follow(&self, own: &Self, now: Timestamp) -> Transition {
+        let mut taken = Vec::new();
+        for (authority, hold) in &own.holds {
+            let hold = Hold { names: Vec::new(), ..hold.clone() };
+            let next = match (self.holds.get(authority), hold.in_force(now)) {
+                // Whoever lifts what is said of the subject lifts it on its own name first. Where it stands there, it was
+                // lifted here of somebody else, who has or had the name.
+                (Some(mine), true) if !mine.is_locked() && mine.as_of > hold.as_of && mine.about() != hold.about() => {
+                    continue;
+                }
+                (Some(mine), true) if self.needs_no_other(mine, &hold.subject, hold.expires_at) => continue,
+                (Some(mine), true) if mine.in_force(now) => {
+                    let expires_at = mine.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
+                    let subject = hold.subject.clone();
+                    let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
+                    Hold { expires_at, subject, ..newest.also(&mine.names) }
+                }
+                (_, true) => hold,
+                // Only what was lifted lifts: one that lapsed there must not shorten what stands here.
+                (Some(mine), false) if !hold.is_locked() && mine.in_force(now) && mine.as_of < hold.as_of => hold,
+                (_, false) => continue,
+            };
+            taken.push((authority.clone(), next));
+        }
+        self.with(taken)
+    }
+}
