@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Pass};
-use crate::lock::{Lock, Transition};
+use crate::lock::{HoldState, Lock, Transition};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
@@ -189,7 +189,8 @@ impl Revoker {
                 None => self.lock_of(&own).await?,
             };
             let lock = self.as_it_counts(case, lock).await?;
-            let transition = lock.apply(&case.signal, &case.about.label(), &further);
+            let said = as_first_said(&case.signal, &lock);
+            let transition = lock.apply(&said, &case.about.label(), &further);
             if is_ahead && !matches!(transition, Transition::Changed(_)) {
                 continue;
             }
@@ -284,13 +285,15 @@ impl Revoker {
 fn as_first_said(signal: &Signal, own: &Lock) -> Signal {
     let mut its_own = own.holds.iter().filter(|(_, hold)| hold.signal_id == signal.id);
     match &signal.action {
-        Action::Revoke { .. } => match its_own.find(|(authority, _)| **authority == signal.authority) {
-            Some((_, hold)) => {
-                let action = Action::Revoke { expires_at: hold.expires_at };
-                Signal { as_of: hold.as_of, action, ..signal.clone() }
+        Action::Revoke { .. } => {
+            match its_own.find(|(authority, hold)| **authority == signal.authority && hold.state == HoldState::Locked) {
+                Some((_, hold)) => {
+                    let action = Action::Revoke { expires_at: hold.expires_at };
+                    Signal { as_of: hold.as_of, action, ..signal.clone() }
+                }
+                None => signal.clone(),
             }
-            None => signal.clone(),
-        },
+        }
         _ => {
             let as_of = its_own.map(|(_, hold)| hold.as_of).max().map_or(signal.as_of, |at| at.max(signal.as_of));
             Signal { as_of, ..signal.clone() }

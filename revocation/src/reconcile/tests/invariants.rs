@@ -712,6 +712,22 @@ async fn a_restore_that_was_sent_twice_lifts_under_every_name_what_either_lifted
 }
 
 #[tokio::test]
+async fn a_restore_that_was_sent_twice_lifts_under_the_first_name_what_it_lifts_under_the_others() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    let first = world.command(Action::Restore { authorities: None }, "alice", "c-1");
+    world.clock.advance(Duration::from_secs(60));
+    let revoke = world.revoke("alice");
+    world.clock.advance(Duration::from_secs(60));
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    let second = Signal { as_of: world.now(), ..first.clone() };
+    assert_eq!(world.one(second).await.outcome, Outcome::Incomplete);
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    assert_eq!(world.one(first).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
 async fn no_endpoint_at_all_proves_nothing() {
     let mut world = World::new();
     world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::from_secs(3));
