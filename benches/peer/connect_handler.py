@@ -10,14 +10,20 @@ DENY = "Access to the VPN has been revoked. Contact your security team."
 dynamodb = boto3.client("dynamodb", config=Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=1, read_timeout=1))
 
 
+def locks(names):
+    wanted = {LOCKS: {"Keys": [{"subject": {"S": name}} for name in names], "ConsistentRead": True}}
+    while wanted:
+        found = dynamodb.batch_get_item(RequestItems=wanted)
+        yield from found["Responses"].get(LOCKS, [])
+        wanted = found["UnprocessedKeys"]
+
+
 def handler(request, _context):
     names = {(request.get(key) or "").strip().lower() for key in ("username", "common-name")} - {""}
     allowed = True
     if names:
-        keys = [{"subject": {"S": name}} for name in names]
         try:
-            found = dynamodb.batch_get_item(RequestItems={LOCKS: {"Keys": keys, "ConsistentRead": True}})
-            allowed = not any(lock["state"]["S"] == "locked" for lock in found["Responses"][LOCKS])
+            allowed = not any(lock["state"]["S"] == "locked" for lock in locks(names))
         except Exception as error:
             print(f"the locks could not be read: {error}")
             allowed = False

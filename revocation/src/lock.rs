@@ -176,6 +176,13 @@ impl Lock {
         lifted.about().filter(|about| about != subject && *about != self.name)
     }
 
+    /// Whether an authority's word was lifted here after what it says in the other lock, whoever that is about.
+    #[must_use]
+    pub fn was_lifted_since(&self, own: &Self, authority: &Authority) -> bool {
+        let lifted = self.hold_of(authority).filter(|hold| !hold.is_locked());
+        lifted.zip(own.hold_of(authority)).is_some_and(|(here, there)| here.as_of > there.as_of)
+    }
+
     /// The same as if these authorities had said nothing.
     #[must_use]
     pub fn without_words_of(&self, authorities: &[Authority]) -> Self {

@@ -227,7 +227,12 @@ impl Policy {
         if signal.authority == Authority::command() {
             self.admit_command(word, signal.via)?;
         }
-        match names.iter().find(|name| self.protected.covers(name)) {
+        // Whoever had a protected name given could not be revoked any more.
+        let given = match &signal.action {
+            Action::Alias { names, remove: false } => names.as_slice(),
+            _ => &[],
+        };
+        match names.iter().chain(given).find(|name| self.protected.covers(name)) {
             Some(name) if !matches!(signal.action, Action::Restore { .. } | Action::Alias { remove: true, .. }) => {
                 Err(Refusal::Protected(name.clone()))
             }
@@ -329,10 +334,13 @@ mod tests {
         let okta = |action| signal(Authority::producer("okta", None), action, Via::Event);
         let alias = |remove| okta(Action::Alias { names: vec![name("ceo")], remove });
         let hers = [name("alice"), name("ceo")];
-        for taken in [okta(Action::Revoke { expires_at: None }), okta(Action::Disconnect), alias(false)] {
+        for taken in [okta(Action::Revoke { expires_at: None }), okta(Action::Disconnect)] {
             assert_eq!(policy.admit(&taken, &hers), Err(Refusal::Protected(name("ceo"))), "{:?}", taken.action);
             assert_eq!(policy.admit(&taken, &hers[..1]), Ok(()), "{:?}", taken.action);
         }
+        assert_eq!(policy.admit(&alias(false), &hers[..1]), Err(Refusal::Protected(name("ceo"))), "hers from then on");
+        let harmless = okta(Action::Alias { names: vec![name("laptop-7")], remove: false });
+        assert_eq!(policy.admit(&harmless, &hers[..1]), Ok(()));
         for given_back in [okta(Action::Restore { authorities: None }), alias(true)] {
             assert_eq!(policy.admit(&given_back, &hers), Ok(()), "{:?}", given_back.action);
         }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use client_vpn_emulator::RequestRecord;
 use serde_json::{Value, json};
 
 use crate::Programs;
@@ -93,28 +94,43 @@ async fn measure(given: &Programs, program: &[PathBuf], size: usize, settle: &st
         let (asked, asked_at) = (Instant::now(), now_millis());
         let answer = lambda.ask(&revoke(&who)).await;
         assert_eq!(answer.body["outcome"], "completed", "{}", answer.body);
-        let mut calls: Vec<f64> = (aws.relay.calls().iter())
-            .map(|(at, _)| at.duration_since(asked).as_secs_f64() * 1e3)
-            .chain(aws.emulator.requests().iter().map(|request| (request.at_millis - asked_at) as f64))
-            .collect();
-        calls.sort_by(f64::total_cmp);
-        let terminate =
-            |request: &client_vpn_emulator::RequestRecord| request.action == "TerminateClientVpnConnections";
-        let first =
-            aws.emulator.requests().iter().find(|request| terminate(request)).expect("one").at_millis - asked_at;
-        let first = first as f64;
-        // The longest row of calls of which each began when the one before it was over.
-        let before: Vec<f64> = calls.into_iter().filter(|at| *at < first).collect();
-        let mut rounds = 0;
-        let mut begun = f64::NEG_INFINITY;
-        for at in before {
-            if at - begun > LATENCY.as_secs_f64() * 900.0 {
-                (rounds, begun) = (rounds + 1, at);
-            }
-        }
-        seen.push(Seen { first_terminate: first, rounds, verified: answer.took.as_secs_f64() * 1e3 });
+        seen.push(look(&aws, asked, asked_at, answer.took));
     }
     (seen, trip)
+}
+
+/// What the calls so far say of a revocation.
+fn look(aws: &Aws, asked: Instant, asked_at: i64, took: Duration) -> Seen {
+    let at = |request: &RequestRecord| (request.at_millis - asked_at) as f64;
+    let requests = aws.emulator.requests();
+    let first = requests.iter().find(|request| request.action == "TerminateClientVpnConnections").expect("one");
+    let first_terminate = at(first);
+    let before: Vec<&RequestRecord> = requests.iter().filter(|request| at(request) < first_terminate).collect();
+    let tables = aws.relay.calls();
+    let tables = tables.iter().map(|(at, _)| at.duration_since(asked).as_secs_f64() * 1e3);
+    let others = before.iter().filter(|request| !is_further_page(request)).map(|request| at(request));
+    let begun = tables.chain(others).filter(|begun| *begun < first_terminate).collect();
+    // The pages of one listing come one after another, whatever is asked for beside them.
+    let endpoint = first.parameter("ClientVpnEndpointId");
+    let is_same = |request: &&RequestRecord| request.parameter("ClientVpnEndpointId") == endpoint;
+    let further_pages = before.into_iter().filter(|request| is_further_page(request)).filter(is_same).count();
+    Seen { first_terminate, rounds: rounds(begun) + further_pages, verified: took.as_secs_f64() * 1e3 }
+}
+
+fn is_further_page(request: &RequestRecord) -> bool {
+    request.parameter("NextToken").is_some()
+}
+
+/// The longest row of calls of which each began when the one before it was over.
+fn rounds(mut begun: Vec<f64>) -> usize {
+    begun.sort_by(f64::total_cmp);
+    let (mut rounds, mut last) = (0, f64::NEG_INFINITY);
+    for at in begun {
+        if at - last > LATENCY.as_secs_f64() * 900.0 {
+            (rounds, last) = (rounds + 1, at);
+        }
+    }
+    rounds
 }
 
 fn revoke(who: &str) -> Value {

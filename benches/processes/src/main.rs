@@ -61,9 +61,9 @@ async fn main() {
         "latency" => latency::table(&programs).await,
         "calls" => calls::table(&programs).await,
         "largest" => largest::table(&programs).await,
-        "flood" => flood::table(&programs, &[100, 300, 1_000]).await,
+        "flood" => flood::table(&programs, &[(100, 1), (300, 1), (1_000, 1), (300, 3)]).await,
         "soak" => soak::soak(&programs).await,
-        "great-flood" => flood::table(&programs, &[10_000]).await,
+        "great-flood" => flood::table(&programs, &[(10_000, 1)]).await,
         other => println!("there is no table `{other}`"),
     }
 }

@@ -43,14 +43,16 @@ impl Lock {
     ///
     /// What is in force there comes into force here, and what was lifted there is lifted here; but what an authority
     /// said later of this name stands. A hold is lengthened and never shortened.
+    ///
+    /// `own` is to be what stands once this lock was read: an older one may hold what was lifted here and there since.
     #[must_use]
     pub fn follow(&self, own: &Self, now: Timestamp) -> Transition {
         let mut taken = Vec::new();
         for (authority, hold) in &own.holds {
             let hold = Hold { names: Vec::new(), ..hold.clone() };
             let next = match (self.holds.get(authority), hold.in_force(now)) {
-                // Whoever lifts what is said of the subject lifts it on its own name first. Where it stands there, it was
-                // lifted here of somebody else, who has or had the name.
+                // Whoever lifts what is said of the subject lifts it on its own name first. Where it stands there now, it
+                // was lifted here of somebody else, who has or had the name.
                 (Some(mine), true) if !mine.is_locked() && mine.as_of > hold.as_of && mine.about() != hold.about() => {
                     continue;
                 }
@@ -62,8 +64,16 @@ impl Lock {
                     Hold { expires_at, subject, ..newest.also(&mine.names) }
                 }
                 (_, true) => hold,
-                // Only what was lifted lifts: one that lapsed there must not shorten what stands here.
-                (Some(mine), false) if !hold.is_locked() && mine.in_force(now) && mine.as_of < hold.as_of => hold,
+                // Only what was lifted lifts, and only what is said of the same subject here: one that lapsed there must
+                // not shorten what stands here, nor may a word about the name by itself go with somebody else's.
+                (Some(mine), false)
+                    if !hold.is_locked()
+                        && mine.in_force(now)
+                        && mine.as_of < hold.as_of
+                        && mine.about() == hold.about() =>
+                {
+                    hold
+                }
                 (_, false) => continue,
             };
             taken.push((authority.clone(), next));

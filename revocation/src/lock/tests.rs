@@ -390,7 +390,7 @@ fn what_lapsed_or_was_lifted_at_the_same_instant_there_lifts_nothing_here() {
         assert_eq!(lock.held_by(at(1000)), [Authority::command()], "{own:?}");
     }
     let lifted_later = [revoke("command", 1), restore("command", 6)];
-    assert!(!following(&lifted_later, laptop("laptop-7", &[here]), 9).in_force(at(9)));
+    assert!(!following(&lifted_later, laptop("alice", &[here]), 9).in_force(at(9)));
 }
 
 #[test]
@@ -411,8 +411,10 @@ fn what_was_said_later_of_a_further_name_stands_and_on_a_tie_the_revocation_wins
     assert!(held(std::slice::from_ref(&revoked), &[restore("okta:acme", 4)]));
     assert!(held(std::slice::from_ref(&revoked), &[restore("okta:acme", 5)]), "on a tie");
     assert!(!held(std::slice::from_ref(&revoked), &[restore("okta:acme", 6)]));
-    assert!(!held(&lifted, &[revoke("okta:acme", 4)]));
-    assert!(held(&lifted, &[revoke("okta:acme", 6)]));
+    assert!(held(&lifted, &[revoke("okta:acme", 4)]), "of the name by itself");
+    let of_alice = |as_of| following(&lifted, laptop("alice", &[revoke("okta:acme", as_of)]), 9).in_force(at(9));
+    assert!(!of_alice(4), "lifted there, lifted here");
+    assert!(of_alice(6), "said later");
     let lapsed = [revoke_until("okta:acme", 1, 2)];
     assert_eq!(
         following(&lifted, laptop("laptop-7", &lapsed), 9),

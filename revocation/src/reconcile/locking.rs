@@ -60,31 +60,29 @@ impl Revoker {
         // locked: as the own name is by now, which may be by a later word that is to lapse.
         case.remember(lock.further_names(|other, _| *other == authority));
         let further = case.further();
-        let mut unheard = Vec::new();
-        for name in &further {
-            let lock = self.as_it_counts(case, self.lock_of(name).await?).await?;
-            if lock.hold_of(&authority).is_none() && !case.remembered.contains(name) {
-                unheard.push(name.clone());
-            } else if !lock.in_force(self.clock.now()) {
-                case.let_in.push(name.clone());
+        self.lead_on(case, &own, &further).await?;
+        for name in further {
+            if !self.lock_of(&name).await?.in_force(self.clock.now()) {
+                case.let_in.push(name);
             }
         }
-        self.lead_on(case, &own, &further, &unheard).await?;
         locked.at = self.clock.now();
         Ok(locked)
     }
 
-    /// Brings names that nothing was said of yet to where the own name's lock is by now, and tells that of all further
-    /// ones; looks again at the end, since it may have been lifted meanwhile.
-    async fn lead_on(&self, case: &Case, own: &Name, further: &[Name], unheard: &[Name]) -> Result<(), StoreError> {
+    /// Brings the subject's names to where the own name's lock is by now, and tells that of all further ones; looks again
+    /// at the end, since it may have been lifted meanwhile. What it may not have any more is not locked anew.
+    async fn lead_on(&self, case: &Case, own: &Name, further: &[Name]) -> Result<(), StoreError> {
         let authority = &case.signal.authority;
         for _ in 0..MAX_RACES {
             let told = self.lock(case, own, |lock| Some(lock.extend_of(authority, further))).await?;
-            let Some((told, _)) = told.filter(|_| !unheard.is_empty() && !self.is_rehearsal(case)) else {
-                return Ok(());
-            };
-            for name in unheard {
-                self.follow(&told.only(authority, &case.about.label()), name).await?;
+            let Some((told, _)) = told.filter(|_| !self.is_rehearsal(case)) else { return Ok(()) };
+            let said = told.only(authority, &case.about.label());
+            for name in further.iter().filter(|name| !case.remembered.contains(name)) {
+                let lock = self.as_it_counts(case, self.lock_of(name).await?).await?;
+                if !lock.was_lifted_since(&said, authority) {
+                    self.follow(&said, name).await?;
+                }
             }
             if self.lock_of(own).await?.version == told.version {
                 return Ok(());
@@ -108,6 +106,7 @@ impl Revoker {
     pub(super) async fn lock_all(&self, case: &mut Case, mut read_ahead: Option<Lock>) -> Result<Locked, StoreError> {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+        let is_restore = matches!(case.signal.action, Action::Restore { .. });
         let mut done: BTreeSet<Name> = BTreeSet::new();
         for _ in 0..MAX_RACES {
             let is_ahead = read_ahead.is_some();
@@ -131,13 +130,13 @@ impl Revoker {
             }
             // Somebody else may have written since the lock was read first.
             self.add_names_of_before(case, &lock);
-            let said = as_first_said(&case.signal, &lock);
+            let said = as_of_own(&case.signal, &lock);
             locked.locks.push(lock);
             let is_left = |name: &Name| !done.contains(name) && !case.others.contains(name);
             for name in case.further().into_iter().filter(is_left).collect::<Vec<_>>() {
                 match self.lock_further(case, &said, &own, &name).await? {
                     Some((lock, transition)) => {
-                        if matches!(transition, Transition::Superseded { .. }) {
+                        if !is_restore && matches!(transition, Transition::Superseded { .. }) {
                             case.let_in.push(name.clone());
                         }
                         locked.locks.push(lock);
@@ -189,7 +188,7 @@ impl Revoker {
                 None => self.lock_of(&own).await?,
             };
             let lock = self.as_it_counts(case, lock).await?;
-            let said = as_first_said(&case.signal, &lock);
+            let said = as_last_received(&case.signal, &lock);
             let transition = lock.apply(&said, &case.about.label(), &further);
             if is_ahead && !matches!(transition, Transition::Changed(_)) {
                 continue;
@@ -280,23 +279,25 @@ impl Revoker {
     }
 }
 
-/// A statement as the own name's lock has it. A command that comes again as a new message counts from then, and what was
-/// said once must not be of another age, nor last longer, under one name than under another.
-fn as_first_said(signal: &Signal, own: &Lock) -> Signal {
-    let mut its_own = own.holds.iter().filter(|(_, hold)| hold.signal_id == signal.id);
+/// A restore counts from its latest receipt: a command that comes again as a new message was said again. What it lifted
+/// already under the own name tells.
+fn as_last_received(signal: &Signal, own: &Lock) -> Signal {
+    let its_own = own.holds.values().filter(|hold| hold.signal_id == signal.id);
     match &signal.action {
-        Action::Revoke { .. } => {
-            match its_own.find(|(authority, hold)| **authority == signal.authority && hold.state == HoldState::Locked) {
-                Some((_, hold)) => {
-                    let action = Action::Revoke { expires_at: hold.expires_at };
-                    Signal { as_of: hold.as_of, action, ..signal.clone() }
-                }
-                None => signal.clone(),
-            }
+        Action::Revoke { .. } => signal.clone(),
+        _ => Signal { as_of: its_own.map(|hold| hold.as_of).fold(signal.as_of, Timestamp::max), ..signal.clone() },
+    }
+}
+
+/// A statement as the own name's lock has it once it is written. What was said once must not be of another age, nor end
+/// earlier or later, under one name than under another.
+fn as_of_own(signal: &Signal, own: &Lock) -> Signal {
+    let locked = own.hold_of(&signal.authority).filter(|hold| hold.state == HoldState::Locked);
+    match (&signal.action, locked) {
+        (Action::Revoke { .. }, Some(hold)) => {
+            let as_of = if hold.signal_id == signal.id { hold.as_of } else { signal.as_of };
+            Signal { as_of, action: Action::Revoke { expires_at: hold.expires_at }, ..signal.clone() }
         }
-        _ => {
-            let as_of = its_own.map(|(_, hold)| hold.as_of).max().map_or(signal.as_of, |at| at.max(signal.as_of));
-            Signal { as_of, ..signal.clone() }
-        }
+        _ => as_last_received(signal, own),
     }
 }

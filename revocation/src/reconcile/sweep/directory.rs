@@ -25,6 +25,9 @@ const DIRECTORY: &str = "directory";
 /// How its signals' ids begin.
 const ITS_OWN: &str = "directory:";
 
+/// Why somebody is let in.
+const LET_IN: &str = "the directory says that whoever has the name is enabled";
+
 /// How many people are asked about at the same time.
 const AT_ONCE: usize = 16;
 
@@ -32,6 +35,8 @@ const AT_ONCE: usize = 16;
 struct Word {
     about: About,
     action: Action,
+    /// Why, for the audit trail.
+    reason: &'static str,
     /// The state that it changes: the same answer to the same state is the same word.
     of: String,
 }
@@ -64,18 +69,18 @@ impl Revoker {
                 revoker.about_connected(&people, &name).await
             });
         }
-        for (subject, hold, version) in order.some(held_by_directory(locks), |(subject, ..)| subject.clone(), at_most) {
+        for (subject, hold, of) in order.some(held_by_directory(locks), |(subject, ..)| subject.clone(), at_most) {
             let (people, gate) = (people.clone(), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_held(&people, &subject, &hold, version).await
+                about_held(&people, &subject, &hold, of).await
             });
         }
-        for (name, version) in order.some(held_as_anothers(locks), |(name, _)| name.to_string(), at_most) {
+        for (name, of) in order.some(held_as_anothers(locks), |(name, _)| name.to_string(), at_most) {
             let (people, gate) = (people.clone(), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_newcomer(&people, &name, version).await
+                about_newcomer(&people, &name, of).await
             });
         }
         let signals = self.words(order, asked, run).await;
@@ -115,14 +120,20 @@ impl Revoker {
         let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
         let lock = self.lock_of(name).await.map_err(|error| error.to_string())?;
         let let_in = was_let_in(&lock);
-        let of = format!("{id}:{}", lock.version);
+        // A version is one name's: another name of the same person may be as old.
+        let of = format!("{id}:{}", digest([(name, lock.version)]));
         let about = About::unresolved(DIRECTORY, &id, true);
         Ok(match (person.map(|person| person.enabled), let_in) {
             // A person who was let in by a command, although the directory says otherwise, stays in.
             (Some(Some(false)) | None, false) if planted::is(Fault::IgnoreDirectory) => None,
-            (Some(Some(false)) | None, false) => Some(Word { about, action: Action::Revoke { expires_at: None }, of }),
+            (Some(Some(false)) | None, false) => Some(Word {
+                about,
+                action: Action::Revoke { expires_at: None },
+                reason: "the directory says so of somebody connected",
+                of,
+            }),
             // Until the directory says the same: from then on its word counts again.
-            (Some(Some(true)), true) => Some(Word { about, action: lift(), of }),
+            (Some(Some(true)), true) => Some(Word { about, action: lift(), reason: LET_IN, of }),
             _ => None,
         })
     }
@@ -139,7 +150,7 @@ impl Revoker {
             received_at: now,
             source: format!("sweep {}", order.id),
             actor: None,
-            reason: Some("the directory says so of somebody connected".to_owned()),
+            reason: Some(word.reason.to_owned()),
             dry_run: order.dry_run,
             force: false,
             replay: None,
@@ -172,36 +183,44 @@ async fn holder(people: &People, name: &str) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// What the directory says of somebody whom its word keeps out. Whoever was deleted and created again has another id.
-async fn about_held(people: &People, subject: &str, hold: &Hold, version: u64) -> Result<Option<Word>, String> {
+/// What the directory says of somebody whom its word keeps out. Whoever was deleted and created again has another id, and
+/// who was renamed may have left the name to somebody else.
+async fn about_held(people: &People, subject: &str, hold: &Hold, of: String) -> Result<Option<Word>, String> {
     let find = |id: String| async move { people.directory.find(&id).await.map_err(|error| error.to_string()) };
-    let id = hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.rsplit_once(':')).map(|(id, _)| id);
+    let id = hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
     let mut person: Option<Person> = None;
     if let Some(id) = id {
         person = find(id.to_owned()).await?;
     }
-    if person.is_none()
+    let is_called = |person: &Person| person.names.iter().any(|name| Name::new(name).ok() == Name::new(subject).ok());
+    if !person.as_ref().is_some_and(is_called)
         && let Some(id) = holder(people, subject).await?
     {
         person = find(id).await?;
     }
-    Ok(let_in(subject, person, version))
+    Ok(let_in(subject, person, of))
 }
 
 /// What the directory says of a name that its word keeps out as a further one of somebody's: by now it may be the user name
 /// of somebody else.
-async fn about_newcomer(people: &People, name: &Name, version: u64) -> Result<Option<Word>, String> {
+async fn about_newcomer(people: &People, name: &Name, of: String) -> Result<Option<Word>, String> {
     let holder = people.directory.holder(name.as_str(), NameKind::UserName).await.map_err(|error| error.to_string())?;
     let Some(id) = holder else { return Ok(None) };
     let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
-    Ok(let_in(name.as_str(), person, version))
+    Ok(let_in(name.as_str(), person, of))
 }
 
 /// That a name is to be let in, where the person who has it is enabled.
-fn let_in(name: &str, person: Option<Person>, version: u64) -> Option<Word> {
+fn let_in(name: &str, person: Option<Person>, of: String) -> Option<Word> {
     let is_on = person.is_some_and(|person| person.enabled == Some(true));
     let about = Subject::new(name).ok().filter(|_| is_on).map(About::Subject);
-    about.map(|about| Word { about, action: lift(), of: format!("{name}:{version}") })
+    about.map(|about| Word { about, action: lift(), reason: LET_IN, of })
+}
+
+/// Names at these versions of their locks, in a few letters: ids must stay short enough to be read back.
+fn digest<'a>(versions: impl IntoIterator<Item = (&'a Name, u64)>) -> String {
+    let text: String = versions.into_iter().map(|(name, version)| format!("{name}\n{version}\n")).collect();
+    hex_digest(text.as_bytes()).chars().take(32).collect()
 }
 
 /// Whether a command let the name in and the directory has said nothing of its own since.
@@ -214,29 +233,32 @@ fn was_let_in(lock: &Lock) -> bool {
     commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)
 }
 
-/// Those whom the directory's word keeps out, by the subject's own name, each with that word and the lock's version.
-fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(String, Hold, u64)> {
-    let directory = Authority::producer(DIRECTORY, None);
-    let mut held: BTreeMap<String, (Hold, u64)> = BTreeMap::new();
-    for lock in locks.values() {
-        if let Some(hold) = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked) {
-            let known = held.entry(hold.subject.clone()).or_insert_with(|| (hold.clone(), lock.version));
-            known.1 = known.1.max(lock.version);
-            // The hold on the own name says by whose word; on a further one another's may have been before.
-            if Name::new(&hold.subject).is_ok_and(|own| own == lock.name) {
-                known.0 = hold.clone();
-            }
+/// Those whom the directory's word keeps out, by the subject's own name, each with that word and the state of all locks
+/// that say so.
+fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(String, Hold, String)> {
+    let mut held: BTreeMap<String, (Hold, BTreeMap<&Name, u64>)> = BTreeMap::new();
+    for (lock, hold) in by_its_word(locks) {
+        let known = held.entry(hold.subject.clone()).or_insert_with(|| (hold.clone(), BTreeMap::new()));
+        known.1.insert(&lock.name, lock.version);
+        // The hold on the own name says by whose word; on a further one another's may have been before.
+        if hold.about().is_some_and(|own| own == lock.name) {
+            known.0 = hold.clone();
         }
     }
-    held.into_iter().map(|(subject, (hold, version))| (subject, hold, version)).collect()
+    held.into_iter().map(|(subject, (hold, versions))| (subject, hold, digest(versions))).collect()
 }
 
-/// The names that the directory's word keeps out as somebody's whose own name is another, each with its lock's version.
-fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<(Name, u64)> {
+/// The names that the directory's word keeps out as somebody's whose own name is another, each with its lock's state.
+fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<(Name, String)> {
+    let anothers = by_its_word(locks).filter(|(lock, hold)| hold.about().is_some_and(|about| about != lock.name));
+    anothers.map(|(lock, _)| (lock.name.clone(), digest([(&lock.name, lock.version)]))).collect()
+}
+
+/// The locks by which the directory's word keeps somebody out, each with that word.
+fn by_its_word(locks: &HashMap<Name, Lock>) -> impl Iterator<Item = (&Lock, &Hold)> {
     let directory = Authority::producer(DIRECTORY, None);
-    let is_anothers = |lock: &&Lock| {
-        let hold = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked);
-        hold.and_then(Hold::about).is_some_and(|about| about != lock.name)
-    };
-    locks.values().filter(is_anothers).map(|lock| (lock.name.clone(), lock.version)).collect()
+    locks.values().filter_map(move |lock| {
+        let hold = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked)?;
+        Some((lock, hold))
+    })
 }

@@ -272,3 +272,48 @@ async fn lifting_what_was_said_of_a_former_owner_keeps_no_later_word_about_the_p
     assert_eq!(world.one(revoke).await.outcome, Outcome::Completed, "on its way while bob was let in");
     assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
 }
+
+#[tokio::test]
+async fn a_name_does_not_follow_what_was_lifted_since_it_was_looked_at() {
+    let world = World::new();
+    let [alice, laptop] = ["alice", "laptop-7"].map(|name| Name::new(name).unwrap());
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    let before = world.locks.stored(&alice).unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("alice")).await;
+    world.revoker().follow(&before, &laptop).await.unwrap();
+    assert!(!world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_retry_locks_a_name_that_was_given_since_whatever_lapsed_there_before() {
+    let world = World::new();
+    let until = world.now().plus(Duration::from_secs(60));
+    world.one(world.command(Action::Revoke { expires_at: Some(until) }, "laptop-7", "c-0")).await;
+    world.clock.advance(Duration::from_secs(120));
+    world.vpn.stick(&world.user("alice"));
+    let revoke = world.command(Action::Revoke { expires_at: None }, "alice", "c-1");
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.calls.plan("locks.write alice", 1, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(world.alias("alice", &["laptop-7"], false)).await.outcome, Outcome::Incomplete);
+    world.one(revoke).await;
+    assert!(world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_name_whose_former_owner_nobody_can_tell_of_is_locked() {
+    let world = World::new();
+    world.directory.put("u-1", &["alice"], Some(true));
+    world.people().find("u-1", true).await.unwrap();
+    let revoke = world.revoke("bob");
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    world.calls.plan("directory.find", 9, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
+}

@@ -678,6 +678,22 @@ async fn a_command_that_comes_again_is_as_old_under_every_name_as_under_the_firs
 }
 
 #[tokio::test]
+async fn a_further_name_is_kept_out_for_as_long_as_its_subject() {
+    let world = World::new();
+    world.one(world.alias("alice", &["bob"], false)).await;
+    world.one(world.command(Action::Revoke { expires_at: None }, "alice", "c-1")).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    assert!(!world.is_locked("laptop-7"), "what is said of alice goes no further than to bob");
+    let until = world.now().plus(Duration::from_secs(600));
+    world.one(world.command(Action::Revoke { expires_at: Some(until) }, "bob", "c-2")).await;
+    for name in ["bob", "laptop-7"] {
+        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
+        let hold = lock.hold_of(&Authority::command()).unwrap();
+        assert_eq!((hold.subject.as_str(), hold.expires_at), ("bob", None), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_restore_that_was_cut_off_is_finished_whatever_was_said_since() {
     let world = World::new();
     let okta = Authority::producer("okta", Some("acme"));

@@ -396,6 +396,39 @@ mod directory {
         }
     }
 
+    #[tokio::test]
+    async fn a_name_that_is_new_in_a_persons_entry_is_locked_as_the_others_were() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        world.user("alice");
+        world.sweep().await;
+        // Nothing was said of it, as nothing had been said of `alice` at the sweep before.
+        world.directory.put(ID, &["alice", "a@example.com"], Some(false));
+        world.user("a@example.com");
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert!(world.is_locked("a@example.com"));
+        assert_eq!(world.alive(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_who_has_the_user_name_of_somebody_renamed_is_let_in_by_it() {
+        for is_on in [true, false] {
+            let world = asking();
+            world.directory.put(ID, &["erin"], Some(false));
+            world.user("erin");
+            world.sweep().await;
+            world.directory.put(ID, &["erin-before"], Some(false));
+            world.directory.put("another-id", &["erin"], Some(is_on));
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!(world.is_locked("erin"), !is_on);
+            let entries = world.entries("erin");
+            let reason = entries.last().and_then(|entry| entry.text("reason")).unwrap();
+            assert_eq!(reason.contains("is enabled"), is_on, "{reason}");
+        }
+    }
+
     impl World {
         async fn let_in(&self, name: &str, id: &str) {
             let restore = self.command(Action::Restore { authorities: None }, name, id);
