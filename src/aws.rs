@@ -8,10 +8,10 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 
-#[cfg(feature = "revoker")]
-use crate::Settings;
 use crate::Trust;
 use crate::http::http_client;
+#[cfg(feature = "revoker")]
+use crate::{Ec2, Settings};
 
 /// One more than the five attempts promised; a run that still fails lists again anyway.
 const ATTEMPTS: u32 = 6;
@@ -79,7 +79,7 @@ pub(crate) fn tables(config: &SdkConfig) -> aws_sdk_dynamodb::config::Builder {
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// For Client VPN, one for each target, in the order of the settings.
-    pub ec2: Vec<aws_sdk_ec2::Client>,
+    pub ec2: Vec<Ec2>,
     /// For names behind ids.
     pub identity_store: aws_sdk_identitystore::Client,
     /// For the tables.

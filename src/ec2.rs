@@ -7,9 +7,12 @@
 mod answers;
 #[cfg(feature = "cli")]
 mod doors;
+mod pace;
 #[cfg(feature = "cli")]
 mod sessions;
 mod whole;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
@@ -28,6 +31,8 @@ use revocation::time::Timestamp;
 use crate::failure;
 use whole::Whole;
 
+use pace::Row;
+
 #[cfg(feature = "cli")]
 pub(crate) use doors::Door;
 #[cfg(feature = "cli")]
@@ -37,19 +42,40 @@ pub(crate) use sessions::Session;
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeClientVpnConnections.html>).
 const PAGE: i32 = 1000;
 
+/// EC2 in one account and Region, for as long as the process lives.
+#[derive(Debug, Clone)]
+pub struct Ec2 {
+    client: Client,
+    terminating: Arc<Row>,
+}
+
+impl Ec2 {
+    /// EC2 as `client` reaches it.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, terminating: Arc::default() }
+    }
+
+    /// The client itself.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
 /// Client VPN in one account and Region, through the EC2 API.
 #[derive(Debug, Clone)]
 pub struct Ec2ClientVpn {
-    client: Client,
+    ec2: Ec2,
     target: Target,
     role: Option<String>,
 }
 
 impl Ec2ClientVpn {
-    /// Client VPN as `client` reaches it.
+    /// Client VPN as `ec2` reaches it.
     #[must_use]
-    pub fn new(client: Client, target: Target) -> Self {
-        Self { client, target, role: None }
+    pub fn new(ec2: Ec2, target: Target) -> Self {
+        Self { ec2, target, role: None }
     }
 
     /// The role that its calls are made in, for the text of what goes wrong.
@@ -83,8 +109,12 @@ impl Ec2ClientVpn {
         let mut endpoints = Vec::new();
         let mut tokens: Vec<String> = Vec::new();
         loop {
-            let request =
-                self.client.describe_client_vpn_endpoints().max_results(PAGE).set_next_token(tokens.last().cloned());
+            let request = self
+                .ec2
+                .client()
+                .describe_client_vpn_endpoints()
+                .max_results(PAGE)
+                .set_next_token(tokens.last().cloned());
             let request = request.customize().interceptor(Whole("DescribeClientVpnEndpoints"));
             let page = request.send().await.map_err(|error| self.error(&error))?;
             let deleted = |endpoint: &ClientVpnEndpoint| {
@@ -112,7 +142,8 @@ impl Ec2ClientVpn {
         after: Option<&PageToken>,
     ) -> Result<DescribeClientVpnConnectionsOutput, VpnError> {
         let request = self
-            .client
+            .ec2
+            .client()
             .describe_client_vpn_connections()
             .client_vpn_endpoint_id(endpoint.as_str())
             .max_results(PAGE)
@@ -122,8 +153,22 @@ impl Ec2ClientVpn {
         request.send().await.map_err(|error| self.error(&error))
     }
 
-    fn terminate_request(&self, endpoint: &EndpointId, which: &Which) -> TerminateClientVpnConnectionsFluentBuilder {
-        let request = self.client.terminate_client_vpn_connections().client_vpn_endpoint_id(endpoint.as_str());
+    async fn terminate_once(
+        &self,
+        endpoint: &EndpointId,
+        which: &Which,
+    ) -> Result<TerminateClientVpnConnectionsOutput, VpnError> {
+        let client = self.ec2.terminating.client(&self.ec2.client);
+        let request = Self::terminate_request(client, endpoint, which).customize();
+        request.interceptor(Whole("TerminateClientVpnConnections")).send().await.map_err(|error| self.error(&error))
+    }
+
+    fn terminate_request(
+        client: &Client,
+        endpoint: &EndpointId,
+        which: &Which,
+    ) -> TerminateClientVpnConnectionsFluentBuilder {
+        let request = client.terminate_client_vpn_connections().client_vpn_endpoint_id(endpoint.as_str());
         match which {
             Which::Id(id) => request.connection_id(id.as_str()),
             Which::User(user) => request.username(user),
@@ -165,14 +210,24 @@ impl ClientVpn for Ec2ClientVpn {
     }
 
     async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError> {
-        let request = self.terminate_request(endpoint, which).customize();
-        match request.interceptor(Whole("TerminateClientVpnConnections")).send().await {
+        let Ec2 { client, terminating } = &self.ec2;
+        let mut turns = 0;
+        let answer = loop {
+            let made_at = terminating.turn(client).await;
+            let answer = self.terminate_once(endpoint, which).await;
+            let is_refused = matches!(&answer, Err(error) if error.kind == VpnErrorKind::Throttled);
+            terminating.learns(client, made_at, is_refused);
+            turns += 1;
+            if !is_refused || turns >= pace::REFUSALS {
+                break answer;
+            }
+        };
+        match answer {
             Ok(answer) => {
                 tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");
                 Ok(ended(&answer))
             }
             Err(error) => {
-                let error = self.error(&error);
                 tracing::warn!(endpoint_id = %endpoint, ?which, error_type = "TerminateFailed", %error, "terminate failed");
                 Err(error)
             }
@@ -180,7 +235,9 @@ impl ClientVpn for Ec2ClientVpn {
     }
 
     async fn may_terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<(), VpnError> {
-        let Err(error) = self.terminate_request(endpoint, which).dry_run(true).send().await else { return Ok(()) };
+        let Err(error) = Self::terminate_request(&self.ec2.client, endpoint, which).dry_run(true).send().await else {
+            return Ok(());
+        };
         // EC2 says "yes" with an error. Nor does it look for the connection of somebody who may not end it.
         if error.code() == Some("DryRunOperation") {
             return Ok(());

@@ -46,7 +46,7 @@ pub use clock::SystemClock;
 pub use connect::{ConnectApp, ConnectSettings};
 pub use dynamo::{DynamoAudit, DynamoLocks};
 #[cfg(feature = "revoker")]
-pub use ec2::Ec2ClientVpn;
+pub use ec2::{Ec2, Ec2ClientVpn};
 pub use environment::SettingsError;
 pub use failure::Failure;
 pub use http::http_client;

@@ -6,7 +6,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_sdk_ec2::config::{Region, SharedCredentialsProvider};
 use serde::Deserialize;
 
-use crate::aws;
+use crate::{Ec2, aws};
 
 /// How the sessions of assumed roles are named, in CloudTrail for one.
 const SESSION: &str = "vpn-revoker";
@@ -44,7 +44,7 @@ impl TargetSettings {
     /// target's failure and nobody else's.
     ///
     /// `config` says how EC2 is reached, and `sts` how STS is: the same, but in tests.
-    pub async fn client(&self, config: &SdkConfig, sts: &SdkConfig) -> aws_sdk_ec2::Client {
+    pub async fn client(&self, config: &SdkConfig, sts: &SdkConfig) -> Ec2 {
         let region = Region::new(self.region.clone());
         let config = config.to_builder().region(region);
         let Some(role) = &self.role_arn else { return self.client_of(&config.build()) };
@@ -59,10 +59,10 @@ impl TargetSettings {
         self.client_of(&config.build())
     }
 
-    fn client_of(&self, config: &SdkConfig) -> aws_sdk_ec2::Client {
+    fn client_of(&self, config: &SdkConfig) -> Ec2 {
         let name = format!("{} {}", self.region, self.role_arn.as_deref().unwrap_or_default());
         let config = aws_sdk_ec2::config::Builder::from(config).retry_partition(aws::tried_for_itself(name));
-        aws_sdk_ec2::Client::from_conf(config.build())
+        Ec2::new(aws_sdk_ec2::Client::from_conf(config.build()))
     }
 
     /// What is wrong with it, field by field.

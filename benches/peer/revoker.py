@@ -1,7 +1,8 @@
-"""The `revoker` function as a good engineer would write it in Python: lock, record, end, verify, record.
+"""The `revoker` function as a good engineer would write it in Python: read, lock, record, end, verify, record.
 
 It takes the command `revoke` and leaves the same two kinds of entries in the same tables. It does less than the Rust
-function: no other events, no sweep, no breaker, no shadow mode, no shared certificates. It is here to be measured beside.
+function: no other events, no further names, no sweep, no breaker, no shadow mode, no shared certificates, no look by
+connection id. It is here to be measured beside.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
 import boto3
-from boto3.dynamodb.types import TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
 LOCKS, AUDIT = os.environ["VPN_REVOKER_LOCKS_TABLE"], os.environ["VPN_REVOKER_AUDIT_TABLE"]
@@ -24,7 +25,7 @@ config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connec
 ec2 = boto3.client("ec2", config=config)
 dynamodb = boto3.client("dynamodb", config=config)
 pool = ThreadPoolExecutor(max_workers=16)
-serialize = TypeSerializer().serialize
+serialize, deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
 
 
 def now():
@@ -35,32 +36,44 @@ def item(value):
     return serialize(value)["M"]
 
 
-def lock(name, command, at):
-    key = {"subject": {"S": name}}
+def read(keys):
+    """What stands under these keys of the locks table, in as few calls as there can be."""
+    found = {}
+    for start in range(0, len(keys), 100):
+        wanted = {LOCKS: {"Keys": [{"subject": {"S": key}} for key in keys[start:start + 100]], "ConsistentRead": True}}
+        while wanted:
+            answer = dynamodb.batch_get_item(RequestItems=wanted)
+            for entry in answer["Responses"].get(LOCKS, []):
+                plain = {key: deserialize(value) for key, value in entry.items()}
+                found[plain["subject"]] = plain
+            wanted = answer["UnprocessedKeys"]
+    return found
+
+
+def lock(name, command, at, stored):
     for _ in range(16):
-        found = dynamodb.get_item(TableName=LOCKS, Key=key, ConsistentRead=True).get("Item")
-        version = int(found["version"]["N"]) if found else 0
+        version = int(stored["version"]) if stored else 0
         hold = {"state": "locked", "as_of": at, "reason": command["reason"], "signal_id": command["id"], "subject": name}
-        stored = {"subject": name, "state": "locked", "version": version + 1, "holds": {"command": hold}}
+        holds = {**(stored or {}).get("holds", {}), "command": hold}
         condition = {"ConditionExpression": "attribute_not_exists(subject)"}
-        if found:
+        if stored:
             condition = {
                 "ConditionExpression": "version = :before",
                 "ExpressionAttributeValues": {":before": {"N": str(version)}},
             }
         try:
-            dynamodb.put_item(TableName=LOCKS, Item=item(stored), **condition)
+            locked = {"subject": name, "state": "locked", "version": version + 1, "holds": holds}
+            dynamodb.put_item(TableName=LOCKS, Item=item(locked), **condition)
             return
         except dynamodb.exceptions.ConditionalCheckFailedException:
-            continue
+            stored = read([name]).get(name)
     raise RuntimeError(f"{name} was being written by others all the time")
 
 
-def record(name, kind, command, detail):
+def record(name, kind, command, detail, head):
+    """Adds an entry to somebody's chain; what the chain ends with then."""
     for _ in range(16):
-        key = {"subject": {"S": f"#head/{name}"}}
-        head = dynamodb.get_item(TableName=LOCKS, Key=key, ConsistentRead=True).get("Item")
-        seq, before = (int(head["seq"]["N"]), head["hash"]["S"]) if head else (0, GENESIS)
+        seq, before = (int(head["seq"]), head["hash"]) if head else (0, GENESIS)
         at = now()
         entry = {
             "subject": name, "seq": seq + 1, "at": at, "day": at[:10], "kind": kind, "signal_id": command["id"],
@@ -80,10 +93,12 @@ def record(name, kind, command, detail):
                 {"Put": {"TableName": LOCKS, "Item": item(moved), **head_guard}},
                 {"Put": {"TableName": LOCKS, "Item": item(marker), **guard}},
             ])
-            return
+            return moved
         except dynamodb.exceptions.TransactionCanceledException:
-            if "Item" in dynamodb.get_item(TableName=LOCKS, Key={"subject": {"S": marker["subject"]}}, ConsistentRead=True):
-                return
+            stored = read([marker["subject"], f"#head/{name}"])
+            head = stored.get(f"#head/{name}")
+            if marker["subject"] in stored:
+                return head
     raise RuntimeError(f"the chain of {name} was being written by others all the time")
 
 
@@ -122,11 +137,15 @@ def end(endpoint, names):
 def handler(command, _context):
     received = now()
     names = {subject.strip().lower() for subject in command["subjects"]}
+    # The endpoints are asked for beside what the tables say.
+    asked = pool.submit(endpoints)
+    stored = read([key for name in names for key in (name, f"#head/{name}")])
     with ThreadPoolExecutor(max_workers=16) as subjects:
-        list(subjects.map(lambda name: lock(name, command, received), names))
+        list(subjects.map(lambda name: lock(name, command, received, stored.get(name)), names))
         locked = time.monotonic()
-        list(subjects.map(lambda name: record(name, "requested", command, {"names": [name]}), names))
-    scope = endpoints()
+        request = lambda name: (name, record(name, "requested", command, {"names": [name]}, stored.get(f"#head/{name}")))
+        heads = dict(subjects.map(request, names))
+    scope = asked.result()
     ended, outcome = [], "incomplete"
     until = time.monotonic() + SETTLE + VERIFY
     with ThreadPoolExecutor(max_workers=16) as walkers:
@@ -138,5 +157,6 @@ def handler(command, _context):
                 outcome = "completed"
                 break
             time.sleep(0.25 if found else max(0.0, min(1.0, locked + SETTLE - time.monotonic())))
-        list(walkers.map(lambda name: record(name, outcome, command, {"connections": ended, "endpoints": scope}), names))
+        detail = {"connections": ended, "endpoints": scope}
+        list(walkers.map(lambda name: record(name, outcome, command, detail, heads[name]), names))
     return {"signal_id": command["id"], "outcome": outcome, "connections": ended, "endpoints": scope}

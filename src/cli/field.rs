@@ -22,8 +22,8 @@ impl Field {
         let mut vpn = Vec::new();
         for target in &settings.targets {
             let about = Target { region: target.region.clone(), account: target.account().map(str::to_owned) };
-            let client = target.client(&config, &config).await;
-            vpn.push(Ec2ClientVpn::new(client, about).acting_as(target.role_arn.as_deref()));
+            let ec2 = target.client(&config, &config).await;
+            vpn.push(Ec2ClientVpn::new(ec2, about).acting_as(target.role_arn.as_deref()));
         }
         Ok(Self { vpn, scope: settings.policy.clone() })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -50,7 +51,7 @@ fn vpn(status: u16, body: &[u8]) -> Ec2ClientVpn {
         .retry_config(aws_sdk_ec2::config::retry::RetryConfig::disabled())
         .http_client(http)
         .build();
-    Ec2ClientVpn::new(Client::from_conf(config), Target { region: "eu-west-1".to_owned(), account: None })
+    Ec2ClientVpn::new(Ec2::new(Client::from_conf(config)), Target { region: "eu-west-1".to_owned(), account: None })
 }
 
 /// What all three actions make of an answer; whatever it is, the same rows are in it.

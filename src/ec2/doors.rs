@@ -61,7 +61,8 @@ impl Ec2ClientVpn {
             .set_lambda_function_arn(handler.map(str::to_owned))
             .build();
         let request = self
-            .client
+            .ec2
+            .client()
             .modify_client_vpn_endpoint()
             .client_vpn_endpoint_id(endpoint.as_str())
             .client_connect_options(options);

@@ -131,6 +131,7 @@ async fn a_change_that_is_not_in_force_yet_is_told_apart() {
     let ours = arn(HANDLER);
     let aws = Deployed::start(&world, &[]).await;
     world.clients.ec2[0]
+        .client()
         .modify_client_vpn_endpoint()
         .client_vpn_endpoint_id(ENDPOINTS[0])
         .client_connect_options(

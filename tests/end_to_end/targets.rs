@@ -139,9 +139,9 @@ async fn however_much_failed_before_a_call_is_tried_as_often_as_ever() {
     both.other.inject(trouble.always().error(503, "Unavailable", "The service is unavailable."));
     let target = settings(&[("VPN_REVOKER_TARGETS", r#"[{"region": "us-east-1"}]"#)]).targets.remove(0);
     let config = config(&both.world.sleep).into_builder().endpoint_url(both.other.url()).build();
-    let client = target.client(&config, &config).await;
+    let ec2 = target.client(&config, &config).await;
     for _ in 0..20 {
-        client.describe_client_vpn_connections().client_vpn_endpoint_id(ELSEWHERE).send().await.unwrap_err();
+        ec2.client().describe_client_vpn_connections().client_vpn_endpoint_id(ELSEWHERE).send().await.unwrap_err();
     }
     assert_eq!(both.other.requests().len(), 20 * 6);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{AsyncSleep, Sleep};
+use aws_smithy_async::time::SystemTimeSource;
 use client_vpn_emulator::{ConnectAnswer, ConnectRequest};
 use revocation::memory::ManualClock;
 use revocation::ports::Clock;
@@ -32,7 +33,7 @@ impl World {
         let variables = base.iter().chain(variables).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let settings = ConnectSettings::read(variables).unwrap();
         let sleep = DoorSleep(Arc::clone(&clock), Arc::clone(&self.clock));
-        let config = config_with(connect::retries(), connect::timeouts(), sleep);
+        let config = config_with(connect::retries(), connect::timeouts(), sleep, SystemTimeSource::new());
         let client = aws_sdk_dynamodb::config::Builder::from(&config).endpoint_url(tables).build();
         let metrics = Arc::clone(&self.metrics);
         let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()))

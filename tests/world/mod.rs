@@ -21,12 +21,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ec2::config::{
     AsyncSleep, BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
+use aws_smithy_async::time::TimeSource;
 use client_vpn_emulator::{Authentication, Emulator, EmulatorBuilder, NewConnection, NewEndpoint};
 use revocation::memory::ManualClock;
 use revocation::ports::Clock;
 use revocation::time::Timestamp;
 use serde_json::Value;
-use vpn_revoker::{App, Call, Clients, Failure, Metrics, Settings, Trust, aws, http_client};
+use vpn_revoker::{App, Call, Clients, Ec2, Failure, Metrics, Settings, Trust, aws, http_client};
 
 use directory::Directory;
 use tables::Tables;
@@ -162,11 +163,16 @@ pub fn call(now: Timestamp) -> Call {
 
 /// What all clients have in common, but for where they go.
 pub fn config(sleep: &VirtualSleep) -> SdkConfig {
-    config_with(aws::retries(), aws::timeouts(), sleep.clone())
+    config_with(aws::retries(), aws::timeouts(), sleep.clone(), sleep.clone())
 }
 
 /// The same, with other attempts and timeouts.
-fn config_with(retries: RetryConfig, timeouts: TimeoutConfig, sleep: impl AsyncSleep + 'static) -> SdkConfig {
+fn config_with(
+    retries: RetryConfig,
+    timeouts: TimeoutConfig,
+    sleep: impl AsyncSleep + 'static,
+    time: impl TimeSource + 'static,
+) -> SdkConfig {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -176,7 +182,7 @@ fn config_with(retries: RetryConfig, timeouts: TimeoutConfig, sleep: impl AsyncS
         .retry_config(retries)
         .timeout_config(timeouts)
         .sleep_impl(sleep)
-        .time_source(aws_smithy_async::time::SystemTimeSource::new())
+        .time_source(time)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()
 }
@@ -188,7 +194,7 @@ pub fn clients(ec2: &str, tables: &str, directory: &str, sleep: &VirtualSleep) -
     let tables = aws_sdk_dynamodb::config::Builder::from(&base).endpoint_url(tables).build();
     let directory = aws_sdk_identitystore::config::Builder::from(&base).endpoint_url(directory).build();
     Clients {
-        ec2: vec![aws_sdk_ec2::Client::from_conf(ec2)],
+        ec2: vec![Ec2::new(aws_sdk_ec2::Client::from_conf(ec2))],
         identity_store: aws_sdk_identitystore::Client::from_conf(directory),
         tables: aws_sdk_dynamodb::Client::from_conf(tables),
     }

@@ -1,9 +1,10 @@
 //! Time that passes without taking any.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_ec2::config::{AsyncSleep, Sleep};
+use aws_smithy_async::time::TimeSource;
 use revocation::memory::ManualClock;
 use revocation::ports::Clock;
 use tokio::sync::Notify;
@@ -36,6 +37,13 @@ impl VirtualSleep {
     /// Lets every timeout pass that is being waited for.
     pub fn time_out(&self) {
         self.timeouts.notify_waiters();
+    }
+}
+
+/// The SDK has the world's time.
+impl TimeSource for VirtualSleep {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis().unsigned_abs())
     }
 }
 

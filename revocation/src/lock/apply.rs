@@ -69,8 +69,17 @@ impl Lock {
             None => fresh,
             // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
             Some(old) if old.is_locked() && old.signal_id == signal.id => {
-                let subject = if self.is_by_itself(&fresh) { fresh.subject } else { old.subject.clone() };
-                Hold { subject, ..old.also(further) }
+                let old = old.also(further);
+                match self.is_of_another(subject) {
+                    // A further name is told how it is under the subject's own, where it may have been lifted since.
+                    true => Hold {
+                        as_of: old.as_of.max(signal.as_of),
+                        expires_at: old.expires_at.zip(expires_at).map(|(a, b)| a.max(b)),
+                        ..old
+                    },
+                    false if self.is_by_itself(&fresh) => Hold { subject: fresh.subject, ..old },
+                    false => old,
+                }
             }
             Some(old) if !old.is_locked() && is_newer(signal, old) => fresh,
             Some(old) if !old.is_locked() => {
@@ -79,10 +88,7 @@ impl Lock {
             Some(old) if self.needs_no_other(old, subject, expires_at) => return Transition::Unchanged,
             Some(old) => {
                 // A further word never shortens a hold, in whichever order the two arrive.
-                let expires_at = match (old.expires_at, expires_at) {
-                    (Some(a), Some(b)) => Some(a.max(b)),
-                    _ => None,
-                };
+                let expires_at = old.expires_at.zip(expires_at).map(|(a, b)| a.max(b));
                 // Whoever had the name before, it is the subject's now, and goes with the subject.
                 let subject = fresh.subject.clone();
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };

@@ -340,8 +340,12 @@ fn a_hold_comes_into_force_newly_once() {
 fn a_signal_tried_again_makes_its_hold_neither_younger_nor_longer() {
     let first = revoke_until("command", 1, 100);
     let lock = after(std::slice::from_ref(&first));
-    let again = Signal { id: first.id, ..revoke_until("command", 50, 150) };
+    let again = Signal { id: first.id.clone(), ..revoke_until("command", 50, 150) };
     assert_eq!(lock.apply(&again, "alice", &[]), Transition::Unchanged);
+    // Under a further name it is as it is under the own one, which may have been lifted between the two.
+    let laptop = changed(laptop("alice", &[first]).apply(&again, "alice", &[]));
+    let hold = laptop.hold_of(&Authority::command()).unwrap();
+    assert_eq!((hold.as_of, hold.expires_at), (at(50), Some(at(150))));
 }
 
 #[test]

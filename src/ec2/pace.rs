@@ -1,0 +1,217 @@
+//! Terminate calls at the pace that EC2 bears.
+//!
+//! They have the smallest bucket there is, one for the whole account and Region
+//! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>), and everybody who calls it is refused
+//! while it is empty. Growing pauses of each call by itself don't help: of many calls at once each comes again and again,
+//! from every environment that works at the same time. So all calls of a process to one account and Region stand in one
+//! row as soon as one was refused: the row goes slower with each refusal, and faster with each call that is not refused.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::AsyncSleep;
+use aws_sdk_ec2::config::interceptors::InterceptorContext;
+use aws_sdk_ec2::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_ec2::error::ProvideErrorMetadata;
+use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpnConnectionsError;
+use aws_smithy_runtime_api::client::retries::classifiers::RetryClassifierPriority;
+use revocation::ports::VpnErrorKind;
+
+/// Between two calls once one was refused, at the least.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// And at the most: some forty environments at this pace are what EC2 bears.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// No pause is longer than this before it is looked at again.
+const STEP: Duration = Duration::from_secs(1);
+
+/// How often a call is refused until its listing goes on without it. The next listing finds what it was to end.
+pub(super) const REFUSALS: u32 = 8;
+
+/// The row in which the terminate calls to one account and Region stand.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    pace: Mutex<Pace>,
+    /// Held by whoever is next.
+    first: tokio::sync::Mutex<()>,
+    /// Made with the first call.
+    client: OnceLock<Client>,
+}
+
+impl Row {
+    /// EC2 for what stands in the row: the SDK does not try again what was refused for coming too soon.
+    pub(super) fn client(&self, client: &Client) -> &Client {
+        self.client.get_or_init(|| Client::from_conf(client.config().to_builder().retry_classifier(InARow).build()))
+    }
+
+    /// Waits until it is a call's turn; when that was.
+    pub(super) async fn turn(&self, client: &Client) -> SystemTime {
+        let _first = self.first.lock().await;
+        loop {
+            let now = now(client);
+            let wait = self.change(|pace| {
+                let wait = pace.wait(now);
+                if wait.is_zero() {
+                    pace.goes(now);
+                }
+                wait
+            });
+            if wait.is_zero() {
+                return now;
+            }
+            sleep(client, wait.min(STEP)).await;
+        }
+    }
+
+    /// Takes note of how a call ended that had its turn then.
+    pub(super) fn learns(&self, client: &Client, made_at: SystemTime, is_refused: bool) {
+        if is_refused {
+            let gap = self.change(|pace| pace.refused(made_at, now(client)));
+            tracing::info!(every_millis = gap.as_millis(), "EC2 asks to slow down");
+        } else {
+            self.change(Pace::accepted);
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
+        change(&mut self.pace.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// As the SDK has the time.
+fn now(client: &Client) -> SystemTime {
+    client.config().time_source().map_or_else(SystemTime::now, |time| time.now())
+}
+
+async fn sleep(client: &Client, pause: Duration) {
+    match client.config().sleep_impl() {
+        Some(sleep) => AsyncSleep::sleep(&sleep, pause).await,
+        None => tokio::time::sleep(pause).await,
+    }
+}
+
+/// How fast the row goes.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Between two calls; zero where none was refused lately.
+    gap: Duration,
+    /// When the next may go.
+    next: Option<SystemTime>,
+    /// When it was last made slower.
+    slowed_at: Option<SystemTime>,
+}
+
+impl Pace {
+    fn wait(&self, now: SystemTime) -> Duration {
+        let wait = self.next.and_then(|next| next.duration_since(now).ok()).unwrap_or_default();
+        // Where the clock was set back, nobody waits until it has caught up.
+        wait.min(self.gap)
+    }
+
+    fn goes(&mut self, now: SystemTime) {
+        self.next = Some(now + self.gap);
+    }
+
+    /// Slower, after a call that was made then. Those that were on their way together are refused together, which makes
+    /// the row slower once.
+    fn refused(&mut self, made_at: SystemTime, now: SystemTime) -> Duration {
+        if self.slowed_at.is_none_or(|slowed_at| made_at > slowed_at) {
+            self.slowed_at = Some(now);
+            self.gap = (self.gap * 2).clamp(SHORTEST, LONGEST);
+            self.goes(now);
+        }
+        self.gap
+    }
+
+    /// Faster, by a tenth.
+    fn accepted(&mut self) {
+        self.gap = self.gap * 9 / 10;
+        if self.gap < SHORTEST / 2 {
+            self.gap = Duration::ZERO;
+        }
+    }
+}
+
+/// That what was refused for coming too soon is none of the SDK's concern.
+#[derive(Debug)]
+struct InARow;
+
+impl ClassifyRetry for InARow {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(Result::err);
+        let error = error.and_then(|error| error.as_operation_error());
+        let error = error.and_then(|error| error.downcast_ref::<TerminateClientVpnConnectionsError>());
+        match error.map(|error| super::kind(error.code(), true)) {
+            Some(VpnErrorKind::Throttled) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "in a row"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_000_000_000 + millis)
+    }
+
+    #[test]
+    fn nobody_waits_where_none_was_refused() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            assert_eq!(pace.wait(at(0)), Duration::ZERO);
+            pace.goes(at(0));
+            pace.accepted();
+        }
+    }
+
+    #[test]
+    fn each_refusal_doubles_the_pause_and_those_on_their_way_together_count_once() {
+        let mut pace = Pace::default();
+        assert_eq!([pace.refused(at(0), at(30)), pace.refused(at(1), at(31))], [SHORTEST, SHORTEST]);
+        assert_eq!(pace.wait(at(30)), SHORTEST);
+        assert_eq!(pace.wait(at(100)), Duration::from_millis(30));
+        assert_eq!(pace.wait(at(130)), Duration::ZERO);
+        assert_eq!(pace.refused(at(130), at(160)), 2 * SHORTEST);
+        pace.accepted();
+        assert_eq!(pace.gap, Duration::from_millis(180));
+        for made_at in 1..20 {
+            pace.refused(at(1_000 * made_at), at(1_000 * made_at + 30));
+        }
+        assert_eq!(pace.gap, LONGEST);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+        let mut pace = Pace::default();
+        pace.refused(at(100_000), at(100_000));
+        assert_eq!(pace.wait(at(0)), SHORTEST);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_a_row_goes_on_and_forgets_what_was(refusals in 0_u64..200) {
+            let mut pace = Pace::default();
+            for number in 0..refusals {
+                pace.refused(at(number * 10_000), at(number * 10_000));
+                prop_assert!(pace.gap <= LONGEST && pace.wait(at(number * 10_000)) <= LONGEST);
+            }
+            for _ in 0..60 {
+                pace.accepted();
+            }
+            prop_assert_eq!(pace.gap, Duration::ZERO);
+        }
+    }
+}
