@@ -215,10 +215,12 @@ impl ClientVpn for Ec2ClientVpn {
         let answer = loop {
             let made_at = terminating.turn(client).await;
             let answer = self.terminate_once(endpoint, which).await;
-            let is_refused = matches!(&answer, Err(error) if error.kind == VpnErrorKind::Throttled);
-            terminating.learns(client, made_at, is_refused);
             turns += 1;
-            if !is_refused || turns >= pace::REFUSALS {
+            match &answer {
+                Err(error) if error.kind == VpnErrorKind::Throttled => terminating.is_too_fast(client, made_at),
+                _ => break answer,
+            }
+            if turns >= pace::REFUSALS {
                 break answer;
             }
         };

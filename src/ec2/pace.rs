@@ -4,7 +4,7 @@
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>), and everybody who calls it is refused
 //! while it is empty. Growing pauses of each call by itself don't help: of many calls at once each comes again and again,
 //! from every environment that works at the same time. So all calls of a process to one account and Region stand in one
-//! row as soon as one was refused: the row goes slower with each refusal, and faster with each call that is not refused.
+//! row as soon as one was refused: the row goes slower with each refusal, and faster with time.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -23,6 +23,10 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 /// And at the most: some forty environments at this pace are what EC2 bears.
 const LONGEST: Duration = Duration::from_secs(8);
+
+/// How long it takes until the row goes twice as fast. Several environments that don't know of each other use all that EC2
+/// gives in this way, and are refused for one call in five.
+const HALVES: Duration = Duration::from_secs(6);
 
 /// No pause is longer than this before it is looked at again.
 const STEP: Duration = Duration::from_secs(1);
@@ -65,14 +69,10 @@ impl Row {
         }
     }
 
-    /// Takes note of how a call ended that had its turn then.
-    pub(super) fn learns(&self, client: &Client, made_at: SystemTime, is_refused: bool) {
-        if is_refused {
-            let gap = self.change(|pace| pace.refused(made_at, now(client)));
-            tracing::info!(every_millis = gap.as_millis(), "EC2 asks to slow down");
-        } else {
-            self.change(Pace::accepted);
-        }
+    /// Takes note that a call was refused that had its turn then.
+    pub(super) fn is_too_fast(&self, client: &Client, made_at: SystemTime) {
+        let gap = self.change(|pace| pace.refused(made_at, now(client)));
+        tracing::info!(every_millis = gap.as_millis(), "EC2 asks to slow down");
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
@@ -95,42 +95,48 @@ async fn sleep(client: &Client, pause: Duration) {
 /// How fast the row goes.
 #[derive(Debug, Default)]
 struct Pace {
-    /// Between two calls; zero where none was refused lately.
+    /// Between two calls, as of `known_at`; zero where none was refused lately.
     gap: Duration,
-    /// When the next may go.
-    next: Option<SystemTime>,
+    known_at: Option<SystemTime>,
+    /// When the last went.
+    last: Option<SystemTime>,
     /// When it was last made slower.
     slowed_at: Option<SystemTime>,
 }
 
 impl Pace {
-    fn wait(&self, now: SystemTime) -> Duration {
-        let wait = self.next.and_then(|next| next.duration_since(now).ok()).unwrap_or_default();
+    /// How long the next has to wait.
+    fn wait(&mut self, now: SystemTime) -> Duration {
+        self.fade(now);
         // Where the clock was set back, nobody waits until it has caught up.
-        wait.min(self.gap)
+        let since = self.last.map_or(Duration::MAX, |last| now.duration_since(last).unwrap_or_default());
+        self.gap.saturating_sub(since)
     }
 
     fn goes(&mut self, now: SystemTime) {
-        self.next = Some(now + self.gap);
+        self.last = Some(now);
     }
 
     /// Slower, after a call that was made then. Those that were on their way together are refused together, which makes
     /// the row slower once.
     fn refused(&mut self, made_at: SystemTime, now: SystemTime) -> Duration {
+        self.fade(now);
         if self.slowed_at.is_none_or(|slowed_at| made_at > slowed_at) {
             self.slowed_at = Some(now);
             self.gap = (self.gap * 2).clamp(SHORTEST, LONGEST);
-            self.goes(now);
+            self.last = Some(now);
         }
         self.gap
     }
 
-    /// Faster, by a tenth.
-    fn accepted(&mut self) {
-        self.gap = self.gap * 9 / 10;
+    /// Faster with time.
+    fn fade(&mut self, now: SystemTime) {
+        let since = self.known_at.and_then(|known_at| now.duration_since(known_at).ok()).unwrap_or_default();
+        self.gap = self.gap.mul_f64(0.5_f64.powf(since.as_secs_f64() / HALVES.as_secs_f64()));
         if self.gap < SHORTEST / 2 {
             self.gap = Duration::ZERO;
         }
+        self.known_at = Some(now);
     }
 }
 
@@ -167,30 +173,50 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_000_000_000 + millis)
     }
 
+    fn slow(pace: &mut Pace, refusals: u64) -> u64 {
+        for number in 0..refusals {
+            pace.refused(at(number), at(number));
+        }
+        refusals
+    }
+
     #[test]
     fn nobody_waits_where_none_was_refused() {
         let mut pace = Pace::default();
         for _ in 0..100 {
             assert_eq!(pace.wait(at(0)), Duration::ZERO);
             pace.goes(at(0));
-            pace.accepted();
         }
     }
 
     #[test]
-    fn each_refusal_doubles_the_pause_and_those_on_their_way_together_count_once() {
+    fn those_on_their_way_together_make_the_row_slower_once() {
         let mut pace = Pace::default();
-        assert_eq!([pace.refused(at(0), at(30)), pace.refused(at(1), at(31))], [SHORTEST, SHORTEST]);
-        assert_eq!(pace.wait(at(30)), SHORTEST);
-        assert_eq!(pace.wait(at(100)), Duration::from_millis(30));
-        assert_eq!(pace.wait(at(130)), Duration::ZERO);
-        assert_eq!(pace.refused(at(130), at(160)), 2 * SHORTEST);
-        pace.accepted();
-        assert_eq!(pace.gap, Duration::from_millis(180));
-        for made_at in 1..20 {
-            pace.refused(at(1_000 * made_at), at(1_000 * made_at + 30));
-        }
-        assert_eq!(pace.gap, LONGEST);
+        assert_eq!([pace.refused(at(0), at(30)), pace.refused(at(1), at(30))], [SHORTEST, SHORTEST]);
+        assert_eq!(pace.refused(at(30), at(30)), SHORTEST, "made when it was not slow yet");
+        assert_eq!(pace.refused(at(31), at(30)), 2 * SHORTEST);
+    }
+
+    #[test]
+    fn the_next_goes_when_the_pause_is_over() {
+        let mut pace = Pace::default();
+        let now = slow(&mut pace, 4);
+        let wait = pace.wait(at(now));
+        assert!(wait > 7 * SHORTEST && wait <= 8 * SHORTEST, "{wait:?}");
+        assert_eq!(pace.wait(at(now + 800)), Duration::ZERO);
+        pace.goes(at(now + 800));
+        assert!(pace.wait(at(now + 800)) > 6 * SHORTEST);
+    }
+
+    #[test]
+    fn the_row_goes_twice_as_fast_after_a_while_and_as_ever_in_the_end() {
+        let mut pace = Pace::default();
+        let now = slow(&mut pace, 20);
+        assert!(pace.gap <= LONGEST && pace.gap > LONGEST * 99 / 100);
+        pace.fade(at(now + 6_000));
+        assert!(pace.gap.abs_diff(LONGEST / 2) < SHORTEST, "{:?}", pace.gap);
+        pace.fade(at(now + 60_000));
+        assert_eq!(pace.gap, Duration::ZERO);
     }
 
     #[test]
@@ -202,16 +228,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_happens_a_row_goes_on_and_forgets_what_was(refusals in 0_u64..200) {
-            let mut pace = Pace::default();
-            for number in 0..refusals {
-                pace.refused(at(number * 10_000), at(number * 10_000));
-                prop_assert!(pace.gap <= LONGEST && pace.wait(at(number * 10_000)) <= LONGEST);
+        fn however_it_goes_nobody_waits_longer_than_the_longest_pause(steps in prop::collection::vec((0_u64..9_000, any::<bool>()), 0..200)) {
+            let (mut pace, mut now) = (Pace::default(), 0);
+            for (pause, is_refused) in steps {
+                now += pause;
+                match is_refused {
+                    true => drop(pace.refused(at(now), at(now))),
+                    false => pace.goes(at(now)),
+                }
+                prop_assert!(pace.wait(at(now)) <= LONGEST);
             }
-            for _ in 0..60 {
-                pace.accepted();
-            }
-            prop_assert_eq!(pace.gap, Duration::ZERO);
         }
     }
 }
