@@ -211,19 +211,15 @@ impl ClientVpn for Ec2ClientVpn {
 
     async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError> {
         let Ec2 { client, terminating } = &self.ec2;
-        let mut turns = 0;
-        let answer = loop {
-            let made_at = terminating.turn(client).await;
-            let answer = self.terminate_once(endpoint, which).await;
-            turns += 1;
+        let until = Row::patience(client);
+        let mut answer = Err(no_turn());
+        while let Some(made_at) = terminating.turn(client, until).await {
+            answer = self.terminate_once(endpoint, which).await;
             match &answer {
                 Err(error) if error.kind == VpnErrorKind::Throttled => terminating.is_too_fast(client, made_at),
-                _ => break answer,
+                _ => break,
             }
-            if turns >= pace::REFUSALS {
-                break answer;
-            }
-        };
+        }
         match answer {
             Ok(answer) => {
                 tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");
@@ -247,6 +243,12 @@ impl ClientVpn for Ec2ClientVpn {
         let error = self.error(&error);
         if error.kind == VpnErrorKind::NoConnection { Ok(()) } else { Err(error) }
     }
+}
+
+/// What becomes of a call for which there was no time, since others were refused for coming too soon.
+fn no_turn() -> VpnError {
+    let message = "others of our calls have to wait as well".to_owned();
+    VpnError { kind: VpnErrorKind::Throttled, code: None, message, request_id: None }
 }
 
 /// A row that may be anybody's connection and can't be ended, or an endpoint that can't be listed: a listing with one

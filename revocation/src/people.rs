@@ -55,6 +55,17 @@ impl People {
     /// # Errors
     /// Why nobody could say.
     pub async fn find(&self, id: &str, keep: bool) -> Result<Found, String> {
+        let found = self.look(id, keep).await?;
+        if found.person.names.is_empty() {
+            return Err(format!(
+                "every name that `{id}` was known by is somebody else's now; send a command with the name"
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The same, of whom no name may be left.
+    pub(crate) async fn look(&self, id: &str, keep: bool) -> Result<Found, String> {
         let (now, before) = tokio::join!(self.directory.find(id), self.known.recall(id));
         let now = now.map_err(|error| error.to_string())?;
         let before = before.map_err(|error| error.to_string())?;
@@ -70,11 +81,6 @@ impl People {
             tracing::warn!(error_type = "NotKept", %error, "the directory's answer could not be kept for later");
         }
         let (names, others) = self.own_names(&person, now.is_none()).await?;
-        if names.is_empty() {
-            return Err(format!(
-                "every name that `{id}` was known by is somebody else's now; send a command with the name"
-            ));
-        }
         Ok(Found { person: Person { names, former: Vec::new(), ..person }, gone: now.is_none(), others })
     }
 

@@ -3,8 +3,10 @@
 //! They have the smallest bucket there is, one for the whole account and Region
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>), and everybody who calls it is refused
 //! while it is empty. Growing pauses of each call by itself don't help: of many calls at once each comes again and again,
-//! from every environment that works at the same time. So all calls of a process to one account and Region stand in one
-//! row as soon as one was refused: the row goes slower with each refusal, and faster with time.
+//! from every environment that works at the same time. So the calls that a process makes to one account and Region stand in
+//! one row as soon as one was refused: the row goes slower with each refusal, and faster with time.
+//!
+//! Nobody stands there for long: what was to be ended is looked at anew, and the locks too, and asked for again.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,10 +20,10 @@ use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpn
 use aws_smithy_runtime_api::client::retries::classifiers::RetryClassifierPriority;
 use revocation::ports::VpnErrorKind;
 
-/// Between two calls once one was refused, at the least.
+/// Between two calls when one was refused, at the least.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// And at the most: some forty environments at this pace are what EC2 bears.
+/// And at the most.
 const LONGEST: Duration = Duration::from_secs(8);
 
 /// How long it takes until the row goes twice as fast. Several environments that don't know of each other use all that EC2
@@ -31,8 +33,9 @@ const HALVES: Duration = Duration::from_secs(6);
 /// No pause is longer than this before it is looked at again.
 const STEP: Duration = Duration::from_secs(1);
 
-/// How often a call is refused until its listing goes on without it. The next listing finds what it was to end.
-pub(super) const REFUSALS: u32 = 8;
+/// How long a call stands in the row, with all that it is made again. Who was restored meanwhile is to be left alone, and
+/// only a new look tells.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The row in which the terminate calls to one account and Region stand.
 #[derive(Debug, Default)]
@@ -50,11 +53,19 @@ impl Row {
         self.client.get_or_init(|| Client::from_conf(client.config().to_builder().retry_classifier(InARow).build()))
     }
 
-    /// Waits until it is a call's turn; when that was.
-    pub(super) async fn turn(&self, client: &Client) -> SystemTime {
+    /// Until when a call that comes now stands in the row.
+    pub(super) fn patience(client: &Client) -> SystemTime {
+        now(client) + PATIENCE
+    }
+
+    /// Waits until it is a call's turn; when that was, if it came.
+    pub(super) async fn turn(&self, client: &Client, until: SystemTime) -> Option<SystemTime> {
         let _first = self.first.lock().await;
         loop {
             let now = now(client);
+            if now > until {
+                return None;
+            }
             let wait = self.change(|pace| {
                 let wait = pace.wait(now);
                 if wait.is_zero() {
@@ -63,7 +74,7 @@ impl Row {
                 wait
             });
             if wait.is_zero() {
-                return now;
+                return Some(now);
             }
             sleep(client, wait.min(STEP)).await;
         }
@@ -93,7 +104,7 @@ async fn sleep(client: &Client, pause: Duration) {
 }
 
 /// How fast the row goes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Pace {
     /// Between two calls, as of `known_at`; zero where none was refused lately.
     gap: Duration,
@@ -108,12 +119,13 @@ impl Pace {
     /// How long the next has to wait.
     fn wait(&mut self, now: SystemTime) -> Duration {
         self.fade(now);
-        // Where the clock was set back, nobody waits until it has caught up.
         let since = self.last.map_or(Duration::MAX, |last| now.duration_since(last).unwrap_or_default());
-        self.gap.saturating_sub(since)
+        // A clock may count in milliseconds.
+        Duration::from_millis(self.gap.saturating_sub(since).as_millis().try_into().unwrap_or(u64::MAX))
     }
 
     fn goes(&mut self, now: SystemTime) {
+        self.fade(now);
         self.last = Some(now);
     }
 
@@ -132,6 +144,11 @@ impl Pace {
     /// Faster with time.
     fn fade(&mut self, now: SystemTime) {
         let since = self.known_at.and_then(|known_at| now.duration_since(known_at).ok()).unwrap_or_default();
+        if self.known_at.is_some_and(|known_at| now < known_at) {
+            // The clock was set back: nobody waits until it has caught up.
+            self.last = self.last.map(|_| now);
+            self.slowed_at = None;
+        }
         self.gap = self.gap.mul_f64(0.5_f64.powf(since.as_secs_f64() / HALVES.as_secs_f64()));
         if self.gap < SHORTEST / 2 {
             self.gap = Duration::ZERO;
@@ -220,23 +237,30 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+    fn a_clock_that_is_set_back_keeps_nobody_waiting_and_no_refusal_from_counting() {
         let mut pace = Pace::default();
         pace.refused(at(100_000), at(100_000));
         assert_eq!(pace.wait(at(0)), SHORTEST);
+        assert_eq!(pace.wait(at(100)), Duration::ZERO);
+        pace.goes(at(100));
+        assert!(pace.refused(at(100), at(110)) > SHORTEST);
     }
 
     proptest! {
         #[test]
-        fn however_it_goes_nobody_waits_longer_than_the_longest_pause(steps in prop::collection::vec((0_u64..9_000, any::<bool>()), 0..200)) {
-            let (mut pace, mut now) = (Pace::default(), 0);
-            for (pause, is_refused) in steps {
-                now += pause;
+        fn however_it_goes_the_next_goes_after_the_longest_pause(
+            steps in prop::collection::vec((0_u64..9_000, any::<bool>(), any::<bool>()), 0..200),
+        ) {
+            let (mut pace, mut now) = (Pace::default(), 1_000_000);
+            for (pause, is_set_back, is_refused) in steps {
+                now = if is_set_back { now - pause } else { now + pause };
                 match is_refused {
                     true => drop(pace.refused(at(now), at(now))),
                     false => pace.goes(at(now)),
                 }
-                prop_assert!(pace.wait(at(now)) <= LONGEST);
+                let mut later = pace.clone();
+                later.wait(at(now));
+                prop_assert_eq!(later.wait(at(now + 8_000)), Duration::ZERO);
             }
         }
     }

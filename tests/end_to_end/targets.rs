@@ -133,6 +133,23 @@ async fn a_target_that_throttles_holds_no_other_up() {
 }
 
 #[tokio::test]
+async fn a_target_whose_terminate_calls_are_refused_holds_no_other_up() {
+    let both = Both::new().await;
+    let people: Vec<String> = (0..20).map(|number| format!("user-{number}")).collect();
+    people.iter().for_each(|name| both.user_in_both(name));
+    let throttle = client_vpn_emulator::Fault::on(client_vpn_emulator::Action::Terminate);
+    both.other.inject(throttle.always().error(503, "RequestLimitExceeded", "Request limit exceeded."));
+    let app = both.app(&[]).await;
+    let command = json!({"action": "revoke", "subjects": people, "reason": "INC-8", "id": "c-1"});
+    let receipt = both.world.invoke(&app, &command).await.unwrap();
+    assert_eq!((&receipt["outcome"], both.world.alive().len()), (&json!("incomplete"), 0));
+    assert_eq!(both.alive_elsewhere(), 20);
+    both.other.clear_faults();
+    assert_eq!(both.world.invoke(&app, &command).await.unwrap()["outcome"], "completed");
+    assert_eq!(both.alive_elsewhere(), 0);
+}
+
+#[tokio::test]
 async fn however_much_failed_before_a_call_is_tried_as_often_as_ever() {
     let both = Both::new().await;
     let trouble = client_vpn_emulator::Fault::on(client_vpn_emulator::Action::DescribeConnections);

@@ -81,7 +81,8 @@ impl Lock {
                     false => old,
                 }
             }
-            Some(old) if !old.is_locked() && is_newer(signal, old) => fresh,
+            // What was lifted may be so under some of its names only: a later restore is to find the others.
+            Some(old) if !old.is_locked() && is_newer(signal, old) => fresh.also(&old.names),
             Some(old) if !old.is_locked() => {
                 return Transition::Superseded { by: signal.authority.clone(), as_of: old.as_of };
             }

@@ -36,15 +36,16 @@ impl Revoker {
 
     /// A subject's own name, those that the directory gave, and those that follow from any of them by rule.
     ///
-    /// A protected name that only the directory gave, or that follows from such a one, is left alone and does not protect
-    /// the person.
+    /// A protected name that only the directory gave, or that follows from what it gave, is left alone and does not protect
+    /// the person; nor is anything the person's that follows from a protected one.
     fn names_by_rule(&self, case: &Case) -> Vec<Name> {
         let Some(subject) = case.subject() else { return Vec::new() };
         let own = subject.name();
         let mut names = vec![own.clone()];
         add(&mut names, self.policy.aliases.names(own));
-        let given = subject.also().iter().flat_map(|name| self.policy.aliases.names(name));
-        add(&mut names, given.filter(|name| !self.policy.protected.covers(name)));
+        let is_free = |name: &Name| !self.policy.protected.covers(name);
+        let given = subject.also().iter().filter(|name| is_free(name));
+        add(&mut names, given.flat_map(|name| self.policy.aliases.names(name)).filter(is_free));
         names
     }
 
@@ -117,7 +118,7 @@ impl Revoker {
             return Ok(Admission::Settled(refused(&Refusal::AnothersName { name, by })));
         }
         add(&mut case.names, names.clone());
-        match self.extend_lock(subject.name(), &case.further(), rehearsed).await? {
+        match self.extend_lock(subject.name(), &case.further(), names, rehearsed).await? {
             false => {
                 settled("nothing that was said of the subject is in force; the names count from its next revocation on")
             }
@@ -130,14 +131,21 @@ impl Revoker {
         }
     }
 
-    /// Brings what is in force on a subject's own name to further names; says whether anything is.
+    /// Brings what is in force on a subject's own name to further names, some of which are `given` only now; says whether
+    /// anything is.
     ///
     /// The own name's lock is told of them first, so that whoever lifts it lifts them too, and looked at again at the
     /// end, since it may have been lifted meanwhile.
     ///
     /// What is said there of others, to whom the subject's own name was given as a further one, goes no further: names
     /// that are given to a further name are not theirs, whichever was given first.
-    async fn extend_lock(&self, own: &Name, further: &[Name], rehearsed: bool) -> Result<bool, StoreError> {
+    async fn extend_lock(
+        &self,
+        own: &Name,
+        further: &[Name],
+        given: &[Name],
+        rehearsed: bool,
+    ) -> Result<bool, StoreError> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let lock = self.lock_of(own).await?;
@@ -152,7 +160,7 @@ impl Revoker {
                 Transition::Unchanged | Transition::Superseded { .. } => lock,
             };
             for name in further {
-                self.follow(&told.without(&others), name).await?;
+                self.follow(&told.without(&others), name, given.contains(name)).await?;
             }
             if self.lock_of(own).await?.version == told.version {
                 return Ok(true);
@@ -182,7 +190,7 @@ impl Revoker {
         let Some(people) = &self.people else { return Ok(false) };
         let Some(id) = people.known.by_name(subject).await? else { return Ok(false) };
         // Former names are among them, and those that somebody else has by now are not.
-        let found = people.find(&id, false).await.map_err(|error| StoreError::away("the directory", &error))?;
+        let found = people.look(&id, false).await.map_err(|error| StoreError::away("the directory", &error))?;
         Ok(found.person.names.iter().filter_map(|own| Name::new(own).ok()).any(|own| by_rule(&own)))
     }
 
@@ -200,8 +208,7 @@ impl Revoker {
     }
 
     /// A lock as if these authorities had said nothing, where what they lifted there was about somebody who does not have
-    /// the name any more. Where nobody can say who has it, it counts as that: whoever is kept out by mistake is let in by a
-    /// word.
+    /// the name any more.
     pub(super) async fn without_former(
         &self,
         lock: Lock,
@@ -210,12 +217,9 @@ impl Revoker {
     ) -> Result<Lock, StoreError> {
         let mut former = Vec::new();
         for authority in authorities {
-            let Some(other) = lock.lifted_of_another(authority, subject) else { continue };
-            let has = self.has(&other, &lock.name).await;
-            if let Err(error) = &has {
-                tracing::warn!(error_type = "NameUnknown", %error, name = %lock.name, subject = %other, "nobody could say whether the subject still has the name; what was lifted of it there does not count");
-            }
-            if !has.unwrap_or(false) {
+            if let Some(other) = lock.lifted_of_another(authority, subject)
+                && !self.has(&other, &lock.name).await?
+            {
                 former.push(authority.clone());
             }
         }
@@ -224,11 +228,14 @@ impl Revoker {
 
     /// Lets a name follow its subject's own, unless that was written since: then whoever asks begins again with what
     /// stands there now. A restore writes the own name first, so that none is missed.
-    pub(super) async fn follow(&self, own: &Lock, name: &Name) -> Result<(), StoreError> {
+    ///
+    /// What was lifted here since stands, whoever it was said of, unless the name `is_given` only now.
+    pub(super) async fn follow(&self, own: &Lock, name: &Name, is_given: bool) -> Result<(), StoreError> {
         for _ in 0..MAX_RACES {
             let authorities: Vec<Authority> = own.holds.keys().cloned().collect();
             let lock = self.without_former(self.lock_of(name).await?, &authorities, &own.name).await?;
-            match lock.follow(own, self.clock.now()) {
+            let lifted = authorities.iter().filter(|authority| !is_given && lock.was_lifted_since(own, authority));
+            match lock.follow(&own.without_words_of(&lifted.cloned().collect::<Vec<_>>()), self.clock.now()) {
                 Transition::Changed(next) => {
                     if self.lock_of(&own.name).await?.version != own.version {
                         return Ok(());

@@ -20,7 +20,7 @@ use crate::name::Name;
 use crate::plan::{Call, Certificates, Match, OnEndpoint, calls, matches, needs_a_call, one_by_one};
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
-use crate::ports::{ClientVpn, Ended, VpnError, Which};
+use crate::ports::{ClientVpn, Ended, VpnError, VpnErrorKind, Which};
 use crate::receipt::EndpointReceipt;
 use crate::time::Timestamp;
 
@@ -35,7 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How old what is known of the locks may be when calls follow from it.
 const LOCKS_COUNT_FOR: Duration = Duration::from_secs(2);
 
-/// How many endpoints are listed, and how many terminate calls made, at the same time.
+/// How long an order may wait for its turn. After that its connections are looked at anew, and the locks too.
+const ORDERS_COUNT_FOR: Duration = Duration::from_secs(10);
+
+/// How many endpoints are listed, and how many terminate calls made to one target, at the same time.
 pub(super) const SIDE_BY_SIDE: usize = 16;
 
 /// What a listing of everything in scope came to.
@@ -68,6 +71,9 @@ struct Order {
     endpoint: Endpoint,
     call: Call,
 }
+
+/// Through which the orders to each target go. One that is asked to go slowly must not hold the others up.
+type Gates = Vec<Arc<Semaphore>>;
 
 /// What each of the calls that came of an order was answered, with the connections it was meant for.
 type Answers = Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)>;
@@ -132,7 +138,7 @@ impl Revoker {
         let mut certificates = Certificates::default();
         let mut sightings: Vec<Sighting> = pursuits.iter().map(|_| Sighting::default()).collect();
         let mut orders = JoinSet::new();
-        let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+        let gates: Gates = self.vpn.iter().map(|_| Arc::new(Semaphore::new(SIDE_BY_SIDE))).collect();
         let mut wholes: BTreeSet<usize> = BTreeSet::new();
         let mut done: BTreeSet<usize> = BTreeSet::new();
         let mut failed: BTreeMap<usize, String> = BTreeMap::new();
@@ -148,7 +154,7 @@ impl Revoker {
                 () = self.clock.reached(begun_at.plus(PATIENCE)), if !late => {
                     late = true;
                     self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-                    self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
+                    self.order(pursuits, &mut sightings, scope, &wholes, &gates, &mut orders);
                     continue;
                 }
             };
@@ -176,7 +182,7 @@ impl Revoker {
                     }
                     if late || rows_seen > JUDGED_WHOLE {
                         self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-                        self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
+                        self.order(pursuits, &mut sightings, scope, &wholes, &gates, &mut orders);
                     }
                 }
                 Listed::Failed { on, error } => {
@@ -196,7 +202,7 @@ impl Revoker {
         let all_seen = troubles.is_empty();
         self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
         self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
-        self.order(pursuits, &mut sightings, scope, &wholes, &gate, &mut orders);
+        self.order(pursuits, &mut sightings, scope, &wholes, &gates, &mut orders);
         forget_unlisted(pursuits, scope, &done);
         for (order, answers) in orders.join_all_or_skip().await {
             if let Some(pursuit) = pursuits.get_mut(order.pursuit) {
@@ -321,7 +327,7 @@ impl Revoker {
         sightings: &mut [Sighting],
         scope: &Scope,
         wholes: &BTreeSet<usize>,
-        gate: &Arc<Semaphore>,
+        gates: &Gates,
         orders: &mut JoinSet<(Order, Answers)>,
     ) {
         let limit = self.policy.max_connections;
@@ -337,7 +343,7 @@ impl Revoker {
                 let Some((target, endpoint)) = scope.endpoints.get(on) else {
                     continue;
                 };
-                let Some(vpn) = self.vpn.get(*target) else { continue };
+                let (Some(vpn), Some(gate)) = (self.vpn.get(*target), gates.get(*target)) else { continue };
                 let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
                 // A call by user name can't tell a protected common name apart, should one come up meanwhile.
                 let by_user = wholes.contains(&on) && pursuit.goal.may_go_by_user() && self.policy.protected.is_empty();
@@ -349,10 +355,12 @@ impl Revoker {
                 for call in calls(&on_endpoint) {
                     pursuit.first_terminate_at.get_or_insert(self.clock.now());
                     let order = Order { pursuit: number, target: *target, endpoint: endpoint.clone(), call };
-                    let (vpn, gate) = (Arc::clone(vpn), Arc::clone(gate));
+                    let (vpn, gate, clock) = (Arc::clone(vpn), Arc::clone(gate), Arc::clone(&self.clock));
+                    let ordered_at = clock.now();
                     let work = async move {
                         let _turn = gate.acquire().await;
-                        let answers = carry_out(&*vpn, &order).await;
+                        let is_old = clock.now().since(ordered_at) > ORDERS_COUNT_FOR;
+                        let answers = if is_old { Answers::new() } else { carry_out(&*vpn, &order).await };
                         (order, answers)
                     };
                     orders.spawn(work.instrument(pursuit.span.clone()));
@@ -396,7 +404,8 @@ impl Sighting {
 async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Answers {
     let answer = vpn.terminate(&order.endpoint.id, &order.call.which).await;
     match (&order.call.which, &answer) {
-        (Which::User(_), Err(error)) => {
+        // What was asked for too often is not asked for five times instead.
+        (Which::User(_), Err(error)) if error.kind != VpnErrorKind::Throttled => {
             tracing::info!(endpoint_id = %order.endpoint.id, %error, "terminating by user name failed; going by connection id");
             let mut answers = Vec::new();
             for call in one_by_one(&order.call) {

@@ -26,7 +26,7 @@ const DIRECTORY: &str = "directory";
 const ITS_OWN: &str = "directory:";
 
 /// Why somebody is let in.
-const LET_IN: &str = "the directory says that whoever has the name is enabled";
+const LET_IN: &str = "the directory says that they are enabled";
 
 /// How many people are asked about at the same time.
 const AT_ONCE: usize = 16;

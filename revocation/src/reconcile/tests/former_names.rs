@@ -282,7 +282,7 @@ async fn a_name_does_not_follow_what_was_lifted_since_it_was_looked_at() {
     let before = world.locks.stored(&alice).unwrap();
     world.clock.advance(Duration::from_secs(60));
     world.one(world.restore("alice")).await;
-    world.revoker().follow(&before, &laptop).await.unwrap();
+    world.revoker().follow(&before, &laptop, true).await.unwrap();
     assert!(!world.is_locked("laptop-7"));
 }
 
@@ -302,7 +302,7 @@ async fn a_retry_locks_a_name_that_was_given_since_whatever_lapsed_there_before(
 }
 
 #[tokio::test]
-async fn a_name_whose_former_owner_nobody_can_tell_of_is_locked() {
+async fn a_name_whose_former_owner_has_no_name_left_is_locked() {
     let world = World::new();
     world.directory.put("u-1", &["alice"], Some(true));
     world.people().find("u-1", true).await.unwrap();
@@ -313,7 +313,37 @@ async fn a_name_whose_former_owner_nobody_can_tell_of_is_locked() {
     world.one(world.restore("alice")).await;
     world.one(world.alias("alice", &["laptop-7"], true)).await;
     world.one(world.alias("bob", &["laptop-7"], false)).await;
-    world.calls.plan("directory.find", 9, crate::memory::Mishap::Fails);
+    world.directory.delete("u-1");
+    world.directory.put("u-2", &["alice"], Some(true));
     assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
     assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn an_alias_locks_no_other_name_again_that_was_let_in_since() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice@corp.example")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("alice")).await;
+    assert!(!world.is_locked("laptop-7"));
+    world.one(world.alias("alice@corp.example", &["laptop-8"], false)).await;
+    assert!(world.is_locked("laptop-8") && !world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_made_good_by_a_later_one_whatever_was_said_between() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(60));
+    world.one(Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") }).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.command(Action::Restore { authorities: None }, "alice", "c-1")).await;
+    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
 }

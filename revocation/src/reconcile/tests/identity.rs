@@ -336,11 +336,15 @@ async fn names_follow_from_every_name_that_the_directory_gives() {
     world.policy.aliases = Aliases::parse(r"corp.example: {subject} CORP\{local}").unwrap();
     world.policy.protected = Protected::parse(r"svc-*, CORP\oncall").unwrap();
     world.one(world.alias("alice@corp.example", &["laptop-7"], false)).await;
-    world.directory.put(ID, &["alice", "alice@corp.example", "svc-mail", "oncall@corp.example"], Some(false));
+    world.directory.put(
+        ID,
+        &["alice", "alice@corp.example", "svc-mail", "oncall@corp.example", "svc-2@corp.example"],
+        Some(false),
+    );
     for name in ["alice", r"corp\alice", "laptop-7"] {
         world.user(name);
     }
-    let spared = ["svc-mail", r"corp\oncall"].map(|name| world.user(name));
+    let spared = ["svc-mail", r"corp\oncall", r"corp\svc-2"].map(|name| world.user(name));
     assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
     assert_eq!(world.vpn.alive(None), spared, "a protected address does not protect the person");
 }

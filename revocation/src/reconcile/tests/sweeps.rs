@@ -425,7 +425,7 @@ mod directory {
             assert_eq!(world.is_locked("erin"), !is_on);
             let entries = world.entries("erin");
             let reason = entries.last().and_then(|entry| entry.text("reason")).unwrap();
-            assert_eq!(reason.contains("is enabled"), is_on, "{reason}");
+            assert_eq!(reason.contains("are enabled"), is_on, "{reason}");
         }
     }
 
