@@ -77,8 +77,7 @@ impl Lock {
                         expires_at: old.expires_at.zip(expires_at).map(|(a, b)| a.max(b)),
                         ..old
                     },
-                    false if self.is_by_itself(&fresh) => Hold { subject: fresh.subject, ..old },
-                    false => old,
+                    false => Hold { subject: fresh.subject, ..old },
                 }
             }
             // What was lifted may be so under some of its names only: a later restore is to find the others.

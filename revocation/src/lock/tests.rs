@@ -498,3 +498,33 @@ fn a_lock_tells_whose_word_was_lifted_and_what_one_authority_says_of_whom() {
     assert_eq!(only.hold_of(&okta).map(|hold| hold.subject.as_str()), Some("bob"));
     assert!(held.only(&Authority::command(), "bob").holds.is_empty());
 }
+
+#[test]
+fn a_name_needs_no_others_word_where_its_own_lasts_as_long() {
+    let okta = Authority::named("okta:acme");
+    let own = |until: Option<i64>| {
+        laptop("laptop-7", &[until.map_or(revoke("okta:acme", 1), |at| revoke_until("okta:acme", 1, at))])
+    };
+    let of = |own: Lock, word: Signal| {
+        let next = own.apply(&word, "alice", &[]);
+        let lock = if let Transition::Changed(next) = next { next } else { own };
+        let hold = lock.hold_of(&okta).unwrap();
+        (hold.subject.clone(), hold.expires_at)
+    };
+    let [by_itself, alices] = ["laptop-7", "alice"].map(str::to_owned);
+    assert_eq!(of(own(Some(50)), revoke_until("okta:acme", 2, 30)), (by_itself.clone(), Some(at(50))));
+    assert_eq!(of(own(Some(50)), revoke_until("okta:acme", 2, 50)), (by_itself.clone(), Some(at(50))));
+    assert_eq!(of(own(Some(50)), revoke_until("okta:acme", 2, 51)), (alices.clone(), Some(at(51))));
+    assert_eq!(of(own(Some(50)), revoke("okta:acme", 2)), (alices, None));
+    assert_eq!(of(own(None), revoke("okta:acme", 2)), (by_itself, None));
+}
+
+#[test]
+fn what_was_lifted_at_the_same_instant_was_not_lifted_since() {
+    let okta = Authority::named("okta:acme");
+    let own = after(&[revoke("okta:acme", 5)]);
+    let lifted = |as_of| laptop("alice", &[revoke("okta:acme", 1), restore("okta:acme", as_of)]);
+    assert_eq!([4, 5, 6].map(|as_of| lifted(as_of).was_lifted_since(&own, &okta)), [false, false, true]);
+    assert!(!laptop("alice", &[revoke("okta:acme", 6)]).was_lifted_since(&own, &okta), "nothing was lifted");
+    assert!(!lifted(6).was_lifted_since(&none(), &okta), "nothing is said there");
+}
