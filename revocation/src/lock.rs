@@ -183,6 +183,17 @@ impl Lock {
         lifted.zip(own.hold_of(authority)).is_some_and(|(here, there)| here.as_of > there.as_of)
     }
 
+    /// Without what an authority said of this subject before that was lifted under the subject's own name: a restore that
+    /// was cut off has left it here.
+    #[must_use]
+    pub fn without_leftover(&self, authority: &Authority, own: &Name, lifted_at: Timestamp) -> Self {
+        let is_left = |hold: &Hold| hold.is_locked() && hold.about().as_ref() == Some(own) && hold.as_of < lifted_at;
+        match self.hold_of(authority).is_some_and(is_left) {
+            true => self.without_words_of(std::slice::from_ref(authority)),
+            false => self.clone(),
+        }
+    }
+
     /// The same as if these authorities had said nothing.
     #[must_use]
     pub fn without_words_of(&self, authorities: &[Authority]) -> Self {

@@ -26,7 +26,8 @@ pub(super) struct Locked {
 
 /// What became of the lock on a subject's own name.
 enum Own {
-    Locked(Lock, Transition),
+    /// Also when what the authority had said before was lifted, if it was.
+    Locked(Lock, Transition, Option<Timestamp>),
     Braked(Refusal),
 }
 
@@ -107,7 +108,7 @@ impl Revoker {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let is_restore = matches!(case.signal.action, Action::Restore { .. });
-        let mut done: BTreeSet<Name> = BTreeSet::new();
+        let (mut done, mut lifted_at) = (BTreeSet::<Name>::new(), None);
         for _ in 0..MAX_RACES {
             let is_ahead = read_ahead.is_some();
             let lock = match read_ahead.take() {
@@ -116,7 +117,10 @@ impl Revoker {
             };
             self.add_names_of_before(case, &lock);
             let (lock, transition) = match self.lock_own(case, lock, is_ahead).await? {
-                Own::Locked(lock, transition) => (lock, transition),
+                Own::Locked(lock, transition, lifted) => {
+                    lifted_at = lifted_at.or(lifted);
+                    (lock, transition)
+                }
                 Own::Braked(refusal) => {
                     locked.stopped = Some(refused(&refusal));
                     return Ok(locked);
@@ -134,7 +138,7 @@ impl Revoker {
             locked.locks.push(lock);
             let is_left = |name: &Name| !done.contains(name) && !case.others.contains(name);
             for name in case.further().into_iter().filter(is_left).collect::<Vec<_>>() {
-                match self.lock_further(case, &said, &own, &name).await? {
+                match self.lock_further(case, &said, (&own, lifted_at), &name).await? {
                     Some((lock, transition)) => {
                         if !is_restore && matches!(transition, Transition::Superseded { .. }) {
                             case.let_in.push(name.clone());
@@ -198,8 +202,9 @@ impl Revoker {
             {
                 return Ok(Own::Braked(refusal));
             }
+            let lifted_at = lifted_before(&case.signal, &lock);
             if let Some((lock, transition)) = self.store(case, lock, transition).await? {
-                return Ok(Own::Locked(lock, transition));
+                return Ok(Own::Locked(lock, transition, lifted_at));
             }
         }
         Err(StoreError::busy(own.as_str()))
@@ -228,14 +233,15 @@ impl Revoker {
         &self,
         case: &Case,
         signal: &Signal,
-        own: &Name,
+        (own, lifted_at): (&Name, Option<Timestamp>),
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let subject = case.about.label();
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
-        let change = |lock: &Lock| match is_remembered {
-            true => lock.apply_where_about(signal, &subject, own, self.clock.now()),
-            false => Some(lock.apply(signal, &subject, &[])),
+        let change = |lock: &Lock| match (is_remembered, lifted_at) {
+            (true, _) => lock.apply_where_about(signal, &subject, own, self.clock.now()),
+            (false, Some(at)) => Some(lock.without_leftover(&signal.authority, own, at).apply(signal, &subject, &[])),
+            (false, None) => Some(lock.apply(signal, &subject, &[])),
         };
         self.lock(case, name, change).await
     }
@@ -277,6 +283,12 @@ impl Revoker {
             Pass::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),
         })
     }
+}
+
+/// When what the authority of a revocation had said of the own name was lifted, if that is how it stands.
+fn lifted_before(signal: &Signal, own: &Lock) -> Option<Timestamp> {
+    let Action::Revoke { .. } = signal.action else { return None };
+    own.hold_of(&signal.authority).filter(|hold| hold.state == HoldState::Released).map(|hold| hold.as_of)
 }
 
 /// A restore counts from its latest receipt: a command that comes again as a new message was said again. What it lifted

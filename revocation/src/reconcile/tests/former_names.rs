@@ -347,3 +347,21 @@ async fn a_restore_that_was_cut_off_is_made_good_by_a_later_one_whatever_was_sai
     world.one(world.command(Action::Restore { authorities: None }, "alice", "c-1")).await;
     assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
 }
+
+#[tokio::test]
+async fn what_a_restore_that_was_cut_off_has_left_does_not_outlast_what_is_said_next() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.command(Action::Revoke { expires_at: None }, "alice", "c-1")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    let restore = world.command(Action::Restore { authorities: None }, "alice", "c-2");
+    assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(60));
+    let until = world.now().plus(Duration::from_secs(600));
+    world.one(world.command(Action::Revoke { expires_at: Some(until) }, "alice", "c-3")).await;
+    assert_eq!(world.one(restore).await.outcome, Outcome::Superseded);
+    assert!(world.is_locked("laptop-7"));
+    world.clock.advance(Duration::from_secs(700));
+    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
+}
