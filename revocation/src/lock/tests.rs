@@ -391,7 +391,7 @@ fn following(own: &[Signal], laptop: Lock, now: i64) -> Lock {
 fn what_lapsed_or_was_lifted_at_the_same_instant_there_lifts_nothing_here() {
     let here = revoke("command", 5);
     for own in [vec![revoke_until("command", 6, 7)], vec![revoke("command", 1), restore("command", 5)]] {
-        let lock = following(&own, laptop("laptop-7", std::slice::from_ref(&here)), 9);
+        let lock = following(&own, laptop("alice", std::slice::from_ref(&here)), 9);
         assert_eq!(lock.held_by(at(1000)), [Authority::command()], "{own:?}");
     }
     let lifted_later = [revoke("command", 1), restore("command", 6)];
