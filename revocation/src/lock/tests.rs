@@ -528,3 +528,15 @@ fn what_was_lifted_at_the_same_instant_was_not_lifted_since() {
     assert!(!laptop("alice", &[revoke("okta:acme", 6)]).was_lifted_since(&own, &okta), "nothing was lifted");
     assert!(!lifted(6).was_lifted_since(&none(), &okta), "nothing is said there");
 }
+
+#[test]
+fn what_is_lifted_by_a_names_own_restore_is_about_the_name_and_what_was_lifted_before_about_who_lifts_it_again() {
+    let okta = Authority::named("okta:acme");
+    let about = |lock: &Lock| lock.hold_of(&okta).unwrap().subject.clone();
+    let alices = laptop("alice", &[revoke("okta:acme", 1)]);
+    let by_itself = changed(alices.apply(&restore("okta:acme", 2), "laptop-7", &[]));
+    assert_eq!(about(&by_itself), "laptop-7");
+    let as_bobs = changed(alices.apply(&restore("okta:acme", 2), "bob", &[]));
+    assert_eq!(about(&as_bobs), "alice", "it was said of her");
+    assert_eq!(about(&changed(as_bobs.apply(&restore("okta:acme", 3), "bob", &[]))), "bob");
+}
