@@ -365,3 +365,24 @@ async fn what_a_restore_that_was_cut_off_has_left_does_not_outlast_what_is_said_
     world.clock.advance(Duration::from_secs(700));
     assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
 }
+
+#[tokio::test]
+async fn a_name_is_said_to_be_let_in_where_a_revocation_left_it_so_and_not_where_a_restore_left_it_locked() {
+    let let_in = |world: &World| {
+        let entries = world.audit.chains().remove("alice").unwrap();
+        entries.last().unwrap().attributes()["detail"].get("let_in").cloned()
+    };
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    let revoke = world.revoke("alice");
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("laptop-7")).await;
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    assert_eq!(let_in(&world), Some(serde_json::json!(["laptop-7"])));
+    let restore = world.restore("alice");
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.revoke("laptop-7")).await;
+    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
+    assert!(world.is_locked("laptop-7"));
+    assert_eq!(let_in(&world), None);
+}
