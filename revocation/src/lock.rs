@@ -81,8 +81,15 @@ impl Hold {
     }
 
     /// Whether its last word is to keep the name out, lapsed or not.
-    fn is_locked(&self) -> bool {
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
         self.state == HoldState::Locked
+    }
+
+    /// When it lapses where another word holds as well: a further word never shortens a hold, in whichever order the two
+    /// arrive.
+    fn lapses_with(&self, other: Option<Timestamp>) -> Option<Timestamp> {
+        self.expires_at.zip(other).map(|(a, b)| a.max(b))
     }
 
     fn in_force(&self, now: Timestamp) -> bool {

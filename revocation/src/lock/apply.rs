@@ -72,11 +72,7 @@ impl Lock {
                 let old = old.also(further);
                 match self.is_of_another(subject) {
                     // A further name is told how it is under the subject's own, where it may have been lifted since.
-                    true => Hold {
-                        as_of: old.as_of.max(signal.as_of),
-                        expires_at: old.expires_at.zip(expires_at).map(|(a, b)| a.max(b)),
-                        ..old
-                    },
+                    true => Hold { as_of: old.as_of.max(signal.as_of), expires_at: old.lapses_with(expires_at), ..old },
                     false => Hold { subject: fresh.subject, ..old },
                 }
             }
@@ -87,8 +83,7 @@ impl Lock {
             }
             Some(old) if self.needs_no_other(old, subject, expires_at) => return Transition::Unchanged,
             Some(old) => {
-                // A further word never shortens a hold, in whichever order the two arrive.
-                let expires_at = old.expires_at.zip(expires_at).map(|(a, b)| a.max(b));
+                let expires_at = old.lapses_with(expires_at);
                 // Whoever had the name before, it is the subject's now, and goes with the subject.
                 let subject = fresh.subject.clone();
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };

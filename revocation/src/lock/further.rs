@@ -58,7 +58,7 @@ impl Lock {
                 }
                 (Some(mine), true) if self.needs_no_other(mine, &hold.subject, hold.expires_at) => continue,
                 (Some(mine), true) if mine.in_force(now) => {
-                    let expires_at = mine.expires_at.zip(hold.expires_at).map(|(a, b)| a.max(b));
+                    let expires_at = mine.lapses_with(hold.expires_at);
                     let subject = hold.subject.clone();
                     let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
                     Hold { expires_at, subject, ..newest.also(&mine.names) }

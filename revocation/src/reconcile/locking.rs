@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Pass};
-use crate::lock::{HoldState, Lock, Transition};
+use crate::lock::{Lock, Transition};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
@@ -288,7 +288,7 @@ impl Revoker {
 /// When what the authority of a revocation had said of the own name was lifted, if that is how it stands.
 fn lifted_before(signal: &Signal, own: &Lock) -> Option<Timestamp> {
     let Action::Revoke { .. } = signal.action else { return None };
-    own.hold_of(&signal.authority).filter(|hold| hold.state == HoldState::Released).map(|hold| hold.as_of)
+    own.hold_of(&signal.authority).filter(|hold| !hold.is_locked()).map(|hold| hold.as_of)
 }
 
 /// A restore counts from its latest receipt: a command that comes again as a new message was said again. What it lifted
@@ -304,7 +304,7 @@ fn as_last_received(signal: &Signal, own: &Lock) -> Signal {
 /// A statement as the own name's lock has it once it is written. What was said once must not be of another age, nor end
 /// earlier or later, under one name than under another.
 fn as_of_own(signal: &Signal, own: &Lock) -> Signal {
-    let locked = own.hold_of(&signal.authority).filter(|hold| hold.state == HoldState::Locked);
+    let locked = own.hold_of(&signal.authority).filter(|hold| hold.is_locked());
     match (&signal.action, locked) {
         (Action::Revoke { .. }, Some(hold)) => {
             let as_of = if hold.signal_id == signal.id { hold.as_of } else { signal.as_of };

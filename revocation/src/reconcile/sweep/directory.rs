@@ -10,7 +10,7 @@ use super::super::admit::ADMISSION;
 use super::super::{Revoker, Run};
 use super::{Seen, Sweep};
 use crate::audit::hex_digest;
-use crate::lock::{Hold, HoldState, Lock};
+use crate::lock::{Hold, Lock};
 use crate::name::{Name, Subject};
 use crate::people::People;
 use crate::planted::{self, Fault};
@@ -229,7 +229,7 @@ fn was_let_in(lock: &Lock) -> bool {
     let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ITS_OWN);
     let own: Option<Timestamp> = lock.hold_of(&directory).filter(|hold| is_its_own(hold)).map(|hold| hold.as_of);
     let said = [lock.hold_of(&directory), lock.hold_of(&Authority::command())].into_iter().flatten();
-    let commands = said.filter(|hold| hold.state == HoldState::Released && !is_its_own(hold));
+    let commands = said.filter(|hold| !hold.is_locked() && !is_its_own(hold));
     commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)
 }
 
@@ -258,7 +258,7 @@ fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<(Name, String)> {
 fn by_its_word(locks: &HashMap<Name, Lock>) -> impl Iterator<Item = (&Lock, &Hold)> {
     let directory = Authority::producer(DIRECTORY, None);
     locks.values().filter_map(move |lock| {
-        let hold = lock.hold_of(&directory).filter(|hold| hold.state == HoldState::Locked)?;
+        let hold = lock.hold_of(&directory).filter(|hold| hold.is_locked())?;
         Some((lock, hold))
     })
 }
