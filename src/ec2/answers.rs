@@ -1,10 +1,13 @@
 //! Whatever bytes come for an answer of EC2's, they are read as an answer or as an error, and never as less than they say.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::{BehaviorVersion, Credentials};
+use aws_sdk_ec2::config::{AsyncSleep, BehaviorVersion, Credentials, Sleep};
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
@@ -14,14 +17,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LISTING: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
-<DescribeClientVpnConnectionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>7a62c49f-demo</requestId><connections><item><clientVpnEndpointId>cvpn-endpoint-0123456789abcdef0</clientVpnEndpointId><timestamp>2026-03-01 09:30:00</timestamp><connectionId>cvpn-connection-0000000000000001</connectionId><username>dana.reyes@example.com</username><connectionEstablishedTime>2026-03-01 08:00:00</connectionEstablishedTime><ingressBytes>1</ingressBytes><egressBytes>2</egressBytes><clientIp>10.0.0.2</clientIp><commonName>laptop-7</commonName><status><code>active</code></status></item><item><connectionId>cvpn-connection-0000000000000002</connectionId><commonName>büro &amp; co</commonName><status><code>terminating</code></status></item></connections><nextToken>AAAA</nextToken></DescribeClientVpnConnectionsResponse>"#;
+const LISTING: &str = include_str!("../../fuzz/seeds/ec2/listing.xml");
 
-const TERMINATED: &str = r#"<TerminateClientVpnConnectionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>7a62c49f-demo</requestId><clientVpnEndpointId>cvpn-endpoint-0123456789abcdef0</clientVpnEndpointId><username>dana.reyes@example.com</username><connectionStatuses><item><connectionId>cvpn-connection-0000000000000001</connectionId><previousStatus><code>active</code></previousStatus><currentStatus><code>terminating</code></currentStatus></item></connectionStatuses></TerminateClientVpnConnectionsResponse>"#;
+const TERMINATED: &str = include_str!("../../fuzz/seeds/ec2/terminated.xml");
 
-const ENDPOINTS: &str = r#"<DescribeClientVpnEndpointsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>7a62c49f-demo</requestId><clientVpnEndpoint><item><clientVpnEndpointId>cvpn-endpoint-0123456789abcdef0</clientVpnEndpointId><status><code>available</code></status></item><item><clientVpnEndpointId>cvpn-endpoint-0123456789abcdef1</clientVpnEndpointId><status><code>deleted</code></status></item></clientVpnEndpoint></DescribeClientVpnEndpointsResponse>"#;
+const ENDPOINTS: &str = include_str!("../../fuzz/seeds/ec2/endpoints.xml");
 
-const REFUSED: &str = r"<Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>Request limit exceeded.</Message></Error></Errors><RequestID>7a62c49f-demo</RequestID></Response>";
+const REFUSED: &str = include_str!("../../fuzz/seeds/ec2/refused.xml");
 
 /// Gives the same answer to every request.
 #[derive(Clone)]
@@ -40,15 +42,36 @@ impl HttpConnector for Says {
     }
 }
 
+/// Time that goes on when somebody waits, and only then.
+#[derive(Debug, Clone, Default)]
+struct Waits(Arc<AtomicU64>);
+
+impl TimeSource for Waits {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl AsyncSleep for Waits {
+    fn sleep(&self, pause: Duration) -> Sleep {
+        let millis = u64::try_from(pause.as_millis()).unwrap().max(1);
+        self.0.fetch_add(millis, Ordering::SeqCst);
+        Sleep::new(std::future::ready(()))
+    }
+}
+
 /// Client VPN as it looks through these answers.
 fn vpn(status: u16, body: &[u8]) -> Ec2ClientVpn {
     let connector = SharedHttpConnector::new(Says(Arc::new(Mutex::new((status, body.to_vec())))));
     let http: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
+    let time = Waits::default();
     let config = aws_sdk_ec2::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(aws_sdk_ec2::config::Region::new("eu-west-1"))
         .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests"))
         .retry_config(aws_sdk_ec2::config::retry::RetryConfig::disabled())
+        .time_source(time.clone())
+        .sleep_impl(time)
         .http_client(http)
         .build();
     Ec2ClientVpn::new(Ec2::new(Client::from_conf(config)), Target { region: "eu-west-1".to_owned(), account: None })
