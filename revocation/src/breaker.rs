@@ -4,11 +4,13 @@
 //! the limit the breaker opens for that authority and stays open until a person closes it; what is refused meanwhile is
 //! left for retries and the dead-letter queue.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::task::JoinSet;
 
 use crate::audit::hex_digest;
 use crate::name::Name;
@@ -25,6 +27,13 @@ const AHEAD: i64 = 1;
 
 /// How long the table may take for one hold: those that wait for their turn must have theirs in time.
 const ANSWER_IN: Duration = Duration::from_secs(3);
+
+/// How old what was looked at ahead may be.
+const AHEAD_COUNTS_FOR: Duration = Duration::from_secs(2);
+
+/// At most such a part of what is left up to the limit is counted at once. So many runs side by side, which don't see what
+/// the others are about to count, still don't overshoot.
+const AT_ONCE: usize = 8;
 
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
@@ -94,65 +103,122 @@ pub enum Pass {
     },
 }
 
-/// The breaker as one run uses it: an authority's holds are counted one after another, so that a batch is braked within
-/// itself.
+/// The breaker as one run uses it: an authority's holds are counted in the order in which they come, several at once
+/// where they are far from the limit, so that a batch is braked within itself and does not wait for itself.
 #[derive(Clone)]
 pub struct Brake {
     breaker: Arc<dyn Breaker>,
     clock: Arc<dyn Clock>,
-    turns: Arc<Mutex<BTreeMap<Authority, Arc<Mutex<()>>>>>,
+    lines: Arc<Mutex<BTreeMap<Authority, Arc<Line>>>>,
+}
+
+/// The holds of one authority that are to be counted.
+#[derive(Default)]
+struct Line {
+    waiting: Mutex<VecDeque<Waiting>>,
+    /// Looks how the breaker stands, and since when that is known.
+    ahead: Mutex<JoinSet<Option<(Timestamp, Standing)>>>,
+    /// Held by whoever counts.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Waiting {
+    hold: Counted,
+    answer: oneshot::Sender<Result<Pass, StoreError>>,
 }
 
 impl Brake {
     /// A brake on these counts.
     #[must_use]
     pub fn new(breaker: Arc<dyn Breaker>, clock: Arc<dyn Clock>) -> Self {
-        Self { breaker, clock, turns: Arc::default() }
+        Self { breaker, clock, lines: Arc::default() }
+    }
+
+    /// Begins to look how an authority's breaker stands, for whoever counts first. Nothing rests on it: where it can't be
+    /// read, or was read too long ago, that one looks for itself.
+    pub(crate) fn look_ahead(&self, authority: &Authority) {
+        let (breaker, authority, now) = (Arc::clone(&self.breaker), authority.clone(), self.clock.now());
+        let line = self.line(&authority);
+        lock(&line.ahead).spawn(async move {
+            let standing = breaker.standing(&authority, &minutes_around(now)).await.ok()?;
+            Some((now, standing))
+        });
     }
 
     /// Counts a hold that is about to come into force newly, or says that the breaker is open.
     ///
     /// When this returns [`Pass::Free`], the hold is counted, and for good: trying again does not count it twice. Runs
-    /// side by side may overshoot the limit by no more than their number.
+    /// side by side, up to eight, may overshoot the limit by no more than their number.
     ///
     /// # Errors
     /// Where the table is away: without a count nothing may pass.
     pub async fn pass(&self, authority: &Authority, hold: &Counted, limit: usize) -> Result<Pass, StoreError> {
-        let turn = Arc::clone(self.turns.lock().await.entry(authority.clone()).or_default());
-        let _turn = turn.lock().await;
-        let now = self.clock.now();
-        tokio::select! {
-            biased;
-            passed = self.count(authority, hold, now, limit) => passed,
-            () = self.clock.reached(now.plus(ANSWER_IN)) => {
-                Err(StoreError::away("the circuit breaker", "no answer came in time"))
+        let line = self.line(authority);
+        let (answer, mut answered) = oneshot::channel();
+        lock(&line.waiting).push_back(Waiting { hold: hold.clone(), answer });
+        let _turn = line.turn.lock().await;
+        loop {
+            match answered.try_recv() {
+                Ok(passed) => return passed,
+                Err(TryRecvError::Closed) => return Err(late()),
+                Err(TryRecvError::Empty) => {}
+            }
+            let now = self.clock.now();
+            tokio::select! {
+                biased;
+                counted = self.count_next(authority, &line, now, limit) => counted?,
+                () = self.clock.reached(now.plus(ANSWER_IN)) => return Err(late()),
             }
         }
     }
 
-    async fn count(
+    fn line(&self, authority: &Authority) -> Arc<Line> {
+        Arc::clone(lock(&self.lines).entry(authority.clone()).or_default())
+    }
+
+    /// Counts those at the head of the line, with one look at the table and one write.
+    async fn count_next(
         &self,
         authority: &Authority,
-        hold: &Counted,
+        line: &Line,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Pass, StoreError> {
-        let standing = self.breaker.standing(authority, &minutes_around(now)).await?;
-        if let Some(since) = standing.opened_at {
-            return Ok(Pass::Open { since });
+    ) -> Result<(), StoreError> {
+        let mut ahead = std::mem::take(&mut *lock(&line.ahead));
+        let ahead = ahead.join_next().await.and_then(Result::ok).flatten();
+        // Nobody is refused by what stood a moment ago: somebody may have closed it since.
+        let lets_pass = |standing: &Standing| standing.opened_at.is_none() && standing.counted.len() < limit;
+        let ahead = ahead.filter(|(at, standing)| now.since(*at) <= AHEAD_COUNTS_FOR && lets_pass(standing));
+        let Standing { round, opened_at, mut counted } = match ahead {
+            Some((_, standing)) => standing,
+            None => self.breaker.standing(authority, &minutes_around(now)).await?,
+        };
+        let room = limit.saturating_sub(counted.len());
+        let group = next_of(line, (room / AT_ONCE).max(1));
+        if let Some(since) = opened_at {
+            group.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Open { since })));
+            return Ok(());
         }
-        // Counted by an attempt that got no further: it comes into force now, so from now on it counts.
-        if standing.counted.contains(hold) {
-            self.breaker.count(authority, standing.round, Minute::of(now), hold).await?;
-            return Ok(Pass::Free);
+        // One that was counted by an attempt that got no further comes into force now, so from now on it counts.
+        let passes = |waiting: &Waiting| {
+            let passes = counted.contains(&waiting.hold) || counted.len() < limit;
+            if passes {
+                counted.insert(waiting.hold.clone());
+            }
+            passes
+        };
+        let (free, braked): (Vec<Waiting>, Vec<Waiting>) = group.into_iter().partition(passes);
+        if !free.is_empty() {
+            let holds: Vec<Counted> = free.iter().map(|waiting| waiting.hold.clone()).collect();
+            let written = self.breaker.count(authority, round, Minute::of(now), &holds).await;
+            free.into_iter().for_each(|waiting| waiting.hears(written.clone().map(|()| Pass::Free)));
         }
-        if standing.counted.len() >= limit {
+        if !braked.is_empty() {
             tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opened");
-            self.breaker.open(authority, standing.round, now).await?;
-            return Ok(Pass::Open { since: now });
+            let opened = self.breaker.open(authority, round, now).await;
+            braked.into_iter().for_each(|waiting| waiting.hears(opened.clone().map(|()| Pass::Open { since: now })));
         }
-        self.breaker.count(authority, standing.round, Minute::of(now), hold).await?;
-        Ok(Pass::Free)
+        Ok(())
     }
 
     /// How an authority's breaker stands now, with what was counted in the last ten minutes.
@@ -172,6 +238,29 @@ impl Brake {
     }
 }
 
+impl Waiting {
+    /// Whoever waits may be gone.
+    fn hears(self, passed: Result<Pass, StoreError>) {
+        let _ = self.answer.send(passed);
+    }
+}
+
+/// Takes the first so many out of the line that somebody still waits for.
+fn next_of(line: &Line, most: usize) -> Vec<Waiting> {
+    let mut waiting = lock(&line.waiting);
+    waiting.retain(|waiting| !waiting.answer.is_closed());
+    let most = most.min(waiting.len());
+    waiting.drain(..most).collect()
+}
+
+fn late() -> StoreError {
+    StoreError::away("the circuit breaker", "no answer came in time")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The minutes whose holds count now.
 fn minutes_around(now: Timestamp) -> Vec<Minute> {
     let minute = Minute::of(now);
@@ -185,7 +274,7 @@ pub const KEPT: Duration = Duration::from_hours(24);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{Calls, ManualClock, MemoryBreaker};
+    use crate::memory::{Calls, ManualClock, MemoryBreaker, Mishap};
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
@@ -226,5 +315,54 @@ mod tests {
         brake.close(&okta).await.unwrap();
         assert_eq!(brake.standing(&okta).await, Ok(Standing { round: 1, ..Standing::default() }));
         assert_eq!(brake.pass(&okta, &holds[0], 2).await, Ok(Pass::Free));
+    }
+
+    /// So many holds at once, where so many are the limit; whether each may pass, and how often the table was asked.
+    async fn at_once(holds: usize, limit: usize, calls: &Calls) -> (Vec<Result<Pass, StoreError>>, [usize; 2]) {
+        let clock = Arc::new(ManualClock::at(at("2026-03-01T09:30:00Z")));
+        let brake = Brake::new(Arc::new(MemoryBreaker::new(calls)), clock);
+        let mut passing = tokio::task::JoinSet::new();
+        for number in 0..holds {
+            let (brake, hold) = (brake.clone(), Counted::kept(&number.to_string()));
+            passing.spawn(async move { brake.pass(&Authority::named("okta:acme"), &hold, limit).await });
+        }
+        (passing.join_all().await, ["breaker.standing", "breaker.count"].map(|call| calls.count(call)))
+    }
+
+    #[tokio::test]
+    async fn a_batch_far_from_the_limit_is_counted_at_once_and_near_to_it_one_by_one() {
+        for (limit, groups) in [(80, 1), (79, 2), (50, 2), (15, 10)] {
+            let (passed, asked) = at_once(10, limit, &Calls::new()).await;
+            assert_eq!((passed, asked), (vec![Ok(Pass::Free); 10], [groups; 2]), "{limit}");
+        }
+        let (passed, _) = at_once(10, 7, &Calls::new()).await;
+        assert_eq!(passed.iter().filter(|passed| **passed == Ok(Pass::Free)).count(), 7);
+    }
+
+    #[tokio::test]
+    async fn those_who_are_counted_together_hear_of_the_same_failure() {
+        let calls = Calls::new();
+        calls.plan("breaker.count", 1, Mishap::Fails);
+        let (passed, asked) = at_once(10, 50, &calls).await;
+        assert_eq!((passed.iter().filter(|passed| passed.is_err()).count(), asked), (6, [2, 2]));
+        calls.plan("breaker.standing", 1, Mishap::Fails);
+        let (passed, _) = at_once(10, 80, &calls).await;
+        assert_eq!(passed.iter().filter(|passed| passed.is_err()).count(), 1, "the next looks for itself");
+    }
+
+    #[tokio::test]
+    async fn who_gave_up_waiting_is_not_counted() {
+        let calls = Calls::new();
+        let clock = Arc::new(ManualClock::at(at("2026-03-01T09:30:00Z")));
+        let brake = Brake::new(Arc::new(MemoryBreaker::new(&calls)), clock);
+        let okta = Authority::named("okta:acme");
+        let [gone, first] = ["gone", "first"].map(Counted::kept);
+        tokio::select! {
+            biased;
+            _ = brake.pass(&okta, &gone, 50) => panic!("a look takes a moment"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(brake.pass(&okta, &first, 50).await, Ok(Pass::Free));
+        assert_eq!(brake.standing(&okta).await.unwrap().counted, [first].into());
     }
 }

@@ -317,9 +317,15 @@ pub trait Breaker: Send + Sync {
     /// How the breaker of an authority stands, with what was counted in these minutes. The read is strongly consistent.
     async fn standing(&self, authority: &Authority, minutes: &[Minute]) -> Result<Standing, StoreError>;
 
-    /// Counts a hold in a round and minute. When this returns, that is durable; doing it twice counts once, and two at
+    /// Counts holds in a round and minute. When this returns, that is durable; doing it twice counts once, and two at
     /// once both take effect.
-    async fn count(&self, authority: &Authority, round: u64, minute: Minute, hold: &Counted) -> Result<(), StoreError>;
+    async fn count(
+        &self,
+        authority: &Authority,
+        round: u64,
+        minute: Minute,
+        holds: &[Counted],
+    ) -> Result<(), StoreError>;
 
     /// Opens the breaker, unless it was closed since `round`. When this returns, that is durable.
     async fn open(&self, authority: &Authority, round: u64, at: Timestamp) -> Result<(), StoreError>;

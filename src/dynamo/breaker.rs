@@ -16,6 +16,9 @@ use super::{KEY, store_error};
 /// How the key of each of these items begins.
 const PREFIX: &str = "#breaker/";
 
+/// In which a breaker is that was never closed.
+const FIRST_ROUND: u64 = 0;
+
 fn state_key(authority: &Authority) -> String {
     format!("{PREFIX}{authority}")
 }
@@ -59,16 +62,19 @@ impl DynamoLocks {
         Ok(found)
     }
 
-    async fn breaker_state(&self, authority: &Authority) -> Result<(u64, Option<Timestamp>), StoreError> {
-        let key = state_key(authority);
-        let mut items = read_items(&self.client, &self.table, std::slice::from_ref(&key)).await?;
-        let Some(item) = items.remove(&key) else { return Ok((0, None)) };
+    /// The round that a breaker is in, and since when it is open; `item` is what the table has of it.
+    fn breaker_state(
+        &self,
+        authority: &Authority,
+        item: Option<&Item>,
+    ) -> Result<(u64, Option<Timestamp>), StoreError> {
+        let Some(item) = item else { return Ok((FIRST_ROUND, None)) };
         let unusable = |what: &str| {
             let what = format!("attribute {what} is not what this program writes; mend or remove the item");
             StoreError::unusable(&format!("the breaker of {authority} in table {}", self.table), &what)
         };
-        let round = number(&item, "round").ok_or_else(|| unusable("round"))?;
-        let opened_at = match text(&item, "opened_at") {
+        let round = number(item, "round").ok_or_else(|| unusable("round"))?;
+        let opened_at = match text(item, "opened_at") {
             // An instant that can't be read must not make an open breaker look closed.
             Some(at) => Some(Timestamp::parse(&at).ok_or_else(|| unusable("opened_at"))?),
             None => None,
@@ -80,28 +86,44 @@ impl DynamoLocks {
 #[async_trait]
 impl Breaker for DynamoLocks {
     async fn standing(&self, authority: &Authority, minutes: &[Minute]) -> Result<Standing, StoreError> {
-        let (round, opened_at) = self.breaker_state(authority).await?;
+        let state = state_key(authority);
+        let of_round = |round: u64| minutes.iter().map(move |minute| minute_key(authority, round, *minute));
+        // Most breakers were never closed: all that there is of them is read at once.
+        let keys: Vec<String> = std::iter::once(state.clone()).chain(of_round(FIRST_ROUND)).collect();
+        let mut items = read_items(&self.client, &self.table, &keys).await?;
+        let (round, opened_at) = self.breaker_state(authority, items.remove(&state).as_ref())?;
         if opened_at.is_some() {
             return Ok(Standing { round, opened_at, counted: BTreeSet::new() });
         }
-        let keys: Vec<String> = minutes.iter().map(|minute| minute_key(authority, round, *minute)).collect();
-        let items = read_items(&self.client, &self.table, &keys).await?;
+        if round != FIRST_ROUND {
+            let keys: Vec<String> = of_round(round).collect();
+            items = read_items(&self.client, &self.table, &keys).await?;
+        }
         let sets = items.values().filter_map(|item| item.get("holds")?.as_ss().ok());
         let counted = sets.flatten().map(|text| Counted::kept(text)).collect();
         Ok(Standing { round, opened_at, counted })
     }
 
-    async fn count(&self, authority: &Authority, round: u64, minute: Minute, hold: &Counted) -> Result<(), StoreError> {
+    async fn count(
+        &self,
+        authority: &Authority,
+        round: u64,
+        minute: Minute,
+        holds: &[Counted],
+    ) -> Result<(), StoreError> {
         let until = minute.begins_at().plus(KEPT).as_seconds();
+        // DynamoDB takes no set that has something twice.
+        let counted: BTreeSet<&str> = holds.iter().map(Counted::as_str).collect();
+        let counted = counted.into_iter().map(str::to_owned).collect();
         let add = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(minute_key(authority, round, minute))))
-            .update_expression("ADD #holds :hold SET #ttl = :ttl")
+            .update_expression("ADD #holds :counted SET #ttl = :ttl")
             .expression_attribute_names("#holds", "holds")
             .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":hold", AttributeValue::Ss(vec![hold.as_str().to_owned()]))
+            .expression_attribute_values(":counted", AttributeValue::Ss(counted))
             .expression_attribute_values(":ttl", AttributeValue::N(until.to_string()));
         add.send().await.map(|_| ()).map_err(|error| store_error(&self.table, &error))
     }

@@ -70,9 +70,15 @@ impl Breaker for MemoryBreaker {
         Ok(Standing { round: *round, opened_at: *opened_at, counted })
     }
 
-    async fn count(&self, authority: &Authority, round: u64, minute: Minute, hold: &Counted) -> Result<(), StoreError> {
+    async fn count(
+        &self,
+        authority: &Authority,
+        round: u64,
+        minute: Minute,
+        holds: &[Counted],
+    ) -> Result<(), StoreError> {
         self.change("count", authority, |kept| {
-            kept.counts.entry((round, minute)).or_default().insert(hold.clone());
+            kept.counts.entry((round, minute)).or_default().extend(holds.iter().cloned());
         })
         .await
     }

@@ -14,7 +14,7 @@ use crate::name::Name;
 use crate::policy::Mode;
 use crate::ports::StoreError;
 use crate::receipt::Outcome;
-use crate::signal::Action;
+use crate::signal::{Action, Authority};
 
 /// How long it may take, before each case reads for itself.
 const IN: Duration = Duration::from_secs(2);
@@ -62,6 +62,8 @@ struct Wanted {
     marks: Marks,
     own: Option<Name>,
     chain: String,
+    /// Whose breaker is about to count.
+    counted_for: Option<Authority>,
 }
 
 impl Revoker {
@@ -93,7 +95,11 @@ impl Revoker {
     fn wanted(&self, number: usize, case: &Case) -> Wanted {
         let locks = matches!(case.signal.action, Action::Revoke { .. } | Action::Restore { .. });
         let own = case.subject().map(|subject| subject.name().clone()).filter(|_| locks);
-        Wanted { number, marks: self.marks(case), own, chain: case.chain() }
+        let counts = matches!(case.signal.action, Action::Revoke { .. }) && !self.is_rehearsal(case);
+        let counted_for = Some(case.signal.authority.clone()).filter(|authority| {
+            counts && *authority != Authority::command() && self.policy.admit(&case.signal, &case.named()).is_ok()
+        });
+        Wanted { number, marks: self.marks(case), own, chain: case.chain(), counted_for }
     }
 
     async fn read_all(&self, wanted: Vec<Wanted>) -> Result<BTreeMap<usize, Ahead>, StoreError> {
@@ -102,6 +108,8 @@ impl Revoker {
         let chains: Vec<String> = wanted.iter().map(|one| one.chain.clone()).collect();
         let standing = async { if markers.is_empty() { Ok(Vec::new()) } else { self.trail.standing(&markers).await } };
         let locks = async { if names.is_empty() { Ok(Vec::new()) } else { self.locks.read(&names).await } };
+        let brakes: BTreeSet<&Authority> = wanted.iter().filter_map(|one| one.counted_for.as_ref()).collect();
+        brakes.into_iter().for_each(|authority| self.brake.look_ahead(authority));
         let (standing, locks, heads) = tokio::join!(standing, locks, self.trail.heads_of(&chains));
         let (mut standing, mut locks, mut heads) = (standing?.into_iter(), locks?.into_iter(), heads?.into_iter());
         let mut ahead = BTreeMap::new();

@@ -129,8 +129,8 @@ async fn one_hold_counts_once_however_often_it_is_tried() {
 async fn without_a_count_nothing_passes() {
     let world = World::braked();
     world.user("a");
-    for call in ["breaker.standing", "breaker.count"] {
-        world.calls.plan(call, 1, Mishap::Fails);
+    for (call, times) in [("breaker.standing", 2), ("breaker.count", 1)] {
+        world.calls.plan(call, times, Mishap::Fails);
         assert_eq!(world.one(world.revoke("a")).await.outcome, Outcome::Incomplete, "{call}");
         assert!(!world.is_locked("a"));
     }
@@ -183,6 +183,7 @@ async fn what_is_superseded_and_what_is_only_rehearsed_does_not_count() {
     for n in 0..9 {
         assert_eq!(world.one(world.revoke(&format!("user-{n}"))).await.outcome, Outcome::Shadowed);
     }
+    assert_eq!(world.calls.count("breaker."), 0);
     world.policy.mode = Mode::Enforce;
     for n in 0..9 {
         let subject = format!("former-{n}");
@@ -191,5 +192,5 @@ async fn what_is_superseded_and_what_is_only_rehearsed_does_not_count() {
         world.one(world.restore(&subject)).await;
         assert_eq!(world.one(old).await.outcome, Outcome::Superseded);
     }
-    assert_eq!(world.calls.count("breaker."), 0);
+    assert_eq!(world.calls.count("breaker.count"), 0);
 }
