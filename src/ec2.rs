@@ -225,6 +225,10 @@ impl ClientVpn for Ec2ClientVpn {
                 tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");
                 Ok(ended(&answer))
             }
+            Err(error) if error.kind == VpnErrorKind::NoTurn => {
+                tracing::info!(endpoint_id = %endpoint, ?which, "a terminate call was not made: it had to wait too long");
+                Err(error)
+            }
             Err(error) => {
                 tracing::warn!(endpoint_id = %endpoint, ?which, error_type = "TerminateFailed", %error, "terminate failed");
                 Err(error)
@@ -248,7 +252,7 @@ impl ClientVpn for Ec2ClientVpn {
 /// What becomes of a call for which there was no time, since others were refused for coming too soon.
 fn no_turn() -> VpnError {
     let message = "others of our calls have to wait as well".to_owned();
-    VpnError { kind: VpnErrorKind::Throttled, code: None, message, request_id: None }
+    VpnError { kind: VpnErrorKind::NoTurn, code: None, message, request_id: None }
 }
 
 /// A row that may be anybody's connection and can't be ended, or an endpoint that can't be listed: a listing with one

@@ -24,6 +24,10 @@ pub enum Mishap {
     AnswerLost,
     /// It is refused for want of permission.
     Denied,
+    /// It is refused for coming too soon.
+    Throttled,
+    /// It is not made, since others were refused for coming too soon.
+    NoTurn,
     /// It takes long: what runs beside it gets far.
     Slow,
     /// It never returns.

@@ -109,7 +109,8 @@ pub struct Policy {
     pub max_connections: usize,
     /// Circuit breaker: how many holds one authority may newly bring into force in any ten minutes.
     pub max_subjects: usize,
-    /// `completed` needs a listing begun at least this long after the lock was durable.
+    /// `completed` needs a listing begun at least this long after the lock was durable, and after the latest terminate call
+    /// was answered: EC2's listings lag behind, and a client may come back.
     pub settle: Duration,
     /// How long to wait for zero before saying `incomplete`.
     pub verify: Duration,

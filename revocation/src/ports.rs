@@ -44,8 +44,8 @@ pub trait ClientVpn: Send + Sync {
     /// Asks Client VPN to end connections.
     ///
     /// When this returns `Ok`, the request was accepted and nothing more: `terminating` is not `terminated`. When it
-    /// returns an error, the request may have been accepted all the same (the answer may have been lost), so only a
-    /// listing tells. Asking twice does no harm.
+    /// returns an error but [`NoTurn`](VpnErrorKind::NoTurn), the request may have been accepted all the same (the answer
+    /// may have been lost), so only a listing tells. Asking twice does no harm.
     async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError>;
 
     /// Asks EC2 whether `terminate` would be permitted, and ends nothing.
@@ -102,8 +102,10 @@ pub enum VpnErrorKind {
     TooManyConnections,
     /// The role lacks the permission. Trying again doesn't help.
     Denied,
-    /// AWS asked to slow down, and did so until the attempts ran out.
+    /// AWS asked to slow down, and did so until the attempts, or the time for them, ran out.
     Throttled,
+    /// A terminate call that was not made: AWS had asked to slow down, and others of our calls came first.
+    NoTurn,
     /// No answer, a lost one, or a server error.
     Unavailable,
     /// A listing named the same page twice, so its end can't be reached.
@@ -135,6 +137,13 @@ impl VpnError {
     pub fn late(target: &Target) -> Self {
         let account = target.account.as_deref().unwrap_or("the function's account");
         let message = format!("the endpoints in {} of {account} could not be listed in time", target.region);
+        Self::ours(VpnErrorKind::Unavailable, message)
+    }
+
+    /// A terminate call that was not answered in time.
+    #[must_use]
+    pub fn unanswered(endpoint: &EndpointId) -> Self {
+        let message = format!("the terminate call on {endpoint} was not answered in time; the next listing tells");
         Self::ours(VpnErrorKind::Unavailable, message)
     }
 
@@ -186,7 +195,7 @@ impl fmt::Display for VpnError {
         }
         let next = match self.kind {
             VpnErrorKind::Denied => "; allow the action to the function's role",
-            VpnErrorKind::Throttled => "; AWS asked to slow down, it is tried again",
+            VpnErrorKind::Throttled | VpnErrorKind::NoTurn => "; AWS asked to slow down, it is tried again",
             VpnErrorKind::Unavailable => "; it is tried again",
             _ => "",
         };

@@ -148,7 +148,7 @@ pub struct Timings {
     pub received_at: Option<Timestamp>,
     /// When the last lock was durable.
     pub locked_at: Option<Timestamp>,
-    /// When the first terminate call was made.
+    /// When the first terminate call was handed over to be made; it may have had to wait for its turn after that.
     pub first_terminate_at: Option<Timestamp>,
     /// When the listing ended that showed nothing alive; absent until every subject is verified.
     pub verified_at: Option<Timestamp>,

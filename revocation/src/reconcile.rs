@@ -18,6 +18,7 @@ mod ahead;
 mod alias;
 mod listing;
 mod locking;
+mod orders;
 mod pass;
 mod pursue;
 mod pursuit;
@@ -371,7 +372,7 @@ impl Revoker {
                 looked |= pursuit.is_some();
                 timings.locked_at = timings.locked_at.max(verdict.and_then(|verdict| verdict.locked_at));
                 timings.first_terminate_at =
-                    earliest(timings.first_terminate_at, pursuit.and_then(|p| p.first_terminate_at));
+                    earliest(timings.first_terminate_at, pursuit.and_then(Pursuit::first_terminate_at));
                 verified.push(pursuit.and_then(Pursuit::verified_at));
                 subjects.push(SubjectReceipt {
                     subject: case.about.label(),

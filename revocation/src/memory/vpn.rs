@@ -224,6 +224,8 @@ impl MemoryVpn {
         match mishap {
             None | Some(Mishap::AnswerLost) => Ok(mishap),
             Some(Mishap::Denied) => Err(Self::error(VpnErrorKind::Denied)),
+            Some(Mishap::Throttled) => Err(Self::error(VpnErrorKind::Throttled)),
+            Some(Mishap::NoTurn) => Err(Self::error(VpnErrorKind::NoTurn)),
             Some(_) => Err(Self::error(VpnErrorKind::Unavailable)),
         }
     }

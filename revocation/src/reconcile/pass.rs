@@ -4,23 +4,18 @@
 //! memory than its pages in flight. Calls go out when the listing is complete or, where it is long, as pages arrive.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tracing::Instrument;
-
 use super::listing::Listed;
+use super::orders::{LOCKS_COUNT_FOR, Order, Orders};
 use super::pursuit::{Goal, Pursuit, Spared, State};
-use super::{JoinAllOrSkip, Revoker, Scope};
+use super::{Revoker, Scope};
 use crate::connection::{Connection, ConnectionId, Endpoint};
 use crate::lock::Lock;
 use crate::name::Name;
-use crate::plan::{Call, Certificates, Match, OnEndpoint, calls, matches, needs_a_call, one_by_one};
+use crate::plan::{Certificates, Match, OnEndpoint, calls, matches, needs_a_call};
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
-use crate::ports::{ClientVpn, Ended, VpnError, VpnErrorKind, Which};
 use crate::receipt::EndpointReceipt;
 use crate::time::Timestamp;
 
@@ -32,19 +27,14 @@ const JUDGED_WHOLE: usize = 5_000;
 /// after this, what is there is acted on, and the rest as it arrives.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How old what is known of the locks may be when calls follow from it.
-const LOCKS_COUNT_FOR: Duration = Duration::from_secs(2);
-
-/// How long an order may wait for its turn. After that its connections are looked at anew, and the locks too.
-const ORDERS_COUNT_FOR: Duration = Duration::from_secs(10);
-
 /// How many endpoints are listed, and how many terminate calls made to one target, at the same time.
 pub(super) const SIDE_BY_SIDE: usize = 16;
 
 /// What a listing of everything in scope came to.
 pub(super) struct Pass {
     pub(super) begun_at: Timestamp,
-    pub(super) ended_at: Timestamp,
+    /// When the last page was there. The calls that followed from it may have taken longer.
+    pub(super) listed_at: Timestamp,
     pub(super) endpoints: Vec<EndpointReceipt>,
     /// Why it is not a full listing, if it is not.
     pub(super) trouble: Option<String>,
@@ -63,20 +53,6 @@ impl Pass {
         }
     }
 }
-
-/// A terminate call on its way.
-struct Order {
-    pursuit: usize,
-    target: usize,
-    endpoint: Endpoint,
-    call: Call,
-}
-
-/// Through which the orders to each target go. One that is asked to go slowly must not hold the others up.
-type Gates = Vec<Arc<Semaphore>>;
-
-/// What each of the calls that came of an order was answered, with the connections it was meant for.
-type Answers = Vec<(Vec<ConnectionId>, Result<Vec<Ended>, VpnError>)>;
 
 /// What one listing shows of one subject, until calls follow from it.
 #[derive(Default)]
@@ -137,8 +113,7 @@ impl Revoker {
         let index = Index::new(pursuits);
         let mut certificates = Certificates::default();
         let mut sightings: Vec<Sighting> = pursuits.iter().map(|_| Sighting::default()).collect();
-        let mut orders = JoinSet::new();
-        let gates: Gates = self.vpn.iter().map(|_| Arc::new(Semaphore::new(SIDE_BY_SIDE))).collect();
+        let mut orders = Orders::new(self.vpn.len());
         let mut wholes: BTreeSet<usize> = BTreeSet::new();
         let mut done: BTreeSet<usize> = BTreeSet::new();
         let mut failed: BTreeMap<usize, String> = BTreeMap::new();
@@ -154,7 +129,7 @@ impl Revoker {
                 () = self.clock.reached(begun_at.plus(PATIENCE)), if !late => {
                     late = true;
                     self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-                    self.order(pursuits, &mut sightings, scope, &wholes, &gates, &mut orders);
+                    self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
                     continue;
                 }
             };
@@ -182,7 +157,7 @@ impl Revoker {
                     }
                     if late || rows_seen > JUDGED_WHOLE {
                         self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-                        self.order(pursuits, &mut sightings, scope, &wholes, &gates, &mut orders);
+                        self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
                     }
                 }
                 Listed::Failed { on, error } => {
@@ -199,21 +174,20 @@ impl Revoker {
                 troubles.push(format!("{} could not be listed: {why}", endpoint.id));
             }
         }
+        let listed_at = self.clock.now();
         let all_seen = troubles.is_empty();
         self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
         self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
-        self.order(pursuits, &mut sightings, scope, &wholes, &gates, &mut orders);
+        self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
         forget_unlisted(pursuits, scope, &done);
-        for (order, answers) in orders.join_all_or_skip().await {
+        for (order, answers) in orders.answers(self).await {
             if let Some(pursuit) = pursuits.get_mut(order.pursuit) {
-                for (ids, answer) in &answers {
-                    pursuit.told(order.target, &order.endpoint, ids, answer);
-                }
+                pursuit.told(&order, &answers);
             }
         }
         Pass {
             begun_at,
-            ended_at: self.clock.now(),
+            listed_at,
             endpoints: endpoint_receipts(scope, &done, &failed),
             trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
         }
@@ -327,10 +301,10 @@ impl Revoker {
         sightings: &mut [Sighting],
         scope: &Scope,
         wholes: &BTreeSet<usize>,
-        gates: &Gates,
-        orders: &mut JoinSet<(Order, Answers)>,
+        (orders, locks_read_at): (&mut Orders, Timestamp),
     ) {
         let limit = self.policy.max_connections;
+        let mut ordered = Vec::new();
         for (number, (pursuit, sighting)) in pursuits.iter_mut().zip(sightings).enumerate() {
             if !pursuit.is_open() || pursuit.rehearsed || pursuit.blocked.is_some() {
                 continue;
@@ -343,30 +317,22 @@ impl Revoker {
                 let Some((target, endpoint)) = scope.endpoints.get(on) else {
                     continue;
                 };
-                let (Some(vpn), Some(gate)) = (self.vpn.get(*target), gates.get(*target)) else { continue };
                 let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
                 // A call by user name can't tell a protected common name apart, should one come up meanwhile.
-                let by_user = wholes.contains(&on) && pursuit.goal.may_go_by_user() && self.policy.protected.is_empty();
+                let may_go_by_user =
+                    wholes.contains(&on) && pursuit.goal.may_go_by_user() && self.policy.protected.is_empty();
+                // Nor is one of use that failed for them before.
+                let by_user = may_go_by_user && !ready.iter().any(|row| pursuit.failed(*target, endpoint, &row.id));
                 let on_endpoint = OnEndpoint {
                     to_end: ready.iter().collect(),
                     others: others.iter().collect(),
                     by_user: if by_user { pursuit.goal.names() } else { &[] },
                 };
-                for call in calls(&on_endpoint) {
-                    pursuit.first_terminate_at.get_or_insert(self.clock.now());
-                    let order = Order { pursuit: number, target: *target, endpoint: endpoint.clone(), call };
-                    let (vpn, gate, clock) = (Arc::clone(vpn), Arc::clone(gate), Arc::clone(&self.clock));
-                    let ordered_at = clock.now();
-                    let work = async move {
-                        let _turn = gate.acquire().await;
-                        let is_old = clock.now().since(ordered_at) > ORDERS_COUNT_FOR;
-                        let answers = if is_old { Answers::new() } else { carry_out(&*vpn, &order).await };
-                        (order, answers)
-                    };
-                    orders.spawn(work.instrument(pursuit.span.clone()));
-                }
+                let at = (number, *target, endpoint);
+                ordered.extend(calls(&on_endpoint).into_iter().map(|call| Order::new(pursuit, at, call, &ready)));
             }
         }
+        orders.send(self, ordered, locks_read_at);
     }
 }
 
@@ -397,24 +363,6 @@ impl Sighting {
             &mut self.others
         };
         side.entry(on).or_default().push(row.clone());
-    }
-}
-
-/// Makes one terminate call; where one by user name fails, one for each connection.
-async fn carry_out(vpn: &dyn ClientVpn, order: &Order) -> Answers {
-    let answer = vpn.terminate(&order.endpoint.id, &order.call.which).await;
-    match (&order.call.which, &answer) {
-        // What was asked for too often is not asked for five times instead.
-        (Which::User(_), Err(error)) if error.kind != VpnErrorKind::Throttled => {
-            tracing::info!(endpoint_id = %order.endpoint.id, %error, "terminating by user name failed; going by connection id");
-            let mut answers = Vec::new();
-            for call in one_by_one(&order.call) {
-                let answer = vpn.terminate(&order.endpoint.id, &call.which).await;
-                answers.push((call.ids, answer));
-            }
-            answers
-        }
-        _ => vec![(order.call.ids.clone(), answer)],
     }
 }
 
@@ -452,6 +400,7 @@ mod tests {
     use super::super::pursuit::tests::{connection, endpoint, pursuit};
     use super::*;
     use crate::connection::EndpointId;
+    use crate::ports::VpnError;
 
     #[test]
     fn a_connection_is_gone_only_where_its_endpoint_was_listed_to_the_end_or_is_gone_itself() {

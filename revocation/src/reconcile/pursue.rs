@@ -80,8 +80,8 @@ impl Revoker {
         run: &Run,
         endpoints: &mut Vec<EndpointReceipt>,
     ) {
-        let patience = self.policy.verify.max(self.policy.settle);
-        let give_up = self.clock.now().plus(patience).min(run.stop_at.minus(LAST_LISTING));
+        let patience = self.clock.now().plus(self.policy.verify.max(self.policy.settle));
+        let latest = run.stop_at.minus(LAST_LISTING);
         let mut scope = scope.get_or_init(|| self.scope()).await.clone();
         for round in 0.. {
             let pass = self.pass(pursuits, &scope).await;
@@ -93,6 +93,9 @@ impl Revoker {
             if !pursuits.iter().any(Pursuit::is_open) {
                 return;
             }
+            // Whoever is gone is not given up for want of the proof, which may be due later than usual.
+            let proof = pursuits.iter().filter_map(|pursuit| pursuit.proof_is_due(self.policy.settle)).max();
+            let give_up = proof.map_or(patience, |proof| proof.max(patience)).min(latest);
             if self.clock.now() >= give_up {
                 break;
             }
@@ -113,10 +116,8 @@ impl Revoker {
         let mut paused = false;
         loop {
             let open = || pursuits.iter().filter(|pursuit| pursuit.is_open());
-            let provable: Vec<Timestamp> = open()
-                .filter(|pursuit| pursuit.left() == 0)
-                .map(|pursuit| pursuit.provable_from(self.policy.settle))
-                .collect();
+            let provable: Vec<Timestamp> =
+                pursuits.iter().filter_map(|pursuit| pursuit.proof_is_due(self.policy.settle)).collect();
             // Those that can be proven within a moment of the first share its listing.
             let shared = provable.iter().min().map(|first| first.plus(TOGETHER));
             let next_proof = provable.iter().filter(|at| shared.is_some_and(|shared| **at <= shared)).max().copied();

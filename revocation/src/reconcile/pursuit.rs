@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Case;
+use super::orders::{Answer, Begun, Order};
 use super::pass::Pass;
 use crate::connection::{Connection, ConnectionId, Endpoint, EndpointId, Status};
 use crate::name::Name;
@@ -76,8 +77,11 @@ pub(super) struct Tracked {
     answered: bool,
     /// AWS's id of the latest terminate request that was answered.
     request_id: Option<String>,
+    /// When the latest call for it was answered, or given up.
+    asked_at: Option<Timestamp>,
     error: Option<String>,
-    denied: bool,
+    /// How the latest call for it failed, if it did.
+    failure: Option<VpnErrorKind>,
     spared: Option<Spared>,
     /// The listing under way has shown it.
     seen: bool,
@@ -100,6 +104,8 @@ pub(super) struct Pursuit {
     pub(super) goal: Goal,
     /// The cases that hang on it.
     pub(super) cases: Vec<usize>,
+    /// How many subjects its signal names: an incident's one does not wait for everybody of a reorganisation.
+    pub(super) one_of: usize,
     pub(super) force: bool,
     /// Look, and change nothing.
     pub(super) rehearsed: bool,
@@ -111,7 +117,8 @@ pub(super) struct Pursuit {
     pub(super) durable_at: Timestamp,
     pub(super) state: State,
     tracked: BTreeMap<(usize, Endpoint, ConnectionId), Tracked>,
-    pub(super) first_terminate_at: Option<Timestamp>,
+    /// Every call that was ordered for it.
+    pub(super) orders: Vec<Begun>,
     pub(super) reconnected: usize,
     /// Listings so far.
     rounds: usize,
@@ -119,6 +126,8 @@ pub(super) struct Pursuit {
     pub(super) alive_in_listing: usize,
     /// When the latest listing began that showed any of them.
     last_alive_at: Option<Timestamp>,
+    /// When the latest call for any of them was answered, or given up.
+    last_asked_at: Option<Timestamp>,
     trouble: Option<String>,
     /// Log lines about it carry its signal's id.
     pub(super) span: tracing::Span,
@@ -129,6 +138,7 @@ impl Pursuit {
         Self {
             goal,
             cases: vec![case_number],
+            one_of: case.signal.about.len(),
             force: case.signal.force,
             rehearsed,
             dry_run: case.signal.dry_run,
@@ -136,11 +146,12 @@ impl Pursuit {
             durable_at,
             state: State::Open,
             tracked: BTreeMap::new(),
-            first_terminate_at: None,
+            orders: Vec::new(),
             reconnected: 0,
             rounds: 0,
             alive_in_listing: 0,
             last_alive_at: None,
+            last_asked_at: None,
             trouble: None,
             span: case.span(),
         }
@@ -156,6 +167,7 @@ impl Pursuit {
 
     pub(super) fn join(&mut self, other: Self) {
         self.cases.extend(other.cases);
+        self.one_of = self.one_of.min(other.one_of);
         self.durable_at = self.durable_at.max(other.durable_at);
     }
 
@@ -195,8 +207,9 @@ impl Pursuit {
             previous: connection.status.clone(),
             answered: false,
             request_id: None,
+            asked_at: None,
             error: None,
-            denied: false,
+            failure: None,
             spared: None,
             seen: true,
             unlisted: false,
@@ -233,31 +246,37 @@ impl Pursuit {
         self.tracked.iter().filter(|(_, tracked)| !tracked.seen).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Takes note of a terminate call's answer.
-    pub(super) fn told(
-        &mut self,
-        target: usize,
-        endpoint: &Endpoint,
-        ids: &[ConnectionId],
-        answer: &Result<Vec<Ended>, VpnError>,
-    ) {
-        for id in ids {
-            let Some(tracked) = self.tracked.get_mut(&(target, endpoint.clone(), id.clone())) else {
-                continue;
-            };
-            match answer {
-                Ok(ended) => {
-                    tracked.denied = false;
-                    if let Some(ended) = ended.iter().find(|ended| ended.id == *id) {
-                        tracked.took(ended);
-                    }
-                }
-                Err(error) => {
-                    tracked.error = Some(error.to_string());
-                    tracked.denied = error.kind == VpnErrorKind::Denied;
-                }
+    /// Takes note of what an order was answered.
+    pub(super) fn told(&mut self, order: &Order, answers: &[Answer]) {
+        for answer in answers {
+            let made_at = Some(answer.at).filter(|_| answer.was_made());
+            self.last_asked_at = self.last_asked_at.max(made_at);
+            for id in &answer.ids {
+                let Some(tracked) = self.tracked.get_mut(&(order.target, order.endpoint.clone(), id.clone())) else {
+                    continue;
+                };
+                tracked.asked_at = tracked.asked_at.max(made_at);
+                tracked.told(id, &answer.ended);
             }
         }
+    }
+
+    /// When Client VPN was first asked to end any of it, if it was.
+    pub(super) fn first_terminate_at(&self) -> Option<Timestamp> {
+        self.orders.iter().filter_map(Begun::at).min()
+    }
+
+    /// Whether the latest call for a connection failed, and not for coming too soon.
+    pub(super) fn failed(&self, target: usize, endpoint: &Endpoint, id: &ConnectionId) -> bool {
+        let tracked = self.tracked.get(&(target, endpoint.clone(), id.clone()));
+        let failure = tracked.and_then(|tracked| tracked.failure.as_ref());
+        failure.is_some_and(|kind| !matches!(kind, VpnErrorKind::Throttled | VpnErrorKind::NoTurn))
+    }
+
+    /// When the one of these connections that was asked for longest ago was; nothing if any never was.
+    pub(super) fn asked_at(&self, target: usize, endpoint: &Endpoint, ids: &[ConnectionId]) -> Option<Timestamp> {
+        let tracked = |id: &ConnectionId| self.tracked.get(&(target, endpoint.clone(), id.clone()));
+        ids.iter().map(|id| tracked(id).and_then(|tracked| tracked.asked_at)).min().flatten()
     }
 
     fn to_end(&self) -> impl Iterator<Item = (&(usize, Endpoint, ConnectionId), &Tracked)> {
@@ -291,15 +310,22 @@ impl Pursuit {
         } else if found == 0
             && (pass.begun_at >= self.provable_from(policy.settle) || planted::is(Fault::CompleteEarly))
         {
-            self.state = self.spared_refusal().map_or(State::Verified(pass.ended_at), State::Refused);
+            self.state = self.spared_refusal().map_or(State::Verified(pass.listed_at), State::Refused);
         }
     }
 
     /// From when on a listing that shows nothing proves something: EC2's listings lag behind, so the settle time has to
-    /// pass after the lock, and after a client that came back was last seen, since it may be back once more.
+    /// pass after the lock; and a client may be back soon after it was cut off, so it has to pass after the latest call,
+    /// which may have had to wait, and after a client that came back was last seen.
     pub(super) fn provable_from(&self, settle: Duration) -> Timestamp {
         let came_back_at = self.last_alive_at.filter(|_| self.reconnected > 0);
-        came_back_at.map_or(self.durable_at, |at| at.max(self.durable_at)).plus(settle)
+        let latest = self.last_asked_at.max(came_back_at);
+        latest.map_or(self.durable_at, |at| at.max(self.durable_at)).plus(settle)
+    }
+
+    /// From when on a listing may prove that it is over; nothing where something is left to end, or it is settled.
+    pub(super) fn proof_is_due(&self, settle: Duration) -> Option<Timestamp> {
+        (self.is_open() && self.left() == 0).then(|| self.provable_from(settle))
     }
 
     /// The connections that are to end and are not known to have.
@@ -314,7 +340,7 @@ impl Pursuit {
 
     /// Whether every connection that is left was denied to us, so that trying on is of no use.
     fn is_denied(&self) -> bool {
-        self.left() > 0 && self.to_end().all(|(_, tracked)| tracked.denied)
+        self.left() > 0 && self.to_end().all(|(_, tracked)| tracked.failure == Some(VpnErrorKind::Denied))
     }
 
     /// Whether any connection is alive and not on its way out, so that waiting won't help.
@@ -374,6 +400,21 @@ impl Pursuit {
 }
 
 impl Tracked {
+    fn told(&mut self, id: &ConnectionId, answer: &Result<Vec<Ended>, VpnError>) {
+        match answer {
+            Ok(ended) => {
+                self.failure = None;
+                if let Some(ended) = ended.iter().find(|ended| ended.id == *id) {
+                    self.took(ended);
+                }
+            }
+            Err(error) => {
+                self.error = Some(error.to_string());
+                self.failure = Some(error.kind);
+            }
+        }
+    }
+
     fn took(&mut self, ended: &Ended) {
         if let Some(previous) = ended.previous.as_ref().filter(|_| !self.answered) {
             self.previous = previous.clone();

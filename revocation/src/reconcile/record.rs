@@ -128,7 +128,7 @@ fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
         verdict.detail.insert("locked_at".to_owned(), json!(pursuit.durable_at));
     }
     let mut put = |key: &str, value: Value| verdict.detail.insert(key.to_owned(), value);
-    if let Some(at) = pursuit.first_terminate_at {
+    if let Some(at) = pursuit.first_terminate_at() {
         put("first_terminate_at", json!(at));
     }
     if let Some(at) = pursuit.verified_at() {

@@ -99,6 +99,7 @@ impl Revoker {
                     .left_undone("locks and endpoints could not be read in time; the next sweep tries again");
             }
         };
+        let listed_at = self.clock.now();
         receipt.endpoints = endpoint_receipts(&scope, &seen);
         let all_listed = receipt.endpoints.iter().all(|endpoint| endpoint.error.is_none());
         // What is certain comes before what has to be asked.
@@ -109,7 +110,7 @@ impl Revoker {
             receipt.outcome = Outcome::Incomplete;
         } else if receipt.subjects.is_empty() && !order.dry_run {
             receipt.outcome = Outcome::Completed;
-            receipt.timings.verified_at = Some(self.clock.now());
+            receipt.timings.verified_at = Some(listed_at);
         }
         if !all_listed || seen.leaving {
             receipt.timings.verified_at = None;

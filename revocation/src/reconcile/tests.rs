@@ -9,6 +9,7 @@ mod mishaps;
 mod orders;
 mod simulation;
 mod sweeps;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
+use super::super::orders::Answer;
 use super::*;
 use crate::connection::Target;
 use crate::name::Subject;
+use crate::plan::Call;
+use crate::ports::Which;
 use crate::receipt::EndpointReceipt;
 use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
 
@@ -62,7 +65,7 @@ pub(crate) fn connection(id: &str, made: i64) -> Connection {
 }
 
 fn listed(begun: i64) -> Pass {
-    Pass { begun_at: at(begun), ended_at: at(begun + 1), endpoints: Vec::new(), trouble: None }
+    Pass { begun_at: at(begun), listed_at: at(begun + 1), endpoints: Vec::new(), trouble: None }
 }
 
 fn policy() -> Policy {
@@ -90,9 +93,17 @@ fn ended(id: &str, previous: Status, current: Status, message: Option<&str>) -> 
 }
 
 fn told(pursuit: &mut Pursuit, ids: &[&str], answer: Result<Vec<Ended>, VpnErrorKind>) {
+    told_at(pursuit, 0, ids, answer);
+}
+
+/// The answer, at this second, to a call for these.
+fn told_at(pursuit: &mut Pursuit, second: i64, ids: &[&str], answer: Result<Vec<Ended>, VpnErrorKind>) {
     let ids: Vec<ConnectionId> = ids.iter().map(|id| ConnectionId::new(id)).collect();
-    let answer = answer.map_err(|kind| VpnError { kind, code: None, message: "no".to_owned(), request_id: None });
-    pursuit.told(0, &endpoint("e"), &ids, &answer);
+    let call = Call { which: Which::User("alice".to_owned()), ids: ids.clone() };
+    let rows: Vec<Connection> = ids.iter().map(|id| connection(id.as_str(), 0)).collect();
+    let order = Order::new(pursuit, (0, 0, &endpoint("e")), call, &rows);
+    let ended = answer.map_err(|kind| VpnError { kind, code: None, message: "no".to_owned(), request_id: None });
+    pursuit.told(&order, &[Answer { ids, at: at(second), ended }]);
 }
 
 #[test]
@@ -112,6 +123,11 @@ fn only_those_who_want_the_same_are_pursued_together() {
         let mut joined = Pursuit { durable_at: at(first), ..pursuit() };
         joined.join(Pursuit::new(7, locked(), &case(false, false), false, at(second)));
         assert_eq!((joined.cases, joined.durable_at), (vec![0, 7], at(9)), "the later lock counts");
+    }
+    for (first, second) in [(1, 300), (300, 1)] {
+        let mut joined = Pursuit { one_of: first, ..pursuit() };
+        joined.join(Pursuit { one_of: second, ..pursuit() });
+        assert_eq!(joined.one_of, 1, "somebody is meant");
     }
 }
 
@@ -172,6 +188,68 @@ fn who_came_back_has_to_stay_away_for_the_settle_time() {
     assert!(alice.is_open());
     listing(&mut alice, 40, &[]);
     assert_eq!(alice.state, State::Verified(at(41)));
+}
+
+#[test]
+fn who_was_cut_off_late_has_to_stay_away_for_the_settle_time() {
+    let mut alice = pursuit();
+    listing(&mut alice, 1, &[connection("c", 0)]);
+    told_at(&mut alice, 14, &["c"], Ok(vec![ended("c", Status::Active, Status::Terminating, None)]));
+    assert_eq!(alice.provable_from(SETTLE), at(24), "the call had to wait");
+    told_at(&mut alice, 15, &["c"], Err(VpnErrorKind::Unavailable));
+    assert_eq!(alice.provable_from(SETTLE), at(25), "it may have been accepted all the same");
+    told_at(&mut alice, 20, &["c"], Err(VpnErrorKind::NoTurn));
+    listing(&mut alice, 24, &[]);
+    assert!(alice.is_open());
+    listing(&mut alice, 25, &[]);
+    assert_eq!(alice.state, State::Verified(at(26)));
+}
+
+#[test]
+fn a_call_that_was_not_made_is_none() {
+    let mut alice = pursuit();
+    listing(&mut alice, 1, &[connection("a", 0), connection("b", 0)]);
+    let asked_at = |alice: &Pursuit, ids: &[&str]| {
+        let ids: Vec<ConnectionId> = ids.iter().map(|id| ConnectionId::new(id)).collect();
+        alice.asked_at(0, &endpoint("e"), &ids)
+    };
+    told_at(&mut alice, 2, &["a"], Err(VpnErrorKind::NoTurn));
+    assert_eq!(asked_at(&alice, &["a"]), None);
+    told_at(&mut alice, 3, &["a"], Err(VpnErrorKind::Throttled));
+    assert_eq!(asked_at(&alice, &["a"]), Some(at(3)));
+    assert_eq!(asked_at(&alice, &["a", "b"]), None, "of several, the one that was asked for longest ago counts");
+    told_at(&mut alice, 5, &["b"], Err(VpnErrorKind::Throttled));
+    assert_eq!(asked_at(&alice, &["b", "a"]), Some(at(3)));
+}
+
+#[test]
+fn a_call_that_came_too_soon_has_not_failed() {
+    let mut alice = pursuit();
+    listing(&mut alice, 1, &[connection("a", 0)]);
+    for (answer, failed) in [
+        (Err(VpnErrorKind::Unavailable), true),
+        (Err(VpnErrorKind::Throttled), false),
+        (Err(VpnErrorKind::TooManyConnections), true),
+        (Err(VpnErrorKind::NoTurn), false),
+        (Err(VpnErrorKind::NoConnection), true),
+        (Ok(Vec::new()), false),
+    ] {
+        told(&mut alice, &["a"], answer.clone());
+        assert_eq!(alice.failed(0, &endpoint("e"), &ConnectionId::new("a")), failed, "{answer:?}");
+    }
+    assert!(!alice.failed(0, &endpoint("e"), &ConnectionId::new("b")));
+}
+
+#[test]
+fn the_first_call_is_the_earliest_whose_ever_answer_came_first() {
+    let mut alice = pursuit();
+    assert_eq!(alice.first_terminate_at(), None);
+    for second in [None, Some(9), Some(2), Some(5)] {
+        let begun = Begun::default();
+        begun.set(second.map(at));
+        alice.orders.push(begun);
+    }
+    assert_eq!(alice.first_terminate_at(), Some(at(2)));
 }
 
 #[test]
