@@ -112,7 +112,8 @@ pub struct Policy {
     /// `completed` needs a listing begun at least this long after the lock was durable, and after the latest terminate call
     /// was answered: EC2's listings lag behind, and a client may come back.
     pub settle: Duration,
-    /// How long to wait for zero before saying `incomplete`.
+    /// How long to wait for zero before saying `incomplete`. It is counted from when no call had to wait for its turn any
+    /// more.
     pub verify: Duration,
     /// How many connected users a sweep asks the directory about; zero: none.
     pub sweep_directory: usize,

@@ -80,8 +80,8 @@ impl Revoker {
         run: &Run,
         endpoints: &mut Vec<EndpointReceipt>,
     ) {
-        let patience = self.clock.now().plus(self.policy.verify.max(self.policy.settle));
-        let latest = run.stop_at.minus(LAST_LISTING);
+        let patience = self.policy.verify.max(self.policy.settle);
+        let mut patient_until = self.clock.now().plus(patience);
         let mut scope = scope.get_or_init(|| self.scope()).await.clone();
         for round in 0.. {
             let pass = self.pass(pursuits, &scope).await;
@@ -93,9 +93,13 @@ impl Revoker {
             if !pursuits.iter().any(Pursuit::is_open) {
                 return;
             }
-            // Whoever is gone is not given up for want of the proof, which may be due later than usual.
-            let proof = pursuits.iter().filter_map(|pursuit| pursuit.proof_is_due(self.policy.settle)).max();
-            let give_up = proof.map_or(patience, |proof| proof.max(patience)).min(latest);
+            // Waiting for a turn is no reason to give up, nor for a proof that is due late: whoever tried next would have
+            // to wait as well.
+            if pursuits.iter().any(Pursuit::waits_for_a_turn) {
+                patient_until = self.clock.now().plus(patience);
+            }
+            let proofs = pursuits.iter().filter_map(|pursuit| pursuit.proof_is_due(self.policy.settle));
+            let give_up = proofs.fold(patient_until, Timestamp::max).min(run.stop_at.minus(LAST_LISTING));
             if self.clock.now() >= give_up {
                 break;
             }

@@ -269,8 +269,14 @@ impl Pursuit {
     /// Whether the latest call for a connection failed, and not for coming too soon.
     pub(super) fn failed(&self, target: usize, endpoint: &Endpoint, id: &ConnectionId) -> bool {
         let tracked = self.tracked.get(&(target, endpoint.clone(), id.clone()));
-        let failure = tracked.and_then(|tracked| tracked.failure.as_ref());
-        failure.is_some_and(|kind| !matches!(kind, VpnErrorKind::Throttled | VpnErrorKind::NoTurn))
+        tracked.is_some_and(|tracked| tracked.failure.is_some() && !tracked.came_too_soon())
+    }
+
+    /// Whether a call is still to be made, or to be made again, that there was no time for among others.
+    pub(super) fn waits_for_a_turn(&self) -> bool {
+        let waits = |tracked: &Tracked| tracked.asked_at.is_none() || tracked.came_too_soon();
+        let is_free = self.is_open() && !self.rehearsed && self.blocked.is_none();
+        is_free && self.to_call().any(waits)
     }
 
     /// When the one of these connections that was asked for longest ago was; nothing if any never was.
@@ -301,8 +307,9 @@ impl Pursuit {
             return;
         }
         let (found, limit) = (self.alive_in_listing, policy.max_connections);
-        if self.rehearsed && self.to_call() > limit && !self.force {
-            self.state = State::Refused(Refusal::TooManyConnections { found: self.to_call(), limit });
+        let to_call = self.to_call().count();
+        if self.rehearsed && to_call > limit && !self.force {
+            self.state = State::Refused(Refusal::TooManyConnections { found: to_call, limit });
         } else if self.rehearsed {
             self.state = self.spared_refusal().map_or(State::Rehearsed, State::Refused);
         } else if self.is_denied() {
@@ -345,12 +352,13 @@ impl Pursuit {
 
     /// Whether any connection is alive and not on its way out, so that waiting won't help.
     pub(super) fn needs_a_call(&self) -> bool {
-        self.blocked.is_some() || self.to_call() > 0
+        self.blocked.is_some() || self.to_call().next().is_some()
     }
 
-    /// How many connections are alive and not on their way out.
-    fn to_call(&self) -> usize {
-        self.to_end().filter(|(_, tracked)| tracked.connection.status != Status::Terminating).count()
+    /// The connections that are alive and not on their way out.
+    fn to_call(&self) -> impl Iterator<Item = &Tracked> {
+        let tracked = self.to_end().map(|(_, tracked)| tracked);
+        tracked.filter(|tracked| tracked.connection.status != Status::Terminating)
     }
 
     pub(super) fn connections(&self) -> Vec<ConnectionReceipt> {
@@ -400,6 +408,10 @@ impl Pursuit {
 }
 
 impl Tracked {
+    fn came_too_soon(&self) -> bool {
+        matches!(self.failure, Some(VpnErrorKind::Throttled | VpnErrorKind::NoTurn))
+    }
+
     fn told(&mut self, id: &ConnectionId, answer: &Result<Vec<Ended>, VpnError>) {
         match answer {
             Ok(ended) => {

@@ -211,3 +211,17 @@ async fn whoever_is_gone_is_not_given_up_because_the_proof_is_due_late() {
     world.clock.advance(Duration::from_secs(5));
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed]);
 }
+
+#[tokio::test]
+async fn whoever_waits_for_a_turn_is_not_given_up_before_the_invoke_ends() {
+    let world = World::new();
+    world.user("alice");
+    let (clock, over_at) = (Arc::clone(&world.clock), world.now().plus(world.policy.verify * 2));
+    world.calls.chaos(Some(Box::new(move |call: &str| {
+        let is_soon = crate::ports::Clock::now(&*clock) < over_at;
+        (call.starts_with("vpn.terminate") && is_soon).then_some(Mishap::Throttled)
+    })));
+    let receipt = world.one(world.revoke("alice")).await;
+    assert_eq!(receipt.outcome, Outcome::Completed, "{receipt:?}");
+    assert!(world.now() > over_at);
+}
