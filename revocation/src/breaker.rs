@@ -4,7 +4,7 @@
 //! the limit the breaker opens for that authority and stays open until a person closes it; what is refused meanwhile is
 //! left for retries and the dead-letter queue.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +31,8 @@ const ANSWER_IN: Duration = Duration::from_secs(3);
 /// How old what was looked at ahead may be.
 const AHEAD_COUNTS_FOR: Duration = Duration::from_secs(2);
 
-/// At most such a part of what is left up to the limit is counted at once. So many runs side by side, which don't see what
-/// the others are about to count, still don't overshoot.
-const AT_ONCE: usize = 8;
+/// And how long it may keep whoever counts waiting.
+const AHEAD_ANSWERS_IN: Duration = Duration::from_secs(1);
 
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
@@ -103,8 +102,8 @@ pub enum Pass {
     },
 }
 
-/// The breaker as one run uses it: an authority's holds are counted in the order in which they come, several at once
-/// where they are far from the limit, so that a batch is braked within itself and does not wait for itself.
+/// The breaker as one run uses it: an authority's holds are counted in the order in which they come, all that wait at
+/// once, so that a batch is braked within itself and does not wait for itself.
 #[derive(Clone)]
 pub struct Brake {
     breaker: Arc<dyn Breaker>,
@@ -115,7 +114,7 @@ pub struct Brake {
 /// The holds of one authority that are to be counted.
 #[derive(Default)]
 struct Line {
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<Vec<Waiting>>,
     /// Looks how the breaker stands, and since when that is known.
     ahead: Mutex<JoinSet<Option<(Timestamp, Standing)>>>,
     /// Held by whoever counts.
@@ -148,70 +147,71 @@ impl Brake {
     /// Counts a hold that is about to come into force newly, or says that the breaker is open.
     ///
     /// When this returns [`Pass::Free`], the hold is counted, and for good: trying again does not count it twice. Runs
-    /// side by side, up to eight, may overshoot the limit by no more than their number.
+    /// side by side see what the others have counted in the same minute.
     ///
     /// # Errors
     /// Where the table is away: without a count nothing may pass.
     pub async fn pass(&self, authority: &Authority, hold: &Counted, limit: usize) -> Result<Pass, StoreError> {
         let line = self.line(authority);
         let (answer, mut answered) = oneshot::channel();
-        lock(&line.waiting).push_back(Waiting { hold: hold.clone(), answer });
+        lock(&line.waiting).push(Waiting { hold: hold.clone(), answer });
         let _turn = line.turn.lock().await;
-        loop {
-            match answered.try_recv() {
-                Ok(passed) => return passed,
-                Err(TryRecvError::Closed) => return Err(late()),
-                Err(TryRecvError::Empty) => {}
-            }
+        // Whoever had the turn before may have counted this one as well.
+        let mut passed = answered.try_recv();
+        if passed == Err(TryRecvError::Empty) {
             let now = self.clock.now();
             tokio::select! {
                 biased;
-                counted = self.count_next(authority, &line, now, limit) => counted?,
+                counted = self.count_all(authority, &line, now, limit) => counted?,
                 () = self.clock.reached(now.plus(ANSWER_IN)) => return Err(late()),
             }
+            passed = answered.try_recv();
         }
+        // Or had no time to say so.
+        passed.unwrap_or_else(|_| Err(late()))
     }
 
     fn line(&self, authority: &Authority) -> Arc<Line> {
         Arc::clone(lock(&self.lines).entry(authority.clone()).or_default())
     }
 
-    /// Counts those at the head of the line, with one look at the table and one write.
-    async fn count_next(
+    /// Counts all that wait, with one look at the table and one write.
+    ///
+    /// What others counted since the look is seen when it is written: whoever's write goes past the limit takes back its
+    /// own.
+    async fn count_all(
         &self,
         authority: &Authority,
         line: &Line,
         now: Timestamp,
         limit: usize,
     ) -> Result<(), StoreError> {
-        let mut ahead = std::mem::take(&mut *lock(&line.ahead));
-        let ahead = ahead.join_next().await.and_then(Result::ok).flatten();
-        // Nobody is refused by what stood a moment ago: somebody may have closed it since.
-        let lets_pass = |standing: &Standing| standing.opened_at.is_none() && standing.counted.len() < limit;
-        let ahead = ahead.filter(|(at, standing)| now.since(*at) <= AHEAD_COUNTS_FOR && lets_pass(standing));
-        let Standing { round, opened_at, mut counted } = match ahead {
-            Some((_, standing)) => standing,
-            None => self.breaker.standing(authority, &minutes_around(now)).await?,
-        };
-        let room = limit.saturating_sub(counted.len());
-        let group = next_of(line, (room / AT_ONCE).max(1));
+        let Standing { round, opened_at, counted } = self.look(authority, line, now, limit).await?;
+        let waiting = take(line);
         if let Some(since) = opened_at {
-            group.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Open { since })));
+            waiting.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Open { since })));
             return Ok(());
         }
         // One that was counted by an attempt that got no further comes into force now, so from now on it counts.
-        let passes = |waiting: &Waiting| {
-            let passes = counted.contains(&waiting.hold) || counted.len() < limit;
-            if passes {
-                counted.insert(waiting.hold.clone());
+        let is_known = |waiting: &Waiting| counted.contains(&waiting.hold);
+        let (mut free, mut newly): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(is_known);
+        let room = limit.saturating_sub(counted.len());
+        let mut braked = newly.split_off(room.min(newly.len()));
+        if counted.len() > limit {
+            braked.append(&mut free);
+        }
+        if !(free.is_empty() && newly.is_empty()) {
+            let holds: Vec<Counted> = free.iter().chain(&newly).map(|waiting| waiting.hold.clone()).collect();
+            match self.breaker.count(authority, round, Minute::of(now), &holds).await {
+                Ok(by_now) => {
+                    let by_now = self.with_the_minute_beside(authority, round, now, by_now).await;
+                    let past = counted.union(&by_now).count().saturating_sub(limit);
+                    braked.append(&mut newly.split_off(newly.len().saturating_sub(past)));
+                    free.append(&mut newly);
+                    free.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Free)));
+                }
+                Err(error) => free.into_iter().chain(newly).for_each(|waiting| waiting.hears(Err(error.clone()))),
             }
-            passes
-        };
-        let (free, braked): (Vec<Waiting>, Vec<Waiting>) = group.into_iter().partition(passes);
-        if !free.is_empty() {
-            let holds: Vec<Counted> = free.iter().map(|waiting| waiting.hold.clone()).collect();
-            let written = self.breaker.count(authority, round, Minute::of(now), &holds).await;
-            free.into_iter().for_each(|waiting| waiting.hears(written.clone().map(|()| Pass::Free)));
         }
         if !braked.is_empty() {
             tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opened");
@@ -219,6 +219,47 @@ impl Brake {
             braked.into_iter().for_each(|waiting| waiting.hears(opened.clone().map(|()| Pass::Open { since: now })));
         }
         Ok(())
+    }
+
+    /// What is counted by now, with what others have counted in the minute before or after where one turns into the other.
+    /// Where that can't be read, what is known will have to do.
+    async fn with_the_minute_beside(
+        &self,
+        authority: &Authority,
+        round: u64,
+        now: Timestamp,
+        by_now: BTreeSet<Counted>,
+    ) -> BTreeSet<Counted> {
+        let turns = [now.minus(ANSWER_IN), now.plus(ANSWER_IN)].iter().any(|at| Minute::of(*at) != Minute::of(now));
+        if !turns {
+            return by_now;
+        }
+        match self.breaker.standing(authority, &minutes_around(now)).await {
+            Ok(standing) if standing.round == round => standing.counted.union(&by_now).cloned().collect(),
+            _ => by_now,
+        }
+    }
+
+    /// How the breaker stands, from what was looked at ahead where that will do.
+    async fn look(
+        &self,
+        authority: &Authority,
+        line: &Line,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Standing, StoreError> {
+        let mut ahead = std::mem::take(&mut *lock(&line.ahead));
+        let ahead = tokio::select! {
+            biased;
+            ahead = ahead.join_next() => ahead.and_then(Result::ok).flatten(),
+            () = self.clock.reached(now.plus(AHEAD_ANSWERS_IN)) => None,
+        };
+        // Nobody is refused by what stood a moment ago: somebody may have closed it since.
+        let lets_pass = |standing: &Standing| standing.opened_at.is_none() && standing.counted.len() < limit;
+        match ahead.filter(|(at, standing)| now.since(*at) <= AHEAD_COUNTS_FOR && lets_pass(standing)) {
+            Some((_, standing)) => Ok(standing),
+            None => self.breaker.standing(authority, &minutes_around(now)).await,
+        }
     }
 
     /// How an authority's breaker stands now, with what was counted in the last ten minutes.
@@ -245,12 +286,10 @@ impl Waiting {
     }
 }
 
-/// Takes the first so many out of the line that somebody still waits for.
-fn next_of(line: &Line, most: usize) -> Vec<Waiting> {
-    let mut waiting = lock(&line.waiting);
-    waiting.retain(|waiting| !waiting.answer.is_closed());
-    let most = most.min(waiting.len());
-    waiting.drain(..most).collect()
+/// Takes all out of the line that somebody still waits for.
+fn take(line: &Line) -> Vec<Waiting> {
+    let waiting = std::mem::take(&mut *lock(&line.waiting));
+    waiting.into_iter().filter(|waiting| !waiting.answer.is_closed()).collect()
 }
 
 fn late() -> StoreError {
@@ -319,7 +358,7 @@ mod tests {
 
     /// So many holds at once, where so many are the limit; whether each may pass, and how often the table was asked.
     async fn at_once(holds: usize, limit: usize, calls: &Calls) -> (Vec<Result<Pass, StoreError>>, [usize; 2]) {
-        let clock = Arc::new(ManualClock::at(at("2026-03-01T09:30:00Z")));
+        let clock = Arc::new(ManualClock::at(at("2026-03-01T09:30:30Z")));
         let brake = Brake::new(Arc::new(MemoryBreaker::new(calls)), clock);
         let mut passing = tokio::task::JoinSet::new();
         for number in 0..holds {
@@ -329,25 +368,134 @@ mod tests {
         (passing.join_all().await, ["breaker.standing", "breaker.count"].map(|call| calls.count(call)))
     }
 
+    fn free(passed: &[Result<Pass, StoreError>]) -> usize {
+        passed.iter().filter(|passed| **passed == Ok(Pass::Free)).count()
+    }
+
     #[tokio::test]
-    async fn a_batch_far_from_the_limit_is_counted_at_once_and_near_to_it_one_by_one() {
-        for (limit, groups) in [(80, 1), (79, 2), (50, 2), (15, 10)] {
+    async fn a_batch_is_counted_at_once() {
+        for (limit, passing) in [(80, 10), (10, 10), (7, 7), (0, 0)] {
             let (passed, asked) = at_once(10, limit, &Calls::new()).await;
-            assert_eq!((passed, asked), (vec![Ok(Pass::Free); 10], [groups; 2]), "{limit}");
+            // Whoever takes the first turn counts alone if the others have not come yet.
+            assert_eq!((free(&passed), asked[0]), (passing, 1), "{limit}");
+            assert_eq!(
+                passed.len() - free(&passed),
+                passed.iter().filter(|p| matches!(p, Ok(Pass::Open { .. }))).count()
+            );
         }
-        let (passed, _) = at_once(10, 7, &Calls::new()).await;
-        assert_eq!(passed.iter().filter(|passed| **passed == Ok(Pass::Free)).count(), 7);
     }
 
     #[tokio::test]
     async fn those_who_are_counted_together_hear_of_the_same_failure() {
         let calls = Calls::new();
         calls.plan("breaker.count", 1, Mishap::Fails);
-        let (passed, asked) = at_once(10, 50, &calls).await;
-        assert_eq!((passed.iter().filter(|passed| passed.is_err()).count(), asked), (6, [2, 2]));
+        assert!(at_once(10, 50, &calls).await.0.iter().all(Result::is_err));
         calls.plan("breaker.standing", 1, Mishap::Fails);
-        let (passed, _) = at_once(10, 80, &calls).await;
-        assert_eq!(passed.iter().filter(|passed| passed.is_err()).count(), 1, "the next looks for itself");
+        let (passed, _) = at_once(10, 50, &calls).await;
+        assert_eq!(free(&passed), 9, "the next looks for itself");
+    }
+
+    /// A brake, its clock and its log of calls.
+    fn brake() -> (Brake, Arc<ManualClock>, Calls) {
+        let (calls, clock) = (Calls::new(), Arc::new(ManualClock::at(at("2026-03-01T09:30:30Z"))));
+        (Brake::new(Arc::new(MemoryBreaker::new(&calls)), clock.clone()), clock, calls)
+    }
+
+    fn okta() -> Authority {
+        Authority::named("okta:acme")
+    }
+
+    #[tokio::test]
+    async fn what_others_counted_since_the_look_counts() {
+        let (brake, clock, _) = brake();
+        let holds = ["a", "b", "c", "d"].map(Counted::kept);
+        let [others, ours] = [(); 2].map(|()| Brake::new(Arc::clone(&brake.breaker), clock.clone()));
+        ours.look_ahead(&okta());
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        for hold in &holds[..2] {
+            assert_eq!(others.pass(&okta(), hold, 3).await, Ok(Pass::Free));
+        }
+        let authority = okta();
+        let (third, fourth) = tokio::join!(ours.pass(&authority, &holds[2], 3), ours.pass(&authority, &holds[3], 3));
+        assert_eq!((third, fourth), (Ok(Pass::Free), Ok(Pass::Open { since: clock.now() })));
+        assert_eq!(others.standing(&okta()).await.unwrap().opened_at, Some(clock.now()));
+    }
+
+    #[tokio::test]
+    async fn what_others_counted_in_the_minute_beside_counts_where_it_turns() {
+        for (second, passes) in [("57", false), ("56", true)] {
+            let clock = Arc::new(ManualClock::at(at(&format!("2026-03-01T09:30:{second}Z"))));
+            let breaker: Arc<dyn Breaker> = Arc::new(MemoryBreaker::new(&Calls::new()));
+            let ours = Brake::new(Arc::clone(&breaker), clock.clone());
+            ours.look_ahead(&okta());
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            let next = Minute(Minute::of(clock.now()).0 + 1);
+            breaker.count(&okta(), 0, next, &[Counted::kept("others")]).await.unwrap();
+            let passed = ours.pass(&okta(), &Counted::kept("ours"), 1).await;
+            assert_eq!(passed == Ok(Pass::Free), passes, "at {second}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_ahead_is_used_once_and_while_it_is_fresh() {
+        for (pause, looks) in [(0, 1), (2, 1), (3, 2)] {
+            let (brake, clock, calls) = brake();
+            brake.look_ahead(&okta());
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_secs(pause));
+            assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 3).await, Ok(Pass::Free));
+            assert_eq!(calls.count("breaker.standing"), looks, "{pause}");
+            assert_eq!(brake.pass(&okta(), &Counted::kept("b"), 3).await, Ok(Pass::Free));
+            assert_eq!(calls.count("breaker.standing"), looks + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_refused_by_what_stood_a_moment_ago() {
+        let (brake, clock, _) = brake();
+        brake.breaker.open(&okta(), 0, clock.now()).await.unwrap();
+        brake.look_ahead(&okta());
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        brake.close(&okta()).await.unwrap();
+        assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 1).await, Ok(Pass::Free));
+        assert_eq!(brake.standing(&okta()).await.unwrap().counted.len(), 1, "in the round that is");
+    }
+
+    #[tokio::test]
+    async fn a_look_ahead_that_hangs_or_fails_is_made_up_for() {
+        let (brake, clock, calls) = brake();
+        calls.plan("breaker.standing", 1, Mishap::Fails);
+        brake.look_ahead(&okta());
+        assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 3).await, Ok(Pass::Free));
+        calls.plan("breaker.standing", 1, Mishap::Hangs);
+        brake.look_ahead(&okta());
+        let passing = tokio::spawn(async move { brake.pass(&okta(), &Counted::kept("b"), 3).await });
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(passing.await.unwrap(), Ok(Pass::Free));
+    }
+
+    #[tokio::test]
+    async fn whoever_counts_and_is_given_up_takes_nobody_along_for_good() {
+        let (brake, clock, calls) = brake();
+        calls.plan("breaker.count", 1, Mishap::Hangs);
+        let mut passing = tokio::task::JoinSet::new();
+        for number in 0..10 {
+            let (brake, hold) = (brake.clone(), Counted::kept(&number.to_string()));
+            passing.spawn(async move { brake.pass(&okta(), &hold, 50).await });
+        }
+        while calls.count("breaker.count") == 0 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(ANSWER_IN);
+        assert!(passing.join_all().await.iter().all(Result::is_err), "none is known to be counted");
+        assert_eq!(brake.pass(&okta(), &Counted::kept("0"), 50).await, Ok(Pass::Free));
     }
 
     #[tokio::test]

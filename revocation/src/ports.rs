@@ -3,7 +3,7 @@
 //! Each says what is **durable** when a call returns, since recovery rests on it: a run may be cut off between any
 //! two calls, and the next one has to converge from what the calls before left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -326,15 +326,15 @@ pub trait Breaker: Send + Sync {
     /// How the breaker of an authority stands, with what was counted in these minutes. The read is strongly consistent.
     async fn standing(&self, authority: &Authority, minutes: &[Minute]) -> Result<Standing, StoreError>;
 
-    /// Counts holds in a round and minute. When this returns, that is durable; doing it twice counts once, and two at
-    /// once both take effect.
+    /// Counts holds in a round and minute, and says which are counted there by then, others' among them. When this
+    /// returns, that is durable; doing it twice counts once, and two at once both take effect.
     async fn count(
         &self,
         authority: &Authority,
         round: u64,
         minute: Minute,
         holds: &[Counted],
-    ) -> Result<(), StoreError>;
+    ) -> Result<BTreeSet<Counted>, StoreError>;
 
     /// Opens the breaker, unless it was closed since `round`. When this returns, that is durable.
     async fn open(&self, authority: &Authority, round: u64, at: Timestamp) -> Result<(), StoreError>;

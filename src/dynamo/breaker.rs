@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use revocation::breaker::{Counted, KEPT, Minute, Standing};
 use revocation::ports::{Breaker, StoreError};
 use revocation::signal::Authority;
@@ -30,6 +30,12 @@ fn minute_key(authority: &Authority, round: u64, minute: Minute) -> String {
 
 fn key(text: String) -> Item {
     HashMap::from([(KEY.to_owned(), AttributeValue::S(text))])
+}
+
+/// What is counted in the item of a minute.
+fn counted_in(item: &Item) -> BTreeSet<Counted> {
+    let holds = item.get("holds").and_then(|holds| holds.as_ss().ok());
+    holds.into_iter().flatten().map(|text| Counted::kept(text)).collect()
 }
 
 impl DynamoLocks {
@@ -99,8 +105,7 @@ impl Breaker for DynamoLocks {
             let keys: Vec<String> = of_round(round).collect();
             items = read_items(&self.client, &self.table, &keys).await?;
         }
-        let sets = items.values().filter_map(|item| item.get("holds")?.as_ss().ok());
-        let counted = sets.flatten().map(|text| Counted::kept(text)).collect();
+        let counted = items.values().flat_map(counted_in).collect();
         Ok(Standing { round, opened_at, counted })
     }
 
@@ -110,7 +115,7 @@ impl Breaker for DynamoLocks {
         round: u64,
         minute: Minute,
         holds: &[Counted],
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<Counted>, StoreError> {
         let until = minute.begins_at().plus(KEPT).as_seconds();
         // DynamoDB takes no set that has something twice.
         let counted: BTreeSet<&str> = holds.iter().map(Counted::as_str).collect();
@@ -124,8 +129,10 @@ impl Breaker for DynamoLocks {
             .expression_attribute_names("#holds", "holds")
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":counted", AttributeValue::Ss(counted))
-            .expression_attribute_values(":ttl", AttributeValue::N(until.to_string()));
-        add.send().await.map(|_| ()).map_err(|error| store_error(&self.table, &error))
+            .expression_attribute_values(":ttl", AttributeValue::N(until.to_string()))
+            .return_values(ReturnValue::UpdatedNew);
+        let added = add.send().await.map_err(|error| store_error(&self.table, &error))?;
+        Ok(added.attributes().map(counted_in).unwrap_or_default())
     }
 
     async fn open(&self, authority: &Authority, round: u64, at: Timestamp) -> Result<(), StoreError> {

@@ -191,6 +191,22 @@ async fn past_the_limit_the_breaker_opens_and_nothing_that_it_refuses_is_lost() 
 }
 
 #[tokio::test]
+async fn a_breaker_that_was_just_closed_counts_from_zero() {
+    let world = World::new().await;
+    let app = world.app(&[("VPN_REVOKER_MAX_SUBJECTS", "1")]);
+    let names = ["a@example.com", "b@example.com", "c@example.com"];
+    names.iter().for_each(|name| drop(world.user(name)));
+    let [a, b, c] = names.map(|name| batch(&[deactivated(name)]));
+    let close = json!({"action": "close_breaker", "authority": "okta", "reason": "they did leave", "id": "c-close"});
+    let mut alive = Vec::new();
+    for payload in [&a, &b, &close, &b, &c] {
+        world.invoke(&app, payload).await.unwrap();
+        alive.push(world.alive().len());
+    }
+    assert_eq!(alive, [2, 2, 2, 1, 1], "in each round one passes, and no more");
+}
+
+#[tokio::test]
 async fn a_refusal_of_the_breaker_is_an_error_for_eventbridge() {
     let world = World::new().await;
     let app = world.app(&[("VPN_REVOKER_MAX_SUBJECTS", "1")]);

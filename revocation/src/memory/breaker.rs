@@ -40,19 +40,19 @@ impl MemoryBreaker {
         lock(&self.kept).get(authority).and_then(|kept| kept.opened_at)
     }
 
-    async fn change(
+    async fn change<T>(
         &self,
         call: &str,
         authority: &Authority,
-        change: impl FnOnce(&mut Kept),
-    ) -> Result<(), StoreError> {
+        change: impl FnOnce(&mut Kept) -> T,
+    ) -> Result<T, StoreError> {
         let mishap = self.calls.make(format!("breaker.{call} {authority}")).await;
         if mishap.is_some_and(|mishap| mishap != Mishap::AnswerLost) {
             return Err(StoreError::away("breaker", "planned to fail"));
         }
-        change(lock(&self.kept).entry(authority.clone()).or_default());
+        let changed = change(lock(&self.kept).entry(authority.clone()).or_default());
         match mishap {
-            None => Ok(()),
+            None => Ok(changed),
             Some(_) => Err(StoreError::away("breaker", "the answer was lost, as planned")),
         }
     }
@@ -76,9 +76,11 @@ impl Breaker for MemoryBreaker {
         round: u64,
         minute: Minute,
         holds: &[Counted],
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<Counted>, StoreError> {
         self.change("count", authority, |kept| {
-            kept.counts.entry((round, minute)).or_default().extend(holds.iter().cloned());
+            let counted = kept.counts.entry((round, minute)).or_default();
+            counted.extend(holds.iter().cloned());
+            counted.clone()
         })
         .await
     }

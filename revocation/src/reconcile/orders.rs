@@ -149,8 +149,8 @@ impl Orders {
     }
 
     /// What they were answered, each with one answer a call, once all were or there was time enough.
-    pub(super) async fn answers(mut self, revoker: &Revoker) -> Vec<(Order, Vec<Answer>)> {
-        let until = revoker.clock.now().plus(ANSWERED_IN);
+    pub(super) async fn answers(mut self, revoker: &Revoker, until: Timestamp) -> Vec<(Order, Vec<Answer>)> {
+        let until = revoker.clock.now().plus(ANSWERED_IN).min(until);
         let mut all = Vec::new();
         while let Some(Some(result)) = revoker.in_time(until, self.on_their_way.join_next()).await {
             match result {

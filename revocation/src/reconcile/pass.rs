@@ -98,8 +98,8 @@ impl Index {
 }
 
 impl Revoker {
-    /// Lists everything in scope once, and asks for the end of what is to end.
-    pub(super) async fn pass(&self, pursuits: &mut [Pursuit], scope: &Scope) -> Pass {
+    /// Lists everything in scope once, and asks for the end of what is to end. Until then answers to that are waited for.
+    pub(super) async fn pass(&self, pursuits: &mut [Pursuit], scope: &Scope, until: Timestamp) -> Pass {
         let begun_at = self.clock.now();
         for pursuit in pursuits.iter_mut() {
             pursuit.begin_listing();
@@ -180,7 +180,7 @@ impl Revoker {
         self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
         self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
         forget_unlisted(pursuits, scope, &done);
-        for (order, answers) in orders.answers(self).await {
+        for (order, answers) in orders.answers(self, until).await {
             if let Some(pursuit) = pursuits.get_mut(order.pursuit) {
                 pursuit.told(&order, &answers);
             }

@@ -22,6 +22,9 @@ use crate::time::Timestamp;
 /// Kept free before the end of the work for a last listing.
 const LAST_LISTING: Duration = Duration::from_secs(2);
 
+/// Kept free for judging what a listing showed, whoever is still being waited for.
+const JUDGING: Duration = Duration::from_millis(500);
+
 /// Proofs that are due within this time of one another share a listing.
 const TOGETHER: Duration = Duration::from_secs(1);
 
@@ -84,7 +87,7 @@ impl Revoker {
         let mut patient_until = self.clock.now().plus(patience);
         let mut scope = scope.get_or_init(|| self.scope()).await.clone();
         for round in 0.. {
-            let pass = self.pass(pursuits, &scope).await;
+            let pass = self.pass(pursuits, &scope, run.stop_at.minus(JUDGING)).await;
             *endpoints = pass.endpoints.clone();
             for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
                 pursuit.judge(&pass, &self.policy);

@@ -274,7 +274,8 @@ impl Pursuit {
 
     /// Whether a call is still to be made, or to be made again, that there was no time for among others.
     pub(super) fn waits_for_a_turn(&self) -> bool {
-        let waits = |tracked: &Tracked| tracked.asked_at.is_none() || tracked.came_too_soon();
+        // No call can be made for what the listing did not come to show.
+        let waits = |tracked: &Tracked| tracked.seen && (tracked.asked_at.is_none() || tracked.came_too_soon());
         let is_free = self.is_open() && !self.rehearsed && self.blocked.is_none();
         is_free && self.to_call().any(waits)
     }

@@ -140,7 +140,7 @@ async fn without_a_count_nothing_passes() {
 #[tokio::test]
 async fn a_count_that_hangs_holds_no_other_authority_up() {
     let world = World::braked();
-    world.calls.plan("breaker.standing okta:acme", 1, Mishap::Hangs);
+    world.calls.plan("breaker.standing okta:acme", 2, Mishap::Hangs);
     let siem = Signal { authority: Authority::named("siem"), id: SignalId::new("s-1"), ..world.revoke("b") };
     let batch = vec![world.revoke("a"), siem, world.revoke("c")];
     let (revoker, run) = (world.revoker(), world.run());
@@ -161,8 +161,10 @@ async fn a_batch_is_braked_within_itself() {
 }
 
 #[tokio::test]
-async fn runs_side_by_side_overshoot_by_no_more_than_their_number() {
+async fn runs_side_by_side_do_not_overshoot() {
     let world = World::braked();
+    // Not where a minute turns: there, each would take back its own.
+    world.clock.advance(Duration::from_secs(30));
     let mut runs = Vec::new();
     for environment in 0..4 {
         let batch: Vec<Signal> = (0..5).map(|n| world.revoke(&format!("user-{environment}-{n}"))).collect();
@@ -173,7 +175,7 @@ async fn runs_side_by_side_overshoot_by_no_more_than_their_number() {
     for run in runs {
         done += run.await.unwrap().iter().filter(|receipt| receipt.outcome == Outcome::Completed).count();
     }
-    assert!((3..=3 + 4).contains(&done), "{done}");
+    assert_eq!(done, 3);
 }
 
 #[tokio::test]

@@ -224,9 +224,10 @@ impl World {
         revoker.lock_all(&mut case, None).await.unwrap();
         let goal = pursuit::Goal::Locked { names: case.named() };
         let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, self.now())];
+        let stop_at = self.run().stop_at;
         let working = tokio::spawn(async move {
             let scope = revoker.scope().await;
-            revoker.pass(&mut pursuits, &scope).await;
+            revoker.pass(&mut pursuits, &scope, stop_at).await;
         });
         until(|| self.calls.count("vpn.list") == 2).await;
         working

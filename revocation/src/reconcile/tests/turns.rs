@@ -225,3 +225,19 @@ async fn whoever_waits_for_a_turn_is_not_given_up_before_the_invoke_ends() {
     assert_eq!(receipt.outcome, Outcome::Completed, "{receipt:?}");
     assert!(world.now() > over_at);
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_turn_on_an_endpoint_that_is_not_shown() {
+    let world = World::new();
+    world.user("alice");
+    world.calls.plan("vpn.terminate", 1, Mishap::NoTurn);
+    let mut lists = 0;
+    world.calls.chaos(Some(Box::new(move |call: &str| {
+        lists += usize::from(call.starts_with("vpn.list"));
+        (call.starts_with("vpn.list") && lists > 2).then_some(Mishap::Fails)
+    })));
+    let begun_at = world.now();
+    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
+    let took = world.now().since(begun_at);
+    assert!(took >= world.policy.verify && took < world.policy.verify * 2, "{took:?}");
+}
