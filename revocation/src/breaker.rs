@@ -34,6 +34,10 @@ const AHEAD_COUNTS_FOR: Duration = Duration::from_secs(2);
 /// And how long it may keep whoever counts waiting.
 const AHEAD_ANSWERS_IN: Duration = Duration::from_secs(1);
 
+/// How long before and after a minute's turn others may count in the one beside: as far as clocks may differ, and as long
+/// as it may take from a look to a write.
+const TURNS_FOR: Duration = Duration::from_secs(15);
+
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
 const DIGITS: usize = 16;
@@ -147,7 +151,7 @@ impl Brake {
     /// Counts a hold that is about to come into force newly, or says that the breaker is open.
     ///
     /// When this returns [`Pass::Free`], the hold is counted, and for good: trying again does not count it twice. Runs
-    /// side by side see what the others have counted in the same minute.
+    /// side by side see what the others have counted.
     ///
     /// # Errors
     /// Where the table is away: without a count nothing may pass.
@@ -202,9 +206,8 @@ impl Brake {
         }
         if !(free.is_empty() && newly.is_empty()) {
             let holds: Vec<Counted> = free.iter().chain(&newly).map(|waiting| waiting.hold.clone()).collect();
-            match self.breaker.count(authority, round, Minute::of(now), &holds).await {
+            match self.count(authority, round, now, &holds).await {
                 Ok(by_now) => {
-                    let by_now = self.with_the_minute_beside(authority, round, now, by_now).await;
                     let past = counted.union(&by_now).count().saturating_sub(limit);
                     braked.append(&mut newly.split_off(newly.len().saturating_sub(past)));
                     free.append(&mut newly);
@@ -221,23 +224,28 @@ impl Brake {
         Ok(())
     }
 
-    /// What is counted by now, with what others have counted in the minute before or after where one turns into the other.
-    /// Where that can't be read, what is known will have to do.
-    async fn with_the_minute_beside(
+    /// Counts holds, and says what is counted by then, others' holds among it.
+    async fn count(
         &self,
         authority: &Authority,
         round: u64,
         now: Timestamp,
-        by_now: BTreeSet<Counted>,
-    ) -> BTreeSet<Counted> {
-        let turns = [now.minus(ANSWER_IN), now.plus(ANSWER_IN)].iter().any(|at| Minute::of(*at) != Minute::of(now));
-        if !turns {
-            return by_now;
+        holds: &[Counted],
+    ) -> Result<BTreeSet<Counted>, StoreError> {
+        let mut by_now = self.breaker.count(authority, round, Minute::of(now), holds).await?;
+        by_now.extend(self.beside(authority, round, now).await?);
+        Ok(by_now)
+    }
+
+    /// What others have counted by now in the minutes beside this one, where one turns into the other, by whosever clock.
+    async fn beside(&self, authority: &Authority, round: u64, now: Timestamp) -> Result<BTreeSet<Counted>, StoreError> {
+        let this = Minute::of(now);
+        if [now.minus(TURNS_FOR), now.plus(TURNS_FOR)].iter().all(|at| Minute::of(*at) == this) {
+            return Ok(BTreeSet::new());
         }
-        match self.breaker.standing(authority, &minutes_around(now)).await {
-            Ok(standing) if standing.round == round => standing.counted.union(&by_now).cloned().collect(),
-            _ => by_now,
-        }
+        let others: Vec<Minute> = minutes_around(now).into_iter().filter(|minute| *minute != this).collect();
+        let standing = self.breaker.standing(authority, &others).await?;
+        Ok(if standing.round == round { standing.counted } else { BTreeSet::new() })
     }
 
     /// How the breaker stands, from what was looked at ahead where that will do.
@@ -424,7 +432,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_others_counted_in_the_minute_beside_counts_where_it_turns() {
-        for (second, passes) in [("57", false), ("56", true)] {
+        for (second, passes) in [("45", false), ("44", true)] {
             let clock = Arc::new(ManualClock::at(at(&format!("2026-03-01T09:30:{second}Z"))));
             let breaker: Arc<dyn Breaker> = Arc::new(MemoryBreaker::new(&Calls::new()));
             let ours = Brake::new(Arc::clone(&breaker), clock.clone());
@@ -436,6 +444,20 @@ mod tests {
             let passed = ours.pass(&okta(), &Counted::kept("ours"), 1).await;
             assert_eq!(passed == Ok(Pass::Free), passes, "at {second}");
         }
+    }
+
+    #[tokio::test]
+    async fn without_knowing_what_others_counted_nothing_passes() {
+        let (brake, clock, calls) = brake();
+        clock.advance(Duration::from_secs(20));
+        let mut looks = 0;
+        calls.chaos(Some(Box::new(move |call: &str| {
+            looks += usize::from(call.starts_with("breaker.standing"));
+            (call.starts_with("breaker.standing") && looks == 2).then_some(Mishap::Fails)
+        })));
+        let hold = Counted::kept("a");
+        assert!(brake.pass(&okta(), &hold, 3).await.is_err(), "where a minute turns, it is looked again");
+        assert_eq!(brake.pass(&okta(), &hold, 3).await, Ok(Pass::Free));
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ const FAULTS: [(Fault, Invariant, u64); 21] = [
     (Fault::WaitForEveryTarget, Invariant::GoesOn, 1),
     (Fault::ForgetSilentTarget, Invariant::Survivor, 1),
     (Fault::AskWithoutPause, Invariant::Pause, 1251),
-    (Fault::TrustOwnMinute, Invariant::Breaker, 22_251),
+    (Fault::TrustOwnMinute, Invariant::Breaker, 91),
     (Fault::KeepFormerNames, Invariant::Bystander, 1701),
     (Fault::ForgetFurtherNames, Invariant::NewestFact, 441),
     (Fault::GiveWithoutLocking, Invariant::Survivor, 101),

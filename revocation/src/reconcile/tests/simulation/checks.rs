@@ -310,7 +310,7 @@ fn nobody_locked_is_alive(company: &Company, sessions: &[Vec<Session>], watch: &
 /// A breaker may only be open where more holds than the limit were asked for.
 pub(super) fn breakers_opened_rightly(company: &Company) {
     let limit = company.policy().max_subjects;
-    company.watch.lock().unwrap().sees_counts(limit, company.environments());
+    company.watch.lock().unwrap().sees_counts(limit);
     let heard = company.heard.lock().unwrap();
     for authority in company.producers().into_iter().filter(|authority| *authority != sweeps()) {
         let asked = heard.values().map(|heard| &heard.said).filter(|said| said.by.authority() == authority);

@@ -233,18 +233,17 @@ impl Watch {
         }
     }
 
-    /// No authority brought more holds into force within ten minutes than the limit, and one for each further environment
-    /// that was at work at the same time. A hold is a signal's on a name: one that was lifted and comes into force again
-    /// when its signal is tried again is the same.
+    /// No authority brought more holds into force within ten minutes than the limit. A hold is a signal's on a name: one
+    /// that was lifted and comes into force again when its signal is tried again is the same.
     /// Minutes are those of the environments' clocks, so the ten are taken shorter by what two of them may differ.
-    pub(super) fn sees_counts(&mut self, limit: usize, environments: usize) {
+    pub(super) fn sees_counts(&mut self, limit: usize) {
         let within = TEN_MINUTES.saturating_sub(self.skew * 2);
         for (authority, at) in std::mem::take(&mut self.newly_held) {
             let most = at.iter().map(|(from, _)| {
                 let in_time = at.iter().filter(|(at, _)| *at >= *from && at.since(*from) < within);
                 in_time.map(|(_, hold)| hold).collect::<BTreeSet<_>>().len()
             });
-            if let Some(most) = most.max().filter(|most| *most >= limit + environments) {
+            if let Some(most) = most.max().filter(|most| *most > limit) {
                 let what = format!("{authority} brought {most} holds into force in ten minutes, past {limit}");
                 self.breaks(Invariant::Breaker, what);
             }
