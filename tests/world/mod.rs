@@ -167,7 +167,7 @@ pub fn config(sleep: &VirtualSleep) -> SdkConfig {
 }
 
 /// The same, with other attempts and timeouts.
-fn config_with(
+pub fn config_with(
     retries: RetryConfig,
     timeouts: TimeoutConfig,
     sleep: impl AsyncSleep + 'static,

@@ -1,4 +1,5 @@
-//! How soon a person's connections are being ended, and how soon that is verified, where every call to AWS takes 30 ms.
+//! How soon a person's connections are being ended, and how soon that is verified, where every call to AWS takes 30 ms:
+//! by a command about one, and by a batch of the queue with a producer's word about ten.
 //!
 //! The function is warm. What the round trips alone cost is counted from outside: calls that begin together are one.
 
@@ -12,6 +13,7 @@ use crate::Programs;
 use crate::aws::{Aws, now_millis};
 use crate::lambda::{Lambda, command};
 use crate::picture::{Line, picture};
+use crate::queue::{BATCH, DEACTIVATED, Queue, okta};
 
 /// How long every call takes.
 const LATENCY: Duration = Duration::from_millis(30);
@@ -26,6 +28,13 @@ const TIMES: usize = 7;
 
 /// The settle time unless it is set.
 const SETTLE: &str = "10";
+
+/// How the function hears of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Command,
+    Batch,
+}
 
 /// What one revocation came to, in milliseconds.
 #[derive(Clone, Copy)]
@@ -42,11 +51,16 @@ pub async fn table(given: &Programs) {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let mut lines = Vec::new();
-    for (name, program) in [("revoker", vec![given.revoker.clone()]), ("Python", given.by_python("revoker"))] {
+    let (ours, python) = (vec![given.revoker.clone()], given.by_python("revoker"));
+    for (name, program, by) in [
+        ("revoker", &ours, By::Command),
+        ("revoker, ten Okta events", &ours, By::Batch),
+        ("Python", &python, By::Command),
+    ] {
         let mut points = Vec::new();
         for size in SIZES {
-            let (seen, trip) = measure(given, &program, size, "0", TIMES).await;
-            let (settled, _) = measure(given, &program, size, SETTLE, 1).await;
+            let (seen, trip) = measure(given, (program, by), size, "0", TIMES).await;
+            let (settled, _) = measure(given, (program, by), size, SETTLE, 1).await;
             let (seen, settled) = (median(seen), median(settled));
             let alone = seen.rounds as f64 * trip;
             println!(
@@ -77,10 +91,17 @@ fn median(mut seen: Vec<Seen>) -> Seen {
 /// Revokes so many people one after another, each of whom is connected to every endpoint.
 ///
 /// Also how long one call alone takes, in milliseconds.
-async fn measure(given: &Programs, program: &[PathBuf], size: usize, settle: &str, times: usize) -> (Vec<Seen>, f64) {
+async fn measure(
+    given: &Programs,
+    (program, by): (&[PathBuf], By),
+    size: usize,
+    settle: &str,
+    times: usize,
+) -> (Vec<Seen>, f64) {
     let aws = Aws::start(ENDPOINTS, LATENCY, |emulator| emulator).await;
-    aws.crowd(size - times);
-    let variables = aws.variables(&[("VPN_REVOKER_SETTLE_SECONDS", settle)]);
+    let at_once = if by == By::Batch { BATCH } else { 1 };
+    aws.crowd(size - times * at_once);
+    let variables = aws.variables(&[("VPN_REVOKER_SETTLE_SECONDS", settle), ("VPN_REVOKER_MAX_SUBJECTS", "1000")]);
     let mut command = command(program, &variables);
     command.current_dir(&given.peer);
     let mut lambda = Lambda::start(command, &revoke("nobody")).await;
@@ -88,12 +109,16 @@ async fn measure(given: &Programs, program: &[PathBuf], size: usize, settle: &st
     let trip = aws.round_trip().await.expect("an answer").as_secs_f64() * 1e3;
     let mut seen = Vec::new();
     for number in 0..times {
-        let who = format!("leaver-{number}");
-        (0..ENDPOINTS).for_each(|endpoint| drop(aws.connect(endpoint, &format!("{who}@example.com"))));
+        let who: Vec<String> = (number * at_once..(number + 1) * at_once).map(|n| format!("leaver-{n}")).collect();
+        for who in &who {
+            (0..ENDPOINTS).for_each(|endpoint| drop(aws.connect(endpoint, &format!("{who}@example.com"))));
+        }
+        let event = if by == By::Batch { batch(number, &who) } else { revoke(&who[0]) };
         aws.forget_calls();
         let (asked, asked_at) = (Instant::now(), now_millis());
-        let answer = lambda.ask(&revoke(&who)).await;
-        assert_eq!(answer.body["outcome"], "completed", "{}", answer.body);
+        let answer = lambda.ask(&event).await;
+        let done = answer.body["outcome"] == "completed" || answer.body["batchItemFailures"] == json!([]);
+        assert!(done, "{}", answer.body);
         seen.push(look(&aws, asked, asked_at, answer.took));
     }
     (seen, trip)
@@ -135,4 +160,14 @@ fn rounds(mut begun: Vec<f64>) -> usize {
 
 fn revoke(who: &str) -> Value {
     json!({"action": "revoke", "subjects": [format!("{who}@example.com")], "reason": "bench", "id": format!("bench-{who}")})
+}
+
+/// Okta's word about each of them, ten messages of the queue at once.
+fn batch(number: usize, who: &[String]) -> Value {
+    let mut queue = Queue::new(Duration::MAX);
+    for (place, who) in who.iter().enumerate() {
+        let name = format!("{who}@example.com");
+        queue.send(okta(DEACTIVATED, number * BATCH + place, &name, "2026-03-01T09:29:57.250Z"));
+    }
+    queue.receive(Duration::ZERO).expect("there are some")
 }

@@ -16,6 +16,7 @@
 
 mod aws;
 mod calls;
+mod crowd;
 mod flood;
 mod functions;
 mod lambda;

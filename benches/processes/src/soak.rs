@@ -48,6 +48,7 @@ impl Die {
 
 struct Soak {
     aws: Aws,
+    begun: Instant,
     queue: Mutex<Queue>,
     program: std::path::PathBuf,
     over: AtomicBool,
@@ -63,6 +64,7 @@ pub async fn soak(given: &Programs) {
     };
     let soak = Arc::new(Soak {
         aws: Aws::start(ENDPOINTS, Duration::from_millis(2), slow).await,
+        begun: Instant::now(),
         queue: Mutex::new(Queue::new(VISIBILITY)),
         program: given.revoker.clone(),
         over: AtomicBool::new(false),
@@ -183,7 +185,7 @@ impl Soak {
     /// Is killed in the middle of its work, and started anew.
     async fn environment_that_dies(self: Arc<Self>) {
         while !self.is_done() {
-            let event = self.queue.lock().expect("no panic").receive();
+            let event = self.queue.lock().expect("no panic").receive(self.begun.elapsed());
             let Some(event) = event else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -204,7 +206,7 @@ impl Soak {
 
     /// Takes the next batch, if there is one.
     async fn work(&self, lambda: &mut Lambda) -> bool {
-        let event = self.queue.lock().expect("no panic").receive();
+        let event = self.queue.lock().expect("no panic").receive(self.begun.elapsed());
         let Some(event) = event else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             return false;
