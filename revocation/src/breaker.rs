@@ -25,14 +25,14 @@ const MINUTES: i64 = 11;
 /// And by this many to come: an environment whose clock is ahead may count in the next minute already.
 const AHEAD: i64 = 1;
 
-/// How long the table may take for one hold: those that wait for their turn must have theirs in time.
+/// How long the table may take for those who are counted together: whoever comes after them must be counted in time.
 const ANSWER_IN: Duration = Duration::from_secs(3);
 
-/// How old what was looked at ahead may be.
-const AHEAD_COUNTS_FOR: Duration = Duration::from_secs(2);
+/// How old a look ahead may be.
+const LOOK_IS_FRESH_FOR: Duration = Duration::from_secs(2);
 
-/// And how long it may keep whoever counts waiting.
-const AHEAD_ANSWERS_IN: Duration = Duration::from_secs(1);
+/// How long a look ahead may keep whoever counts waiting.
+const LOOK_ANSWERS_IN: Duration = Duration::from_secs(1);
 
 /// How long before and after a minute's turn others may count in the one beside: as far as clocks may differ, and as long
 /// as it may take from a look to a write.
@@ -181,8 +181,8 @@ impl Brake {
 
     /// Counts all that wait, with one look at the table and one write.
     ///
-    /// What others counted since the look is seen when it is written: whoever's write goes past the limit takes back its
-    /// own.
+    /// What others counted since the look is seen once it is written: whoever's write goes past the limit refuses as many of
+    /// its own. They stay counted.
     async fn count_all(
         &self,
         authority: &Authority,
@@ -209,15 +209,15 @@ impl Brake {
             match self.count(authority, round, now, &holds).await {
                 Ok(by_now) => {
                     let past = counted.union(&by_now).count().saturating_sub(limit);
-                    braked.append(&mut newly.split_off(newly.len().saturating_sub(past)));
                     free.append(&mut newly);
+                    braked.append(&mut free.split_off(free.len().saturating_sub(past)));
                     free.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Free)));
                 }
                 Err(error) => free.into_iter().chain(newly).for_each(|waiting| waiting.hears(Err(error.clone()))),
             }
         }
         if !braked.is_empty() {
-            tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opened");
+            tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opens");
             let opened = self.breaker.open(authority, round, now).await;
             braked.into_iter().for_each(|waiting| waiting.hears(opened.clone().map(|()| Pass::Open { since: now })));
         }
@@ -260,11 +260,13 @@ impl Brake {
         let ahead = tokio::select! {
             biased;
             ahead = ahead.join_next() => ahead.and_then(Result::ok).flatten(),
-            () = self.clock.reached(now.plus(AHEAD_ANSWERS_IN)) => None,
+            () = self.clock.reached(now.plus(LOOK_ANSWERS_IN)) => None,
         };
-        // Nobody is refused by what stood a moment ago: somebody may have closed it since.
-        let lets_pass = |standing: &Standing| standing.opened_at.is_none() && standing.counted.len() < limit;
-        match ahead.filter(|(at, standing)| now.since(*at) <= AHEAD_COUNTS_FOR && lets_pass(standing)) {
+        // Nobody is refused by what stood a moment ago: somebody may have closed it since, or a minute be over.
+        let lets_pass = |standing: &Standing| {
+            standing.opened_at.is_none() && standing.counted.len() + lock(&line.waiting).len() <= limit
+        };
+        match ahead.filter(|(at, standing)| now.since(*at) <= LOOK_IS_FRESH_FOR && lets_pass(standing)) {
             Some((_, standing)) => Ok(standing),
             None => self.breaker.standing(authority, &minutes_around(now)).await,
         }
@@ -444,6 +446,34 @@ mod tests {
             let passed = ours.pass(&okta(), &Counted::kept("ours"), 1).await;
             assert_eq!(passed == Ok(Pass::Free), passes, "at {second}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_before_is_no_more_than_the_limit_either() {
+        let (brake, clock, _) = brake();
+        let holds = ["a", "b"].map(Counted::kept);
+        brake.breaker.count(&okta(), 0, Minute::of(clock.now()), &holds[..1]).await.unwrap();
+        brake.look_ahead(&okta());
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        brake.breaker.count(&okta(), 0, Minute::of(clock.now()), &holds[1..]).await.unwrap();
+        assert_eq!(brake.pass(&okta(), &holds[0], 1).await, Ok(Pass::Open { since: clock.now() }));
+    }
+
+    #[tokio::test]
+    async fn a_look_ahead_does_not_refuse_whoever_waits_either() {
+        let (brake, clock, calls) = brake();
+        let old = Minute(Minute::of(clock.now()).0 - MINUTES + 1);
+        brake.breaker.count(&okta(), 0, old, &[Counted::kept("old")]).await.unwrap();
+        brake.look_ahead(&okta());
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        let holds = ["a", "b"].map(Counted::kept);
+        clock.advance(Duration::from_secs(2));
+        let authority = okta();
+        let (first, second) = tokio::join!(brake.pass(&authority, &holds[0], 2), brake.pass(&authority, &holds[1], 2));
+        assert_eq!([first.clone(), second].iter().filter(|passed| **passed == Ok(Pass::Free)).count(), 1);
+        assert_eq!(calls.count("breaker.standing"), 2, "looked at again before anybody is refused");
     }
 
     #[tokio::test]

@@ -98,9 +98,6 @@ impl Breaker for DynamoLocks {
         let keys: Vec<String> = std::iter::once(state.clone()).chain(of_round(FIRST_ROUND)).collect();
         let mut items = read_items(&self.client, &self.table, &keys).await?;
         let (round, opened_at) = self.breaker_state(authority, items.remove(&state).as_ref())?;
-        if opened_at.is_some() {
-            return Ok(Standing { round, opened_at, counted: BTreeSet::new() });
-        }
         if round != FIRST_ROUND {
             let keys: Vec<String> = of_round(round).collect();
             items = read_items(&self.client, &self.table, &keys).await?;

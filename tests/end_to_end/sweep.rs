@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use client_vpn_emulator::NewConnection;
+use revocation::breaker::Minute;
+use revocation::ports::{Breaker, Clock};
+use revocation::signal::Authority;
 use serde_json::{Value, json};
+use vpn_revoker::DynamoLocks;
 
 use crate::world::directory::STORE;
 use crate::world::{LOCKS, World};
@@ -204,6 +208,10 @@ async fn a_breaker_that_was_just_closed_counts_from_zero() {
         alive.push(world.alive().len());
     }
     assert_eq!(alive, [2, 2, 2, 1, 1], "in each round one passes, and no more");
+    let minute = Minute(world.clock.now().as_millis() / 60_000);
+    let locks = DynamoLocks::new(world.clients.tables.clone(), LOCKS);
+    let standing = locks.standing(&Authority::named("okta"), &[minute]).await.unwrap();
+    assert!(standing.opened_at.is_some() && standing.counted.len() == 1, "an open one still says what is counted");
 }
 
 #[tokio::test]
