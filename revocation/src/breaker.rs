@@ -38,6 +38,9 @@ const LOOK_ANSWERS_IN: Duration = Duration::from_secs(1);
 /// as it may take from a look to a write.
 const TURNS_FOR: Duration = Duration::from_secs(15);
 
+/// How many turns of others whoever counts waits, so that those who come at the same moment are counted along.
+const TURNS: usize = 8;
+
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
 const DIGITS: usize = 16;
@@ -190,6 +193,10 @@ impl Brake {
         now: Timestamp,
         limit: usize,
     ) -> Result<(), StoreError> {
+        // The others of a batch are a few turns away.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
         let Standing { round, opened_at, counted } = self.look(authority, line, now, limit).await?;
         let waiting = take(line);
         if let Some(since) = opened_at {
@@ -393,6 +400,23 @@ mod tests {
                 passed.iter().filter(|p| matches!(p, Ok(Pass::Open { .. }))).count()
             );
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_at_the_same_moment_is_counted_along_although_the_look_is_made() {
+        let (brake, _, calls) = brake();
+        brake.look_ahead(&okta());
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        let mut passing = tokio::task::JoinSet::new();
+        for number in 0..10 {
+            let (brake, hold) = (brake.clone(), Counted::kept(&number.to_string()));
+            // As admission does it, in tasks of tasks.
+            passing.spawn(async move { tokio::spawn(async move { brake.pass(&okta(), &hold, 50).await }).await });
+        }
+        assert!(passing.join_all().await.into_iter().all(|passed| passed.unwrap() == Ok(Pass::Free)));
+        assert_eq!(["breaker.standing", "breaker.count"].map(|call| calls.count(call)), [1, 1]);
     }
 
     #[tokio::test]
