@@ -45,7 +45,7 @@ use queue::Queue;
 use time::Time;
 use world::tables::Tables;
 
-const SIZES: [Size; 6] = [(100, 1), (1_000, 1), (10_000, 1), (100, 3), (1_000, 3), (10_000, 3)];
+const SIZES: [Size; 6] = [(100, 1), (1_000, 1), (10_000, 1), (100, 3), (300, 3), (1_000, 3)];
 
 /// How long each call takes.
 const AWAY: Duration = Duration::from_millis(30);
