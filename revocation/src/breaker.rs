@@ -39,7 +39,7 @@ const LOOK_ANSWERS_IN: Duration = Duration::from_secs(1);
 const TURNS_FOR: Duration = Duration::from_secs(15);
 
 /// How many turns of others whoever counts waits, so that those who come at the same moment are counted along.
-const TURNS: usize = 8;
+const A_MOMENT: usize = 8;
 
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
@@ -153,8 +153,8 @@ impl Brake {
 
     /// Counts a hold that is about to come into force newly, or says that the breaker is open.
     ///
-    /// When this returns [`Pass::Free`], the hold is counted, and for good: trying again does not count it twice. Runs
-    /// side by side see what the others have counted.
+    /// When this returns [`Pass::Free`], the hold is counted, durably; trying again counts it anew and not twice. Runs side
+    /// by side see what the others have counted.
     ///
     /// # Errors
     /// Where the table is away: without a count nothing may pass.
@@ -194,7 +194,7 @@ impl Brake {
         limit: usize,
     ) -> Result<(), StoreError> {
         // The others of a batch are a few turns away.
-        for _ in 0..TURNS {
+        for _ in 0..A_MOMENT {
             tokio::task::yield_now().await;
         }
         let Standing { round, opened_at, counted } = self.look(authority, line, now, limit).await?;
