@@ -48,12 +48,12 @@ async fn an_order_that_waited_long_is_not_carried_out() {
     working.abort();
 }
 
-/// Lets a run over everybody get as far as there are calls that never return, as many as are made side by side.
-async fn with_hanging_calls(world: &World) -> tokio::task::JoinHandle<Vec<Receipt>> {
+/// Lets a run over everybody get as far as there are calls that this happens to, as many as are made side by side.
+async fn with_calls_that_meet(mishap: Mishap, world: &World) -> tokio::task::JoinHandle<Vec<Receipt>> {
     for name in everybody() {
         world.user(&name);
     }
-    world.calls.plan("vpn.terminate", u32::try_from(SIDE_BY_SIDE).unwrap(), Mishap::Hangs);
+    world.calls.plan("vpn.terminate", u32::try_from(SIDE_BY_SIDE).unwrap(), mishap);
     let (revoker, run) = (world.revoker(), world.run());
     let signals = everybody().iter().map(|name| world.revoke(name)).collect();
     let working = tokio::spawn(async move { revoker.handle(signals, &run).await });
@@ -68,7 +68,7 @@ fn asked(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn calls_that_hang_keep_nobody_waiting_for_long() {
     let world = World::new();
-    let working = with_hanging_calls(&world).await;
+    let working = with_calls_that_meet(Mishap::Hangs, &world).await;
     world.clock.advance(Duration::from_secs(16));
     until(|| working.is_finished()).await;
     assert_eq!(outcomes(&working.await.unwrap()), [Outcome::Completed; MANY]);
@@ -77,7 +77,7 @@ async fn calls_that_hang_keep_nobody_waiting_for_long() {
 #[tokio::test]
 async fn who_had_no_turn_comes_first_the_next_time() {
     let world = World::new();
-    let working = with_hanging_calls(&world).await;
+    let working = with_calls_that_meet(Mishap::Hangs, &world).await;
     let before = asked(&world);
     world.clock.advance(Duration::from_secs(16));
     until(|| working.is_finished()).await;
@@ -101,16 +101,8 @@ async fn one_person_does_not_wait_for_everybody_of_another_signal() {
 #[tokio::test]
 async fn an_order_that_waited_is_not_carried_out_for_somebody_who_was_let_in_meanwhile() {
     let world = World::new();
-    for name in everybody() {
-        world.user(&name);
-    }
     let last = everybody().remove(MANY - 1);
-    // The others' calls take time.
-    world.calls.plan("vpn.terminate", u32::try_from(SIDE_BY_SIDE).unwrap(), Mishap::Slow);
-    let (revoker, run) = (world.revoker(), world.run());
-    let signals = everybody().iter().map(|name| world.revoke(name)).collect();
-    let working = tokio::spawn(async move { revoker.handle(signals, &run).await });
-    until(|| world.calls.count("vpn.terminate") == SIDE_BY_SIDE).await;
+    let working = with_calls_that_meet(Mishap::Slow, &world).await;
     world.clock.advance(Duration::from_secs(3));
     assert_eq!(world.one(world.restore(&last)).await.outcome, Outcome::Restored);
     let mut outcomes = outcomes(&working.await.unwrap());
@@ -122,14 +114,7 @@ async fn an_order_that_waited_is_not_carried_out_for_somebody_who_was_let_in_mea
 #[tokio::test]
 async fn an_order_that_waited_is_not_carried_out_where_the_lock_cannot_be_read() {
     let world = World::new();
-    for name in everybody() {
-        world.user(&name);
-    }
-    world.calls.plan("vpn.terminate", u32::try_from(SIDE_BY_SIDE).unwrap(), Mishap::Slow);
-    let (revoker, run) = (world.revoker(), world.run());
-    let signals = everybody().iter().map(|name| world.revoke(name)).collect();
-    let working = tokio::spawn(async move { revoker.handle(signals, &run).await });
-    until(|| world.calls.count("vpn.terminate") == SIDE_BY_SIDE).await;
+    let working = with_calls_that_meet(Mishap::Slow, &world).await;
     world.clock.advance(Duration::from_secs(3));
     let (lists, waiting) = (world.calls.count("vpn.list"), u32::try_from(MANY - SIDE_BY_SIDE).unwrap());
     world.calls.plan("locks.read", waiting, Mishap::Fails);
