@@ -114,6 +114,14 @@ pub enum VpnErrorKind {
     Other,
 }
 
+impl VpnErrorKind {
+    /// Whether to ask for something else at once would be to ask too often.
+    #[must_use]
+    pub fn is_too_soon(self) -> bool {
+        matches!(self, Self::Throttled | Self::NoTurn)
+    }
+}
+
 /// An AWS call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct VpnError {
@@ -195,7 +203,7 @@ impl fmt::Display for VpnError {
         }
         let next = match self.kind {
             VpnErrorKind::Denied => "; allow the action to the function's role",
-            VpnErrorKind::Throttled | VpnErrorKind::NoTurn => "; AWS asked to slow down, it is tried again",
+            kind if kind.is_too_soon() => "; AWS asked to slow down, it is tried again",
             VpnErrorKind::Unavailable => "; it is tried again",
             _ => "",
         };

@@ -75,9 +75,8 @@ impl Answer {
         !matches!(&self.ended, Err(error) if error.kind == VpnErrorKind::NoTurn)
     }
 
-    /// Whether to ask for something else at once would be to ask too often.
     fn says_to_wait(&self) -> bool {
-        matches!(&self.ended, Err(error) if matches!(error.kind, VpnErrorKind::Throttled | VpnErrorKind::NoTurn))
+        matches!(&self.ended, Err(error) if error.kind.is_too_soon())
     }
 }
 

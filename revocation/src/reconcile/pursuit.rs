@@ -126,8 +126,6 @@ pub(super) struct Pursuit {
     pub(super) alive_in_listing: usize,
     /// When the latest listing began that showed any of them.
     last_alive_at: Option<Timestamp>,
-    /// When the latest call for any of them was answered, or given up.
-    last_asked_at: Option<Timestamp>,
     trouble: Option<String>,
     /// Log lines about it carry its signal's id.
     pub(super) span: tracing::Span,
@@ -151,7 +149,6 @@ impl Pursuit {
             rounds: 0,
             alive_in_listing: 0,
             last_alive_at: None,
-            last_asked_at: None,
             trouble: None,
             span: case.span(),
         }
@@ -250,7 +247,6 @@ impl Pursuit {
     pub(super) fn told(&mut self, order: &Order, answers: &[Answer]) {
         for answer in answers {
             let made_at = Some(answer.at).filter(|_| answer.was_made());
-            self.last_asked_at = self.last_asked_at.max(made_at);
             for id in &answer.ids {
                 let Some(tracked) = self.tracked.get_mut(&(order.target, order.endpoint.clone(), id.clone())) else {
                     continue;
@@ -327,8 +323,8 @@ impl Pursuit {
     /// which may have had to wait, and after a client that came back was last seen.
     pub(super) fn provable_from(&self, settle: Duration) -> Timestamp {
         let came_back_at = self.last_alive_at.filter(|_| self.reconnected > 0);
-        let latest = self.last_asked_at.max(came_back_at);
-        latest.map_or(self.durable_at, |at| at.max(self.durable_at)).plus(settle)
+        let asked_at = self.tracked.values().filter_map(|tracked| tracked.asked_at);
+        asked_at.chain(came_back_at).fold(self.durable_at, Timestamp::max).plus(settle)
     }
 
     /// From when on a listing may prove that it is over; nothing where something is left to end, or it is settled.
@@ -410,7 +406,7 @@ impl Pursuit {
 
 impl Tracked {
     fn came_too_soon(&self) -> bool {
-        matches!(self.failure, Some(VpnErrorKind::Throttled | VpnErrorKind::NoTurn))
+        self.failure.is_some_and(VpnErrorKind::is_too_soon)
     }
 
     fn told(&mut self, id: &ConnectionId, answer: &Result<Vec<Ended>, VpnError>) {
