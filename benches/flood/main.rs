@@ -3,6 +3,7 @@
 //!
 //!     cargo bench -p vpn-revoker --bench flood              # the table
 //!     cargo bench -p vpn-revoker --bench flood -- 300x3     # three hundred people with three connections each
+//!     cargo bench -p vpn-revoker --bench flood -- 300x1+10000  # with one each, among ten thousand on each endpoint
 //!
 //! The function is called within this process, and reaches the emulator and a DynamoDB engine over HTTP through the real
 //! SDK. `benches/run flood` plays some of it in real time, with the packaged function.
@@ -45,7 +46,15 @@ use queue::Queue;
 use time::Time;
 use world::tables::Tables;
 
-const SIZES: [Size; 6] = [(100, 1), (1_000, 1), (10_000, 1), (100, 3), (300, 3), (1_000, 3)];
+const SIZES: [Size; 7] = [
+    Size::of((100, 1)),
+    Size::of((1_000, 1)),
+    Size::of((10_000, 1)),
+    Size::of((100, 3)),
+    Size::of((300, 3)),
+    Size::of((1_000, 3)),
+    Size { others: 10_000, ..Size::of((300, 1)) },
+];
 
 /// How long each call takes.
 const AWAY: Duration = Duration::from_millis(30);
@@ -57,7 +66,7 @@ async fn main() {
     if sizes.is_empty() {
         // `cargo test` runs benches once to see that they work.
         let is_bench = arguments.iter().any(|argument| argument == "--bench");
-        sizes.extend(if is_bench { &SIZES[..] } else { &[(60, 1)] });
+        sizes.extend(if is_bench { &SIZES[..] } else { &[Size::of((60, 1))] });
     }
     println!("{}", crowd::HEAD);
     for size in sizes {
@@ -65,10 +74,11 @@ async fn main() {
     }
 }
 
-/// `300x3`: three hundred people with three connections each.
+/// `300x3`: three hundred people with three connections each; `300x1+10000`: among so many others on each endpoint.
 fn size(argument: &str) -> Option<Size> {
-    let (people, each) = argument.split_once('x')?;
-    Some((people.parse().ok()?, each.parse().ok()?))
+    let (leavers, others) = argument.split_once('+').unwrap_or((argument, "0"));
+    let (people, each) = leavers.split_once('x')?;
+    Some(Size { others: others.parse().ok()?, ..Size::of((people.parse().ok()?, each.parse().ok()?)) })
 }
 
 /// What the functions of a flood share.
@@ -88,10 +98,10 @@ async fn flood(size: Size) -> String {
     let emulator = Arc::new(emulator.clock(Arc::new(time.clone())).start().await.unwrap());
     let federated = || NewEndpoint::generated().authentication(&[Authentication::Federated]);
     let endpoints: Vec<String> = (0..ENDPOINTS).map(|_| emulator.add_endpoint(federated())).collect();
-    for (endpoint, user) in crowd::connections(size) {
+    for (endpoint, user) in size.connections() {
         emulator.connect(&endpoints[endpoint], NewConnection::user(&user)).unwrap();
     }
-    let flood = Flood { time, begun, emulator, queue: Arc::new(Mutex::new(crowd::queue(size))) };
+    let flood = Flood { time, begun, emulator, queue: Arc::new(Mutex::new(size.queue())) };
     let tables = Tables::start().await;
     let [out, verified] = tokio::select! {
         biased;
@@ -144,7 +154,12 @@ impl Flood {
 
     /// When nobody is connected any more.
     async fn nobody_is_connected(self) -> f64 {
-        while self.emulator.connections().iter().any(|row| row.status.is_alive()) {
+        while self
+            .emulator
+            .connections()
+            .iter()
+            .any(|row| row.status.is_alive() && crowd::leaves(row.username.as_deref()))
+        {
             self.time.pause(Duration::from_millis(500)).await;
         }
         self.seconds()

@@ -1,4 +1,4 @@
-//! How many calls to AWS it takes to end people's connections, beside the fewest that there could be, and beside Python.
+//! How many calls to AWS it takes to end people's connections, beside the fewest for as many commands, and beside Python.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,9 +25,9 @@ const PAGE: usize = 1_000;
 /// Prints the table.
 pub async fn table(given: &Programs) {
     println!(
-        "| people, by one command | function | endpoints | listings | terminate | DynamoDB | all | for each person |"
+        "| people, by one command | function | endpoints | listings | terminate | DynamoDB | all | for each person | beside |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let mut lines = ["the fewest", "revoker", "Python"].map(|name| Line { name, points: Vec::new() });
     for (people, at_once) in SIZES {
         let counts = [
@@ -35,12 +35,14 @@ pub async fn table(given: &Programs) {
             counted(given, vec![given.revoker.clone()], people, at_once).await,
             counted(given, given.by_python("revoker"), people, at_once).await,
         ];
+        let least = counts[0].iter().sum::<usize>() as f64;
         for (line, count) in lines.iter_mut().zip(counts) {
             let (all, [endpoints, listings, terminates, tables]) = (count.iter().sum::<usize>(), count);
             let each = all as f64 / people as f64;
             println!(
-                "| {people}, {at_once} | {} | {endpoints} | {listings} | {terminates} | {tables} | {all} | {each:.1} |",
-                line.name
+                "| {people}, {at_once} | {} | {endpoints} | {listings} | {terminates} | {tables} | {all} | {each:.1} | {:.2} × |",
+                line.name,
+                all as f64 / least,
             );
             line.points.push((people as f64, each));
         }

@@ -19,10 +19,9 @@ pub async fn table(given: &Programs, sizes: &[Size]) {
     println!("{}", crowd::HEAD);
     let mut lines = ["EC2's limits alone", "nobody connected"].map(|name| Line { name, points: Vec::new() });
     for &size in sizes {
-        let seconds = [crowd::alone(size), flood(given, size).await];
-        let (people, each) = size;
-        if each == 1 {
-            lines.iter_mut().zip(seconds).for_each(|(line, seconds)| line.points.push((people as f64, seconds)));
+        let seconds = [size.alone(), flood(given, size).await];
+        if size.each == 1 {
+            lines.iter_mut().zip(seconds).for_each(|(line, seconds)| line.points.push((size.people as f64, seconds)));
         }
     }
     if sizes.len() > 1 {
@@ -33,12 +32,17 @@ pub async fn table(given: &Programs, sizes: &[Size]) {
 /// Prints a row; how long it took, in seconds.
 async fn flood(given: &Programs, size: Size) -> f64 {
     let aws = Arc::new(Aws::start(ENDPOINTS, Duration::ZERO, |emulator| emulator.buckets(true)).await);
-    crowd::connections(size).for_each(|(endpoint, user)| drop(aws.connect(endpoint, &user)));
-    let queue = Arc::new(Mutex::new(crowd::queue(size)));
+    size.connections().for_each(|(endpoint, user)| drop(aws.connect(endpoint, &user)));
+    let queue = Arc::new(Mutex::new(size.queue()));
     let begun = Instant::now();
     let watched = Arc::clone(&aws);
     let out = tokio::spawn(async move {
-        while watched.emulator.connections().iter().any(|row| row.status.is_alive()) {
+        while watched
+            .emulator
+            .connections()
+            .iter()
+            .any(|row| row.status.is_alive() && crowd::leaves(row.username.as_deref()))
+        {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         begun.elapsed().as_secs_f64()

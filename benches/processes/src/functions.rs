@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Programs;
 use crate::aws::Aws;
+use crate::goal::{self, Goal};
 use crate::lambda::{Lambda, command};
 
 /// How often each program is started.
@@ -33,6 +34,10 @@ struct Program {
 const NOTHING: &str = "does nothing, Rust";
 const HANDLER: &str = "`connect-handler`";
 const REVOKER: &str = "`revoker`";
+const NOBODY: &str = "`revoker`, nobody connected";
+const PYTHON_HANDLER: &str = "connect handler, Python";
+const PYTHON_REVOKER: &str = "revoker, Python";
+const PYTHON_NOBODY: &str = "revoker, Python, nobody connected";
 
 fn programs(given: &Programs) -> Vec<Program> {
     let size = |path: &Path| std::fs::metadata(path).map(|about| about.len()).unwrap_or_default();
@@ -63,8 +68,10 @@ fn programs(given: &Programs) -> Vec<Program> {
         rust(NOTHING, &given.idle, |_| json!({}), |answer| *answer == json!({}), 2000, false),
         rust(HANDLER, &given.handler, knock, allowed, 2000, false),
         rust(REVOKER, &given.revoker, revoke, completed, 50, true),
-        python("connect handler, Python", "connect_handler", knock, allowed, 500, HANDLER, false),
-        python("revoker, Python", "revoker", revoke, completed, 50, REVOKER, true),
+        rust(NOBODY, &given.revoker, revoke, completed, 50, false),
+        python(PYTHON_HANDLER, "connect_handler", knock, allowed, 500, HANDLER, false),
+        python(PYTHON_REVOKER, "revoker", revoke, completed, 50, REVOKER, true),
+        python(PYTHON_NOBODY, "revoker", revoke, completed, 50, NOBODY, false),
     ]
 }
 
@@ -115,16 +122,17 @@ fn goals(programs: &[Program], medians: &[(f64, f64)]) {
         let number = programs.iter().position(|program| program.name == name).expect("it is in the list");
         medians[number]
     };
-    let word = |reached: bool| if reached { "reached" } else { "**missed**" };
-    println!("\n| what should be | came to | |\n|---|---|---|");
-    for (name, most) in [(HANDLER, 1.5), (REVOKER, 2.0)] {
+    let waits = [(HANDLER, 1.5), (REVOKER, 2.0)].map(|(name, most)| {
         let ratio = of(name).0 / of(NOTHING).0;
-        println!("| {name} to the first wait: at most {most:.1} × | {ratio:.2} × | {} |", word(ratio <= most));
-    }
-    for (name, python) in [(HANDLER, "connect handler, Python"), (REVOKER, "revoker, Python")] {
-        let ratio = of(python).1 / of(name).1;
-        println!("| {name} to the first answer: 10 × ahead of Python | {ratio:.1} × | {} |", word(ratio >= 10.0));
-    }
+        Goal::new(format!("{name} to the first wait: at most {most:.1} ×"), format!("{ratio:.2} ×"), ratio <= most)
+    });
+    let answers =
+        [(HANDLER, PYTHON_HANDLER), (REVOKER, PYTHON_REVOKER), (NOBODY, PYTHON_NOBODY)].map(|(name, python)| {
+            let ratio = of(python).1 / of(name).1;
+            let what = format!("{name} to the first answer: 10 × ahead of Python");
+            Goal::new(what, format!("{ratio:.1} ×"), ratio >= 10.0)
+        });
+    goal::print(&waits.into_iter().chain(answers).collect::<Vec<_>>());
 }
 
 /// How large the packages are that the Python functions need, which Lambda would have to unpack.

@@ -19,6 +19,7 @@ mod calls;
 mod crowd;
 mod flood;
 mod functions;
+mod goal;
 mod lambda;
 mod largest;
 mod latency;
@@ -27,6 +28,8 @@ mod queue;
 mod soak;
 
 use std::path::{Path, PathBuf};
+
+use crowd::Size;
 
 /// What is measured, and beside what.
 pub struct Programs {
@@ -62,9 +65,9 @@ async fn main() {
         "latency" => latency::table(&programs).await,
         "calls" => calls::table(&programs).await,
         "largest" => largest::table(&programs).await,
-        "flood" => flood::table(&programs, &[(100, 1), (300, 1), (1_000, 1), (300, 3)]).await,
+        "flood" => flood::table(&programs, &[(100, 1), (300, 1), (1_000, 1), (300, 3)].map(Size::of)).await,
         "soak" => soak::soak(&programs).await,
-        "great-flood" => flood::table(&programs, &[(10_000, 1)]).await,
+        "great-flood" => flood::table(&programs, &[Size::of((10_000, 1))]).await,
         other => println!("there is no table `{other}`"),
     }
 }

@@ -33,6 +33,9 @@ const KILL_EVERY: Duration = Duration::from_secs(17);
 /// How much more memory there may be at the end than after a quarter of the time, in KiB.
 const FLAT: u64 = 6 * 1024;
 
+/// After so many deliveries a message goes to the dead-letter queue, as `template.yaml` has it.
+const DELIVERIES: usize = 10;
+
 /// How many minutes it takes until that says anything.
 const MINUTES_TO_TELL: usize = 8;
 
@@ -74,7 +77,7 @@ pub async fn soak(given: &Programs) {
     soak.aws.crowd(BYSTANDERS);
     let lives = tokio::spawn(Arc::clone(&soak).environment_that_lives());
     let dies = tokio::spawn(Arc::clone(&soak).environment_that_dies());
-    let (signals, noise) = soak.load(Duration::from_secs(seconds)).await;
+    let load = soak.load(Duration::from_secs(seconds)).await;
     soak.aws.emulator.clear_faults();
     soak.aws.relay.lose_one_in(0);
     soak.over.store(true, Ordering::Relaxed);
@@ -87,8 +90,9 @@ pub async fn soak(given: &Programs) {
     }
     let queue = soak.queue.lock().expect("no panic");
     println!(
-        "\n{} signals, {noise} messages that mean nothing, {} deliveries again ({} at the most), {} environments killed, {} invokes failed, {} calls to EC2, {} to DynamoDB.",
-        signals.len(),
+        "\n{} signals, {} messages that mean nothing, {} deliveries again ({} at the most), {} environments killed, {} invokes failed, {} calls to EC2, {} to DynamoDB.",
+        load.signals.len(),
+        load.noise,
         queue.again,
         queue.most,
         soak.killed.lock().expect("no panic"),
@@ -98,8 +102,11 @@ pub async fn soak(given: &Programs) {
     );
     let entries = soak.trail();
     println!("{} entries in {} chains.", entries.values().map(Vec::len).sum::<usize>(), entries.len());
-    soak.check(&signals, &entries);
-    println!("Every signal is settled, every chain whole, nobody locked is alive, and every bystander is.");
+    soak.check(&load, &entries);
+    assert!(queue.most <= DELIVERIES, "a message was delivered {} times", queue.most);
+    println!(
+        "Every signal is settled, everybody locked or let in as was said last, every chain whole, nobody locked is alive, and every bystander is."
+    );
     println!("{}", told_of_memory(&memory));
 }
 
@@ -113,11 +120,22 @@ fn told_of_memory(memory: &[u64]) -> String {
     "Memory is flat.".to_owned()
 }
 
+/// What was sent.
+#[derive(Default)]
+struct Load {
+    /// The ids of the signals.
+    signals: BTreeSet<String>,
+    /// Of everybody who was spoken of, whether the newest word was to lock.
+    locked: BTreeMap<String, bool>,
+    /// How many messages meant nothing.
+    noise: usize,
+}
+
 impl Soak {
-    /// Sends messages, connects people and breaks things; returns the ids of the signals, and how many meant nothing.
-    async fn load(&self, time: Duration) -> (BTreeSet<String>, usize) {
+    /// Sends messages, connects people and breaks things.
+    async fn load(&self, time: Duration) -> Load {
         let (begun, mut die) = (Instant::now(), Die(7));
-        let (mut signals, mut noise, mut last) = (BTreeSet::new(), 0, String::new());
+        let (mut load, mut last) = (Load::default(), String::new());
         let mut next_fault = Instant::now();
         let mut number = 0;
         self.aws.relay.lose_one_in(211);
@@ -126,14 +144,16 @@ impl Soak {
             let name = format!("person-{}@example.com", die.below(PEOPLE));
             match die.below(20) {
                 0..=7 => drop(self.aws.connect(usize::try_from(die.below(3)).expect("small"), &name)),
-                8 => self.send("{\"source\": \"nobody\"".to_owned(), &mut noise),
-                9 => self.send(json!({"source": "com.example", "detail": {}}).to_string(), &mut noise),
+                8 => self.send("{\"source\": \"nobody\"".to_owned(), &mut load.noise),
+                9 => self.send(json!({"source": "com.example", "detail": {}}).to_string(), &mut load.noise),
                 10 if !last.is_empty() => self.queue.lock().expect("no panic").send(last.clone()),
                 roll => {
                     number += 1;
-                    let sample = if roll < 17 { DEACTIVATED } else { UNSUSPENDED };
+                    let locks = roll < 17;
+                    let sample = if locks { DEACTIVATED } else { UNSUSPENDED };
                     last = okta(sample, number, &name, &Timestamp::from_millis(now_millis()).to_string());
-                    signals.insert(format!("okta:5f0c2a1e-0d51-11f1-8c1e-demo{number:08}"));
+                    load.locked.insert(name, locks);
+                    load.signals.insert(format!("okta:5f0c2a1e-0d51-11f1-8c1e-demo{number:08}"));
                     self.queue.lock().expect("no panic").send(last.clone());
                 }
             }
@@ -142,7 +162,7 @@ impl Soak {
                 self.aws.emulator.inject(fault(&mut die));
             }
         }
-        (signals, noise)
+        load
     }
 
     fn send(&self, body: String, noise: &mut usize) {
@@ -233,7 +253,7 @@ impl Soak {
         chains
     }
 
-    fn check(&self, signals: &BTreeSet<String>, chains: &BTreeMap<String, Vec<Entry>>) {
+    fn check(&self, load: &Load, chains: &BTreeMap<String, Vec<Entry>>) {
         let locks: Vec<Map<String, Value>> = self.aws.items(LOCKS).iter().map(plain_map).collect();
         let of = |key: &str| locks.iter().find(|item| item["subject"] == key);
         for (chain, entries) in chains {
@@ -249,8 +269,13 @@ impl Soak {
             .filter(|entry| finals.contains(&entry.text("kind").unwrap_or_default()))
             .filter_map(|entry| entry.text("signal_id"))
             .collect();
-        let lost: Vec<&String> = signals.iter().filter(|id| !settled.contains(id.as_str())).collect();
+        let lost: Vec<&String> = load.signals.iter().filter(|id| !settled.contains(id.as_str())).collect();
         assert!(lost.is_empty(), "these were lost: {lost:?}");
+        for (name, locked) in &load.locked {
+            let state = of(name).map(|lock| lock["state"].clone());
+            let said = json!(if *locked { "locked" } else { "released" });
+            assert_eq!(state, Some(said), "the newest word about {name}");
+        }
         let mut bystanders = 0;
         for row in self.aws.emulator.connections().iter().filter(|row| row.status.is_alive()) {
             let name = row.username.clone().unwrap_or_default();

@@ -40,6 +40,7 @@ pub(super) async fn serve(
     ConnectInfo(hang_up): ConnectInfo<HangUp>,
     request: Request,
 ) -> Response<Body> {
+    let due = tokio::time::Instant::now() + shared.settings.latency;
     let request_id = shared.lock().ids.request();
     let (parts, body) = request.into_parts();
     if parts.method != Method::POST && parts.method != Method::GET {
@@ -58,10 +59,10 @@ pub(super) async fn serve(
     let reply = carry_out(&shared, &query, &request_id);
 
     // The wait stands between the effect and the answer, so that a test which has seen the effect can still stop the
-    // program under test before it learns of it.
+    // program under test before it learns of it. The work for the answer is part of it.
     if !shared.settings.latency.is_zero() {
         tokio::select! {
-            () = tokio::time::sleep(shared.settings.latency) => {}
+            () = tokio::time::sleep_until(due) => {}
             () = stopped(&shared) => {}
         }
     }
