@@ -38,7 +38,7 @@ const LOOK_ANSWERS_IN: Duration = Duration::from_secs(1);
 /// as it may take from a look to a write.
 const TURNS_FOR: Duration = Duration::from_secs(15);
 
-/// How many turns of others whoever counts waits, so that those who come at the same moment are counted along.
+/// How often whoever counts yields first, so that holds that come together share one write.
 const A_MOMENT: usize = 8;
 
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
@@ -184,8 +184,8 @@ impl Brake {
 
     /// Counts all that wait, with one look at the table and one write.
     ///
-    /// What others counted since the look is seen once it is written: whoever's write goes past the limit refuses as many of
-    /// its own. They stay counted.
+    /// What others counted since the look is seen once that is written, and whoever went past the limit refuses its own.
+    /// They stay counted.
     async fn count_all(
         &self,
         authority: &Authority,
@@ -203,24 +203,16 @@ impl Brake {
             waiting.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Open { since })));
             return Ok(());
         }
-        // One that was counted by an attempt that got no further comes into force now, so from now on it counts.
-        let is_known = |waiting: &Waiting| counted.contains(&waiting.hold);
-        let (mut free, mut newly): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(is_known);
-        let room = limit.saturating_sub(counted.len());
-        let mut braked = newly.split_off(room.min(newly.len()));
-        if counted.len() > limit {
-            braked.append(&mut free);
-        }
-        if !(free.is_empty() && newly.is_empty()) {
-            let holds: Vec<Counted> = free.iter().chain(&newly).map(|waiting| waiting.hold.clone()).collect();
+        let (within, mut braked) = split(waiting, &counted, limit);
+        if !within.is_empty() {
+            let holds: Vec<Counted> = within.iter().map(|waiting| waiting.hold.clone()).collect();
             match self.count(authority, round, now, &holds).await {
-                Ok(by_now) => {
-                    let past = counted.union(&by_now).count().saturating_sub(limit);
-                    free.append(&mut newly);
-                    braked.append(&mut free.split_off(free.len().saturating_sub(past)));
+                Ok(others) => {
+                    let (free, past) = split(within, &counted.union(&others).cloned().collect(), limit);
+                    braked.extend(past);
                     free.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Free)));
                 }
-                Err(error) => free.into_iter().chain(newly).for_each(|waiting| waiting.hears(Err(error.clone()))),
+                Err(error) => within.into_iter().for_each(|waiting| waiting.hears(Err(error.clone()))),
             }
         }
         if !braked.is_empty() {
@@ -231,7 +223,7 @@ impl Brake {
         Ok(())
     }
 
-    /// Counts holds, and says what is counted by then, others' holds among it.
+    /// Counts holds, and says which were counted before, by others or by an earlier attempt.
     async fn count(
         &self,
         authority: &Authority,
@@ -239,9 +231,9 @@ impl Brake {
         now: Timestamp,
         holds: &[Counted],
     ) -> Result<BTreeSet<Counted>, StoreError> {
-        let mut by_now = self.breaker.count(authority, round, Minute::of(now), holds).await?;
-        by_now.extend(self.beside(authority, round, now).await?);
-        Ok(by_now)
+        let mut others = self.breaker.count(authority, round, Minute::of(now), holds).await?;
+        others.extend(self.beside(authority, round, now).await?);
+        Ok(others)
     }
 
     /// What others have counted by now in the minutes beside this one, where one turns into the other, by whosever clock.
@@ -301,6 +293,20 @@ impl Waiting {
     fn hears(self, passed: Result<Pass, StoreError>) {
         let _ = self.answer.send(passed);
     }
+}
+
+/// Who may pass where so many are counted already, and who may not.
+///
+/// One that is counted takes no room, but it was perhaps refused itself where more are counted than the limit allows.
+fn split(waiting: Vec<Waiting>, counted: &BTreeSet<Counted>, limit: usize) -> (Vec<Waiting>, Vec<Waiting>) {
+    let (mut free, mut newly): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|one| counted.contains(&one.hold));
+    let room = limit.saturating_sub(counted.len());
+    let mut braked = newly.split_off(room.min(newly.len()));
+    if counted.len() > limit {
+        braked.append(&mut free);
+    }
+    free.append(&mut newly);
+    (free, braked)
 }
 
 /// Takes all out of the line that somebody still waits for.

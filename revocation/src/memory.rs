@@ -22,6 +22,8 @@ pub enum Mishap {
     Fails,
     /// It fails, and had its effect all the same: the answer was lost.
     AnswerLost,
+    /// What it would read is not what this program writes.
+    Spoilt,
     /// It is refused for want of permission.
     Denied,
     /// It is refused for coming too soon.

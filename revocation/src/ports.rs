@@ -334,8 +334,8 @@ pub trait Breaker: Send + Sync {
     /// How the breaker of an authority stands, with what was counted in these minutes. The read is strongly consistent.
     async fn standing(&self, authority: &Authority, minutes: &[Minute]) -> Result<Standing, StoreError>;
 
-    /// Counts holds in a round and minute, and says which are counted there by then, others' among them. When this
-    /// returns, that is durable; doing it twice counts once, and two at once both take effect.
+    /// Counts holds in a round and minute, and says which were counted there until then, whoever counted them. When this
+    /// returns, that is durable; doing it twice counts once, and of two at once one comes after the other.
     async fn count(
         &self,
         authority: &Authority,
@@ -403,25 +403,40 @@ pub enum Commit {
 pub struct StoreError {
     cause: String,
     next: &'static str,
+    /// The store is well, and an item in it is not.
+    is_unusable: bool,
 }
 
 impl StoreError {
     /// The store is away, throttled, or refuses us.
     #[must_use]
     pub fn away(what: &str, why: &str) -> Self {
-        Self { cause: format!("{what}: {why}"), next: "; nothing further was done, it is tried again" }
+        Self {
+            cause: format!("{what}: {why}"),
+            next: "; nothing further was done, it is tried again",
+            is_unusable: false,
+        }
     }
 
     /// The store answered something that can't be used.
     #[must_use]
     pub fn unusable(what: &str, why: &dyn fmt::Display) -> Self {
-        Self { cause: format!("{what}: {why}"), next: "" }
+        Self { cause: format!("{what}: {why}"), next: "", is_unusable: true }
     }
 
     /// Others were faster too often.
     #[must_use]
     pub fn busy(what: &str) -> Self {
-        Self { cause: format!("`{what}` was being written by others all the time"), next: "; it is tried again" }
+        Self {
+            cause: format!("`{what}` was being written by others all the time"),
+            next: "; it is tried again",
+            is_unusable: false,
+        }
+    }
+
+    /// Whether the store is well, and only what it answered can't be used.
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.is_unusable
     }
 
     /// What happened, without what the functions do about it.

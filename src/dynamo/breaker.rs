@@ -127,7 +127,7 @@ impl Breaker for DynamoLocks {
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":counted", AttributeValue::Ss(counted))
             .expression_attribute_values(":ttl", AttributeValue::N(until.to_string()))
-            .return_values(ReturnValue::UpdatedNew);
+            .return_values(ReturnValue::UpdatedOld);
         let added = add.send().await.map_err(|error| store_error(&self.table, &error))?;
         Ok(added.attributes().map(counted_in).unwrap_or_default())
     }

@@ -127,6 +127,31 @@ async fn what_others_counted_since_the_look_counts() {
 }
 
 #[tokio::test]
+async fn a_hold_that_others_count_at_the_same_moment_takes_no_room_of_a_new_one_and_makes_none() {
+    let (brake, clock, _) = brake();
+    let holds = ["a", "b", "c", "d", "e"].map(Counted::kept);
+    // What others count after the look, the limit, and who may pass of `a`, `d` and `e`.
+    for (others, limit, passing) in [
+        (&holds[..3], 3, [true, false, false]),
+        (&holds[..3], 4, [true, true, false]),
+        (&holds[..3], 2, [false, false, false]),
+        (&holds[1..3], 3, [true, false, false]),
+    ] {
+        brake.close(&okta()).await.unwrap();
+        looked_ahead(&brake).await;
+        let round = brake.standing(&okta()).await.unwrap().round;
+        brake.breaker.count(&okta(), round, Minute::of(clock.now()), others).await.unwrap();
+        let authority = okta();
+        let (first, second, third) = tokio::join!(
+            brake.pass(&authority, &holds[0], limit),
+            brake.pass(&authority, &holds[3], limit),
+            brake.pass(&authority, &holds[4], limit)
+        );
+        assert_eq!([first, second, third].map(|passed| passed == Ok(Pass::Free)), passing, "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn what_others_counted_in_the_minute_beside_counts_where_it_turns() {
     for (second, passes) in [("45", false), ("44", true)] {
         let clock = Arc::new(ManualClock::at(at(&format!("2026-03-01T09:30:{second}Z"))));

@@ -79,8 +79,9 @@ impl Breaker for MemoryBreaker {
     ) -> Result<BTreeSet<Counted>, StoreError> {
         self.change("count", authority, |kept| {
             let counted = kept.counts.entry((round, minute)).or_default();
+            let until_then = counted.clone();
             counted.extend(holds.iter().cloned());
-            counted.clone()
+            until_then
         })
         .await
     }

@@ -90,8 +90,10 @@ impl std::fmt::Debug for MemoryLocks {
 #[async_trait]
 impl ReadLocks for MemoryLocks {
     async fn read(&self, names: &[Name]) -> Result<Vec<Lock>, StoreError> {
-        if self.calls.make(format!("locks.read {names:?}")).await.is_some() {
-            return Err(StoreError::away("locks", "planned to fail"));
+        match self.calls.make(format!("locks.read {names:?}")).await {
+            None => {}
+            Some(Mishap::Spoilt) => return Err(StoreError::unusable("locks", &"planned to be spoilt")),
+            Some(_) => return Err(StoreError::away("locks", "planned to fail")),
         }
         let stored = lock(&self.locks);
         Ok(names.iter().map(|name| stored.get(name).cloned().unwrap_or_else(|| Lock::none(name.clone()))).collect())

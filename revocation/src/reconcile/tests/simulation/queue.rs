@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 
 /// As in `template.yaml`.
 const VISIBILITY: Duration = Duration::from_secs(150);
+
+/// Fewer messages than in `template.yaml`, so that more batches stand beside one another.
 const BATCH: usize = 5;
 
 /// How often a message is received before it is a dead letter: fewer times than in `template.yaml`, so that the queue

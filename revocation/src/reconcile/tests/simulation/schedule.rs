@@ -389,7 +389,7 @@ impl Writer {
         let die = &mut self.die;
         let part = *die.of(&PARTS);
         let how = match part {
-            Part::Target(_) => *die.of(&[How::Fails, How::Hangs, How::Denied]),
+            Part::Target(_) => *die.of(&[How::Fails, How::Hangs, How::Denied, How::Throttled]),
             Part::Locks | Part::Audit | Part::Directory => *die.of(&[How::Fails, How::Hangs]),
         };
         // Some last long enough for the queue to give up.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::troubles::{CALLS, MISHAPS};
+use super::troubles::{CALLS, mishaps_of};
 
 /// What has to happen, beside every mishap with every call.
-const EVENTS: [(&str, &str); 42] = [
+const EVENTS: [(&str, &str); 44] = [
     ("down: fails", "target 0"),
     ("down: fails", "target 1"),
     ("down: fails", "locks"),
@@ -18,6 +18,8 @@ const EVENTS: [(&str, &str); 42] = [
     ("down: hangs", "directory"),
     ("down: denied", "target 0"),
     ("down: denied", "target 1"),
+    ("down: throttled", "target 0"),
+    ("down: throttled", "target 1"),
     ("queue", "delivered again"),
     ("queue", "delivered twice at once"),
     ("queue", "dead letter"),
@@ -73,7 +75,7 @@ impl Tally {
 
     /// What happened too seldom to prove anything.
     pub(super) fn rare(&self) -> Vec<(&'static str, &'static str)> {
-        let pairs = CALLS.iter().flat_map(|call| MISHAPS.map(|(mishap, _)| (mishap, *call)));
+        let pairs = CALLS.iter().flat_map(|call| mishaps_of(call).iter().map(|(mishap, _)| (*mishap, *call)));
         let enough = |(_, of): &(&str, &str)| if *of == "people.keep" { ENOUGH_OF_NEWS } else { ENOUGH };
         pairs.chain(EVENTS).filter(|pair| self.0.get(pair).is_none_or(|times| *times < enough(pair))).collect()
     }

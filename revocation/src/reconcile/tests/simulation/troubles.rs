@@ -35,14 +35,26 @@ pub(super) const CALLS: [&str; 22] = [
     "vpn.terminate",
 ];
 
-/// What goes wrong with them.
-pub(super) const MISHAPS: [(&str, Mishap); 5] = [
+/// What goes wrong with them: with calls to EC2 all but the last, with terminate calls that too, and with the others what
+/// comes before.
+const MISHAPS: [(&str, Mishap); 7] = [
     ("answer lost", Mishap::AnswerLost),
     ("fails", Mishap::Fails),
     ("hangs", Mishap::Hangs),
     ("panics", Mishap::Panics),
     ("slow", Mishap::Slow),
+    ("throttled", Mishap::Throttled),
+    ("has no turn", Mishap::NoTurn),
 ];
+
+/// What goes wrong with a call.
+pub(super) fn mishaps_of(call: &str) -> &'static [(&'static str, Mishap)] {
+    match call {
+        "vpn.terminate" => &MISHAPS,
+        _ if call.starts_with("vpn.") => &MISHAPS[..6],
+        _ => &MISHAPS[..5],
+    }
+}
 
 /// More calls than this at one instant are no work but a loop that does not pause.
 const AT_ONCE: u64 = 3_000;
@@ -79,7 +91,7 @@ pub(super) fn planned(die: &mut Die, rate: u64) -> Vec<Planned> {
             if nth > AHEAD {
                 break;
             }
-            planned.push(Planned { call, nth, mishap: die.place(MISHAPS.len()) });
+            planned.push(Planned { call, nth, mishap: die.place(mishaps_of(name).len()) });
         }
     }
     planned
@@ -104,6 +116,8 @@ pub(super) enum How {
     Fails,
     Hangs,
     Denied,
+    /// Somebody else in the account makes all the calls that EC2 lets pass.
+    Throttled,
 }
 
 impl How {
@@ -112,6 +126,7 @@ impl How {
             Self::Fails => Mishap::Fails,
             Self::Hangs => Mishap::Hangs,
             Self::Denied => Mishap::Denied,
+            Self::Throttled => Mishap::Throttled,
         }
     }
 
@@ -120,6 +135,7 @@ impl How {
             Self::Fails => "down: fails",
             Self::Hangs => "down: hangs",
             Self::Denied => "down: denied",
+            Self::Throttled => "down: throttled",
         }
     }
 }
