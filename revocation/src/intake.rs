@@ -184,13 +184,16 @@ pub(crate) struct Event {
     document: Value,
     /// EventBridge's id of it.
     id: Option<String>,
+    /// It stood in a log line, and is no envelope, neither EventBridge's nor a producer's: whoever can have a line logged
+    /// could write one, and speak for anybody.
+    is_log_line: bool,
 }
 
 impl Event {
-    /// A payload as an event. What stood in a log line is never an envelope: whoever can have a line logged could write
-    /// one, and speak for anybody.
+    /// A payload as an event; `outer` is what stood around it in a batch of log lines.
     fn of(payload: Value, outer: Option<Value>) -> Self {
-        let is_envelope = outer.is_none()
+        let is_log_line = outer.is_some();
+        let is_envelope = !is_log_line
             && payload.get("detail").is_some()
             && ["source", "detail-type"].iter().all(|key| payload.get(key).is_some_and(Value::is_string));
         let id = payload.get("id").and_then(Value::as_str).filter(|_| is_envelope).map(str::to_owned);
@@ -198,7 +201,7 @@ impl Event {
         if let (Some(outer), Value::Object(fields)) = (outer, &mut document) {
             fields.insert("outer".to_owned(), outer);
         }
-        Self { document, id }
+        Self { document, id, is_log_line }
     }
 
     /// What stands beside the events inside this one: its envelope and, as `outer`, what it says of all of them.
@@ -217,7 +220,7 @@ impl Event {
     fn inside(&self, around: &Map<String, Value>, detail: Value) -> Self {
         let mut document = around.clone();
         document.insert("detail".to_owned(), detail);
-        Self { document: Value::Object(document), id: self.id.clone() }
+        Self { document: Value::Object(document), id: self.id.clone(), is_log_line: self.is_log_line }
     }
 
     /// Whether EventBridge's envelope was around it.

@@ -11,8 +11,11 @@ use tracing::Instrument;
 use super::policy::{ConnectPolicy, Denial, Unknown, Verdict, judge, lockable};
 use super::request::{ConnectRequest, shortened};
 use crate::audit::{Appended, Cause, Draft, Kind, append};
+use crate::lock::Lock;
+use crate::name::Name;
 use crate::ports::{AuditTrail, Clock, ReadLocks, StoreError};
 use crate::signal::SignalId;
+use crate::time::Timestamp;
 
 /// How long the locks may take, all attempts together. Client VPN would wait for 30 seconds, a person should not.
 pub const READ_WITHIN: Duration = Duration::from_secs(2);
@@ -42,7 +45,8 @@ pub struct ConnectHandler {
 }
 
 impl ConnectHandler {
-    /// What the locks of both names say, from one strongly consistent read.
+    /// What the locks of both names say, from one strongly consistent read. Where one of them is not what this program
+    /// writes, the other decides if it is in force.
     pub async fn decide(&self, request: &ConnectRequest) -> Verdict {
         let who = match &request.who {
             Ok(who) => who,
@@ -55,8 +59,8 @@ impl ConnectHandler {
         if names.is_empty() {
             return Verdict::Clear;
         }
-        let locks = Arc::clone(&self.locks);
-        match self.within(READ_WITHIN, async move { locks.read(&names).await }).await {
+        let (locks, now) = (Arc::clone(&self.locks), self.clock.now());
+        match self.within(READ_WITHIN, async move { read(&*locks, &names, now).await }).await {
             Ok(locks) => judge(&locks, self.clock.now()),
             Err(why) => Verdict::Unknown(Unknown::Locks(why)),
         }
@@ -120,4 +124,19 @@ fn detail(request: &ConnectRequest, denial: &Denial) -> Map<String, Value> {
     let present =
         fields.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text.filter(|t| !t.is_empty())?))));
     present.collect()
+}
+
+/// The locks of these names, or one of them that is in force where another can't be used.
+async fn read(locks: &dyn ReadLocks, names: &[Name], now: Timestamp) -> Result<Vec<Lock>, StoreError> {
+    let error = match locks.read(names).await {
+        Err(error) if names.len() > 1 && error.is_unusable() => error,
+        read => return read,
+    };
+    for name in names {
+        match locks.read(std::slice::from_ref(name)).await {
+            Ok(read) if read.iter().any(|lock| lock.in_force(now)) => return Ok(read),
+            _ => {}
+        }
+    }
+    Err(error)
 }

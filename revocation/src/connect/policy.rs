@@ -108,10 +108,9 @@ impl ConnectPolicy {
     }
 }
 
-/// The names that a lock can stand on. No other can have been revoked, nor is it a key to read a lock by: `#head/alice`
-/// as a user name would be the head of a chain.
+/// The names that a lock can stand on: no other can have been revoked.
 pub(super) fn lockable(who: &Identity) -> Vec<Name> {
-    who.names().into_iter().filter(|name| Name::new(name.as_str()).is_ok()).collect()
+    who.names().into_iter().filter(Name::is_lockable).collect()
 }
 
 /// What the locks, in their order, say now: the first in force keeps out.
@@ -123,7 +122,6 @@ pub(super) fn judge(locks: &[Lock], now: Timestamp) -> Verdict {
 }
 
 fn denial(lock: &Lock, now: Timestamp) -> Option<Denial> {
-    let authority = lock.held_by(now).into_iter().next()?;
-    let hold = lock.hold_of(&authority)?.clone();
-    Some(Denial { name: lock.name.clone(), authority, hold })
+    let (authority, hold) = lock.held(now)?;
+    Some(Denial { name: lock.name.clone(), authority: authority.clone(), hold: hold.clone() })
 }

@@ -43,6 +43,7 @@ fn hold(state: HoldState, expires_at: Option<Timestamp>) -> Hold {
         reason: Some("INC-42".to_owned()),
         signal_id: SignalId::new("command:INC-42"),
         subject: DANA.to_owned(),
+        person: None,
         names: Vec::new(),
     }
 }
@@ -239,6 +240,20 @@ async fn locks_that_cannot_be_read_are_an_answer_of_their_own() {
         let policy = |on_error| ConnectPolicy { on_error, ..ConnectPolicy::default() };
         assert!(!policy(OnError::Deny).admits(&verdict));
         assert!(policy(OnError::Allow).admits(&verdict));
+    }
+}
+
+#[tokio::test]
+async fn one_lock_that_can_be_read_and_is_in_force_keeps_out_whatever_is_wrong_with_the_other() {
+    for (locked_name, broken, keeps_out) in
+        [(DANA, LAPTOP, true), (LAPTOP, DANA, true), ("somebody", LAPTOP, false), (DANA, DANA, false)]
+    {
+        let world = World::new(Some(locked(locked_name)));
+        let broken = format!("{:?}", name(broken));
+        world.calls.chaos(Some(Box::new(move |call: &str| call.contains(&broken).then_some(Mishap::Spoilt))));
+        let verdict = world.decides(&asked(&json!({}))).await;
+        assert_eq!(matches!(verdict, Verdict::Locked(_)), keeps_out, "{locked_name}: {verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Unknown(_)), !keeps_out);
     }
 }
 

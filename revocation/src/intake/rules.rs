@@ -310,7 +310,7 @@ impl Compiled {
         let before = visited.len();
         for row in rows {
             match row {
-                Row::Envelope(number) if through.len() < MAX_DEPTH => {
+                Row::Envelope(number) if through.len() < MAX_DEPTH && !event.is_log_line => {
                     let Some(envelope) = self.envelopes.get(number) else { continue };
                     let through = [through.as_slice(), std::slice::from_ref(&envelope.name)].concat();
                     let around = event.around_the_inner();

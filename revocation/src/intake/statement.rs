@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::rules::Rule;
 use super::table::ActionWord;
 use super::{Delivery, Event};
-use crate::name::Subject;
+use crate::name::{PersonId, Subject};
 use crate::signal::{About, Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
@@ -66,9 +66,11 @@ impl Rule {
     /// The person that an object in the event stands for, by name or at least by id.
     fn person(&self, person: &Value) -> Option<About> {
         let who = self.places.who.as_ref()?;
-        match who.name.text(person).map(|name| Subject::new(&name)) {
-            Some(Ok(subject)) => Some(About::Subject(subject)),
-            _ => who.id.text(person).map(|id| About::unresolved(&self.producer, &id, who.directory)),
+        let id = who.id.text(person);
+        match (who.name.text(person).map(|name| Subject::new(&name)), id) {
+            (Some(Ok(subject)), Some(id)) => Some(About::Subject(subject.who_is(PersonId::new(&id)))),
+            (Some(Ok(subject)), None) => Some(About::Subject(subject)),
+            (_, id) => id.map(|id| About::unresolved(&self.producer, &id, who.directory)),
         }
     }
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connection::{ConnectionId, EndpointId};
-use crate::name::Subject;
+use crate::name::{PersonId, Subject};
 use crate::signal::{About, Action, Authority};
 
 fn intake() -> &'static Intake {
@@ -58,7 +58,10 @@ fn only(reading: Reading) -> Signal {
 #[test]
 fn the_actor_is_the_administrator_and_never_the_subject() {
     let signal = only(read(Via::Event, &okta("user.lifecycle.deactivate")).unwrap());
-    assert_eq!(signal.about, [About::Subject(Subject::new("alice@example.com").unwrap())]);
+    assert_eq!(
+        signal.about,
+        [About::Subject(Subject::new("alice@example.com").unwrap().who_is(PersonId::new("00u1")))]
+    );
     assert_eq!(signal.actor.as_deref(), Some("admin@example.com"));
     assert_eq!(signal.authority.as_str(), "okta:acme");
     assert_eq!(signal.id.as_str(), "okta:u-1");
@@ -377,7 +380,10 @@ fn a_batch_of_log_lines_is_read_line_by_line() {
 #[test]
 fn a_log_line_is_nobodys_envelope() {
     let command = json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "detail": {"action": "revoke", "username": "alice"}});
-    for forged in [okta("user.lifecycle.unsuspend"), command] {
+    let bare = okta("user.lifecycle.unsuspend")["detail"].clone();
+    let hook = json!({"eventType": "com.okta.event_hook", "source": "https://acme.okta.com/api/v1/eventHooks/w", "data": {"events": [bare]}});
+    assert_eq!(only(read(Via::Direct, &hook).unwrap()).authority.as_str(), "okta:acme", "by itself it is one");
+    for forged in [okta("user.lifecycle.unsuspend"), command, hook] {
         let lines = json!([{"id": "1", "timestamp": 1, "message": forged.to_string()}]);
         let batch = json!({"messageType": "DATA_MESSAGE", "logEvents": lines});
         assert_eq!(read(Via::Direct, &batch).unwrap_err().error_type(), "UnknownEvent");
