@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::name::Name;
+use crate::name::{Name, PersonId};
 use crate::signal::{Authority, SignalId};
 use crate::time::Timestamp;
 
@@ -58,6 +58,8 @@ pub struct Hold {
     pub signal_id: SignalId,
     /// The subject as received.
     pub subject: String,
+    /// The authority's own id of the person, where its word gave one.
+    pub person: Option<PersonId>,
     /// On the subject's own name: the further names that this word was said of as well. A later word of the same
     /// authority about the subject means these too, whatever the subject is called by then.
     pub names: Vec<Name>,
@@ -175,33 +177,41 @@ impl Lock {
         self.holds.get(authority)
     }
 
-    /// Whom an authority's word is about that was lifted here, where that is somebody else than the subject, and not the
-    /// name by itself.
+    /// The subject that a released hold of this authority is about; `None` if the hold is locked, or about `subject` or
+    /// this name by itself.
     #[must_use]
     pub fn lifted_of_another(&self, authority: &Authority, subject: &Name) -> Option<Name> {
         let lifted = self.hold_of(authority).filter(|hold| !hold.is_locked())?;
         lifted.about().filter(|about| about != subject && *about != self.name)
     }
 
-    /// Whether an authority's word was lifted here after what it says in the other lock, whoever that is about.
+    /// Whether this authority's hold was released here later than it was set in `own`, whoever either is about.
     #[must_use]
     pub fn was_lifted_since(&self, own: &Self, authority: &Authority) -> bool {
         let lifted = self.hold_of(authority).filter(|hold| !hold.is_locked());
         lifted.zip(own.hold_of(authority)).is_some_and(|(here, there)| here.as_of > there.as_of)
     }
 
-    /// Without what an authority said of this subject before that was lifted under the subject's own name: a restore that
-    /// was cut off has left it here.
+    /// A copy without this authority's hold, if that is about the subject called `own` and from before `lifted_at`, when
+    /// the hold on `own` was released: a restore that was cut off has left it here. One about another `person` it did not.
     #[must_use]
-    pub fn without_leftover(&self, authority: &Authority, own: &Name, lifted_at: Timestamp) -> Self {
-        let is_left = |hold: &Hold| hold.is_locked() && hold.about().as_ref() == Some(own) && hold.as_of < lifted_at;
+    pub fn without_leftover(
+        &self,
+        authority: &Authority,
+        (own, person): (&Name, Option<&PersonId>),
+        lifted_at: Timestamp,
+    ) -> Self {
+        let is_left = |hold: &Hold| {
+            let is_about = hold.about().as_ref() == Some(own) && !PersonId::differ(hold.person.as_ref(), person);
+            hold.is_locked() && is_about && hold.as_of < lifted_at
+        };
         match self.hold_of(authority).is_some_and(is_left) {
             true => self.without_words_of(std::slice::from_ref(authority)),
             false => self.clone(),
         }
     }
 
-    /// The same as if these authorities had said nothing.
+    /// A copy without the holds of these authorities.
     #[must_use]
     pub fn without_words_of(&self, authorities: &[Authority]) -> Self {
         let mut left = self.clone();
@@ -229,6 +239,13 @@ impl Lock {
     /// Whether a hold speaks of the name by itself, and not of somebody to whom it was given.
     fn is_by_itself(&self, hold: &Hold) -> bool {
         hold.about().as_ref() == Some(&self.name)
+    }
+
+    /// Whether a hold here, on a further name of the subject's, is about somebody else who was called like the subject:
+    /// whoever has a deleted person's user name by now has not their certificates.
+    fn is_of_namesake(&self, hold: &Hold, subject: &str, person: Option<&PersonId>) -> bool {
+        let is_called_so = hold.about() == Name::new(subject).ok();
+        is_called_so && self.is_of_another(subject) && PersonId::differ(hold.person.as_ref(), person)
     }
 
     /// Whether a name is kept out by a word about itself for as long as another's word would keep it out. Then it stays

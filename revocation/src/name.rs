@@ -72,6 +72,13 @@ impl Name {
         (!NO_IDENTITY.contains(&normal.as_str())).then(|| Self(normal.into()))
     }
 
+    /// Whether a lock can stand on it. One that was found on a connection may be none that a subject can have: keys that
+    /// begin with `#` are the project's own, and `#head/alice` as a user name would be the head of a chain.
+    #[must_use]
+    pub fn is_lockable(&self) -> bool {
+        Self::new(&self.0).is_ok()
+    }
+
     /// The normal form as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -109,6 +116,30 @@ pub struct Subject {
     received: Arc<str>,
     name: Name,
     also: Vec<Name>,
+    person: Option<PersonId>,
+}
+
+/// A producer's own id of a person. A name may be given to somebody else one day, and an id is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonId(Arc<str>);
+
+impl PersonId {
+    /// An id as the producer, or a table, has it.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self(id.trim().to_lowercase().into())
+    }
+
+    /// What a table keeps.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether two words of one authority are about different people, as far as both say about whom they are.
+    pub(crate) fn differ(one: Option<&Self>, other: Option<&Self>) -> bool {
+        one.zip(other).is_some_and(|(one, other)| one != other)
+    }
 }
 
 impl Subject {
@@ -117,7 +148,7 @@ impl Subject {
     /// # Errors
     /// Where the text names nobody or can't be a name.
     pub fn new(received: &str) -> Result<Self, NameError> {
-        Ok(Self { name: Name::new(received)?, received: received.into(), also: Vec::new() })
+        Ok(Self { name: Name::new(received)?, received: received.into(), also: Vec::new(), person: None })
     }
 
     /// The same subject, with further names that whoever knows the person gave.
@@ -125,6 +156,23 @@ impl Subject {
     pub fn also_called(self, names: impl IntoIterator<Item = Name>) -> Self {
         let also = names.into_iter().filter(|name| *name != self.name).collect();
         Self { also, ..self }
+    }
+
+    /// The same subject, of whom the producer's own id is known.
+    #[must_use]
+    pub fn who_is(self, person: PersonId) -> Self {
+        Self { person: Some(person), ..self }
+    }
+
+    /// The same subject, whoever that is.
+    pub(crate) fn whoever_it_is(self) -> Self {
+        Self { person: None, ..self }
+    }
+
+    /// The producer's own id of the person, where it is known.
+    #[must_use]
+    pub fn person(&self) -> Option<&PersonId> {
+        self.person.as_ref()
     }
 
     /// Further names that whoever knows the person gave.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::name::{Name, NameError, Subject};
+use crate::name::{Name, NameError, PersonId, Subject};
 use crate::planted::{self, Fault};
 use crate::ports::{Clock, Directory, KnownPeople, NameKind, Person};
 use crate::time::Timestamp;
@@ -64,7 +64,7 @@ impl People {
         Ok(found)
     }
 
-    /// The same, of whom no name may be left.
+    /// Like [`Self::find`], but also finds somebody all of whose names are somebody else's by now.
     pub(crate) async fn look(&self, id: &str, keep: bool) -> Result<Found, String> {
         let (now, before) = tokio::join!(self.directory.find(id), self.known.recall(id));
         let now = now.map_err(|error| error.to_string())?;
@@ -178,7 +178,7 @@ pub(crate) fn subject(person: &Person) -> Result<Subject, NameError> {
         match Subject::new(name) {
             Ok(subject) => {
                 let all = person.names.iter().filter_map(|other| Name::new(other).ok());
-                return Ok(subject.also_called(all));
+                return Ok(subject.also_called(all).who_is(PersonId::new(&person.id)));
             }
             Err(error) => last = error,
         }

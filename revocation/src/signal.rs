@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::connection::{ConnectionId, EndpointId};
-use crate::name::{Name, Subject};
+use crate::name::{Name, PersonId, Subject};
 use crate::time::Timestamp;
 
 /// The longest signal id that goes into a key as it is; DynamoDB allows 2,048 bytes for a partition key, and a name
@@ -57,11 +57,20 @@ impl fmt::Display for SignalId {
 #[serde(transparent)]
 pub struct Authority(String);
 
+/// The producer of what a sweep learns from the directory.
+pub(crate) const DIRECTORY: &str = "directory";
+
 impl Authority {
     /// The authority of every command.
     #[must_use]
     pub fn command() -> Self {
         Self("command".to_owned())
+    }
+
+    /// The authority of what a sweep learns from the directory.
+    #[must_use]
+    pub fn directory() -> Self {
+        Self(DIRECTORY.to_owned())
     }
 
     /// A producer, with the tenant where the event names one.
@@ -242,6 +251,25 @@ pub struct Signal {
     pub replay: Option<String>,
     /// How it reached us.
     pub via: Via,
+}
+
+impl Signal {
+    /// The producer's own id of one of the people that it is about, by the subject as received.
+    pub(crate) fn person(&self, subject: &str) -> Option<&PersonId> {
+        self.about.iter().find_map(|about| match about {
+            About::Subject(known) if known.received() == subject => known.person(),
+            _ => None,
+        })
+    }
+
+    /// The same of whoever has the name: the producer's ids are left out.
+    pub(crate) fn whoever_it_is(&self) -> Self {
+        let named = |about: &About| match about {
+            About::Subject(subject) => About::Subject(subject.clone().whoever_it_is()),
+            other => other.clone(),
+        };
+        Self { about: self.about.iter().map(named).collect(), ..self.clone() }
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ struct HoldRow {
     reason: Option<String>,
     signal_id: String,
     subject: String,
+    person: Option<String>,
 }
 
 const TITLES: [&str; 6] = ["name", "state", "authority", "since", "until", "reason"];
@@ -60,6 +61,7 @@ impl HoldRow {
             reason: hold.reason.clone(),
             signal_id: hold.signal_id.to_string(),
             subject: hold.subject.clone(),
+            person: hold.person.as_ref().map(|person| person.as_str().to_owned()),
         }
     }
 

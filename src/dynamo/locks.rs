@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use revocation::lock::{Hold, HoldState, Lock};
-use revocation::name::Name;
+use revocation::name::{Name, PersonId};
 use revocation::ports::{LockedPage, Locks, PageToken, ReadLocks, StoreError, Write};
 use revocation::signal::{Authority, SignalId};
 use revocation::time::Timestamp;
@@ -190,6 +190,9 @@ fn hold_item(hold: &Hold) -> Item {
     if let Some(reason) = &hold.reason {
         item.insert("reason".to_owned(), AttributeValue::S(reason.clone()));
     }
+    if let Some(person) = &hold.person {
+        item.insert("person".to_owned(), AttributeValue::S(person.as_str().to_owned()));
+    }
     if !hold.names.is_empty() {
         let names = hold.names.iter().map(|name| AttributeValue::S(name.to_string())).collect();
         item.insert("names".to_owned(), AttributeValue::L(names));
@@ -209,6 +212,7 @@ fn hold(item: &Item) -> Option<Hold> {
         reason: text(item, "reason"),
         signal_id: SignalId::new(&text(item, "signal_id")?),
         subject: text(item, KEY)?,
+        person: text(item, "person").map(|person| PersonId::new(&person)),
         names: match item.get("names") {
             // A name that can't be read must not be passed over: it would stay locked after a restore.
             Some(names) => {

@@ -63,6 +63,7 @@ impl Lock {
             reason: signal.reason.clone(),
             signal_id: signal.id.clone(),
             subject: subject.to_owned(),
+            person: signal.person(subject).cloned(),
             names: further.to_vec(),
         };
         let hold = match self.holds.get(&signal.authority) {
@@ -86,8 +87,12 @@ impl Lock {
                 let expires_at = old.lapses_with(expires_at);
                 // Whoever had the name before, it is the subject's now, and goes with the subject.
                 let subject = fresh.subject.clone();
+                let person = match self.is_of_namesake(old, &subject, fresh.person.as_ref()) {
+                    true => old.person.clone(),
+                    false => fresh.person.clone().or_else(|| old.person.clone()),
+                };
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
-                Hold { expires_at, subject, ..newest.also(&old.names).also(further) }
+                Hold { expires_at, subject, person, ..newest.also(&old.names).also(further) }
             }
         };
         self.with([(signal.authority.clone(), hold)])
@@ -110,6 +115,7 @@ impl Lock {
                     newer = Some((authority.clone(), old.as_of));
                 }
                 Some(old) if !old.is_locked() && (old.as_of >= signal.as_of || is_old_news(authority)) => {}
+                Some(old) if old.is_locked() && self.is_of_namesake(old, subject, signal.person(subject)) => {}
                 // Nor does somebody's word to whom the name was given stand for what was said of it by itself.
                 Some(old) if !old.is_locked() && self.is_by_itself(old) && self.is_of_another(subject) => {}
                 old => lifted.push((authority.clone(), self.lifted(old, signal, subject).also(further))),
@@ -137,6 +143,10 @@ impl Lock {
             reason: signal.reason.clone(),
             signal_id: signal.id.clone(),
             subject: old.filter(stands).map_or(subject, |old| &old.subject).to_owned(),
+            person: match old.filter(stands) {
+                Some(old) => old.person.clone(),
+                None => signal.person(subject).or_else(|| old?.person.as_ref()).cloned(),
+            },
             // Kept, so that a restore that was cut off half-way lifts the rest when it is tried again.
             names: old.map(|old| old.names.clone()).unwrap_or_default(),
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Hold, Lock, Transition};
-use crate::name::Name;
+use crate::name::{Name, PersonId};
 use crate::signal::Authority;
 use crate::time::Timestamp;
 
@@ -17,22 +17,23 @@ impl Lock {
         left
     }
 
-    /// What one authority says is said of further names as well; on the subject's own name.
+    /// Adds further names to the hold of one authority. Called on the lock of the subject's own name.
     #[must_use]
     pub fn extend_of(&self, authority: &Authority, further: &[Name]) -> Transition {
         let hold = self.hold_of(authority);
         self.with(hold.map(|hold| (authority.clone(), hold.also(further))))
     }
 
-    /// What this authority says, and nothing else, as said of this subject.
+    /// A copy with the hold of this authority and no other, as a hold about this subject.
     #[must_use]
     pub fn only(&self, authority: &Authority, subject: &str) -> Self {
         let hold = self.hold_of(authority).map(|hold| Hold { subject: subject.to_owned(), ..hold.clone() });
         Self { holds: hold.map(|hold| (authority.clone(), hold)).into_iter().collect(), ..self.clone() }
     }
 
-    /// Whatever is in force is said of further names as well; on the subject's own name, which may be a further name of
-    /// `others` at the same time, whose holds are none of this subject's.
+    /// Adds further names to every hold in force. Called on the lock of the subject's own name.
+    ///
+    /// That name may be a further name of `others` at the same time; holds about them are left as they are.
     #[must_use]
     pub fn extend(&self, further: &[Name], others: &BTreeSet<Name>, now: Timestamp) -> Transition {
         let in_force = self.holds.iter().filter(|(_, hold)| hold.in_force(now) && !hold.is_about(others));
@@ -60,8 +61,12 @@ impl Lock {
                 (Some(mine), true) if mine.in_force(now) => {
                     let expires_at = mine.lapses_with(hold.expires_at);
                     let subject = hold.subject.clone();
+                    let person = match self.is_of_namesake(mine, &subject, hold.person.as_ref()) {
+                        true => mine.person.clone(),
+                        false => hold.person.clone().or_else(|| mine.person.clone()),
+                    };
                     let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
-                    Hold { expires_at, subject, ..newest.also(&mine.names) }
+                    Hold { expires_at, subject, person, ..newest.also(&mine.names) }
                 }
                 (_, true) => hold,
                 // Only what was lifted lifts, and only what is said of the same subject here: one that lapsed there must
@@ -70,7 +75,8 @@ impl Lock {
                     if !hold.is_locked()
                         && mine.in_force(now)
                         && mine.as_of < hold.as_of
-                        && mine.about() == hold.about() =>
+                        && mine.about() == hold.about()
+                        && !PersonId::differ(mine.person.as_ref(), hold.person.as_ref()) =>
                 {
                     hold
                 }

@@ -11,16 +11,13 @@ use super::super::{Revoker, Run};
 use super::{Seen, Sweep};
 use crate::audit::hex_digest;
 use crate::lock::{Hold, Lock};
-use crate::name::{Name, Subject};
+use crate::name::{Name, PersonId, Subject};
 use crate::people::People;
 use crate::planted::{self, Fault};
 use crate::ports::{NameKind, Person};
 use crate::receipt::Receipt;
-use crate::signal::{About, Action, Authority, Signal, SignalId};
+use crate::signal::{About, Action, Authority, DIRECTORY, Signal, SignalId};
 use crate::time::Timestamp;
-
-/// The producer, and the authority, of what a sweep learns from the directory.
-const DIRECTORY: &str = "directory";
 
 /// How its signals' ids begin.
 const ITS_OWN: &str = "directory:";
@@ -61,7 +58,7 @@ impl Revoker {
         let mut asked: JoinSet<Result<Option<Word>, String>> = JoinSet::new();
         let gate = Arc::new(Semaphore::new(AT_ONCE));
         // A name that nobody can have been given is nobody's.
-        let connected = seen.others.iter().filter(|name| Name::new(name.as_str()).is_ok());
+        let connected = seen.others.iter().filter(|name| name.is_lockable());
         for name in order.some(connected.cloned(), Name::to_string, at_most) {
             let (revoker, people, gate) = (self.clone(), people.clone(), Arc::clone(&gate));
             asked.spawn(async move {
@@ -69,11 +66,11 @@ impl Revoker {
                 revoker.about_connected(&people, &name).await
             });
         }
-        for (subject, hold, of) in order.some(held_by_directory(locks), |(subject, ..)| subject.clone(), at_most) {
+        for held in order.some(held_by_directory(locks), |held| held.hold.subject.clone(), at_most) {
             let (people, gate) = (people.clone(), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_held(&people, &subject, &hold, of).await
+                about_held(&people, held).await
             });
         }
         for (name, of) in order.some(held_as_anothers(locks), |(name, _)| name.to_string(), at_most) {
@@ -144,7 +141,7 @@ impl Revoker {
             id: SignalId::new(&format!("{ITS_OWN}{}", word.of)),
             action: word.action,
             about: vec![word.about],
-            authority: Authority::producer(DIRECTORY, None),
+            authority: Authority::directory(),
             as_of: now,
             occurred_at: None,
             received_at: now,
@@ -169,7 +166,7 @@ impl Sweep {
 }
 
 fn lift() -> Action {
-    Action::Restore { authorities: Some(vec![Authority::producer(DIRECTORY, None)]) }
+    Action::Restore { authorities: Some(vec![Authority::directory()]) }
 }
 
 /// The id of whoever has this name now: as the user name, else as an e-mail address.
@@ -184,8 +181,10 @@ async fn holder(people: &People, name: &str) -> Result<Option<String>, String> {
 }
 
 /// What the directory says of somebody whom its word keeps out. Whoever was deleted and created again has another id, and
-/// who was renamed may have left the name to somebody else.
-async fn about_held(people: &People, subject: &str, hold: &Hold, of: String) -> Result<Option<Word>, String> {
+/// who was renamed may have left the name to somebody else: to them their own name is opened, and no other that is held.
+async fn about_held(people: &People, held: Held) -> Result<Option<Word>, String> {
+    let Held { hold, is_own, of } = held;
+    let subject = hold.subject.as_str();
     let find = |id: String| async move { people.directory.find(&id).await.map_err(|error| error.to_string()) };
     let id = hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
     let mut person: Option<Person> = None;
@@ -198,7 +197,9 @@ async fn about_held(people: &People, subject: &str, hold: &Hold, of: String) -> 
     {
         person = find(id).await?;
     }
-    Ok(let_in(subject, person, of))
+    let is_another = |person: &Person| PersonId::differ(hold.person.as_ref(), Some(&PersonId::new(&person.id)));
+    let nothing_is_theirs = !is_own && person.as_ref().is_some_and(is_another);
+    Ok(if nothing_is_theirs { None } else { let_in(subject, person, of) })
 }
 
 /// What the directory says of a name that its word keeps out as a further one of somebody's: by now it may be the user name
@@ -212,9 +213,10 @@ async fn about_newcomer(people: &People, name: &Name, of: String) -> Result<Opti
 
 /// That a name is to be let in, where the person who has it is enabled.
 fn let_in(name: &str, person: Option<Person>, of: String) -> Option<Word> {
-    let is_on = person.is_some_and(|person| person.enabled == Some(true));
-    let about = Subject::new(name).ok().filter(|_| is_on).map(About::Subject);
-    about.map(|about| Word { about, action: lift(), reason: LET_IN, of })
+    let person = person.filter(|person| person.enabled == Some(true))?;
+    let theirs = person.names.iter().filter_map(|own| Name::new(own).ok());
+    let subject = Subject::new(name).ok()?.also_called(theirs).who_is(PersonId::new(&person.id));
+    Some(Word { about: About::Subject(subject), action: lift(), reason: LET_IN, of })
 }
 
 /// Names at these versions of their locks, in a few letters: ids must stay short enough to be read back.
@@ -225,7 +227,7 @@ fn digest<'a>(versions: impl IntoIterator<Item = (&'a Name, u64)>) -> String {
 
 /// Whether a command let the name in and the directory has said nothing of its own since.
 fn was_let_in(lock: &Lock) -> bool {
-    let directory = Authority::producer(DIRECTORY, None);
+    let directory = Authority::directory();
     let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ITS_OWN);
     let own: Option<Timestamp> = lock.hold_of(&directory).filter(|hold| is_its_own(hold)).map(|hold| hold.as_of);
     let said = [lock.hold_of(&directory), lock.hold_of(&Authority::command())].into_iter().flatten();
@@ -233,19 +235,29 @@ fn was_let_in(lock: &Lock) -> bool {
     commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)
 }
 
-/// Those whom the directory's word keeps out, by the subject's own name, each with that word and the state of all locks
-/// that say so.
-fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(String, Hold, String)> {
-    let mut held: BTreeMap<String, (Hold, BTreeMap<&Name, u64>)> = BTreeMap::new();
+/// Somebody whom the directory's word keeps out.
+struct Held {
+    /// That word.
+    hold: Hold,
+    /// It stands on the subject's own name; otherwise on further ones only.
+    is_own: bool,
+    /// The state of all locks that say so.
+    of: String,
+}
+
+/// Those whom the directory's word keeps out, each once.
+fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<Held> {
+    let mut held: BTreeMap<String, (&Hold, bool, BTreeMap<&Name, u64>)> = BTreeMap::new();
     for (lock, hold) in by_its_word(locks) {
-        let known = held.entry(hold.subject.clone()).or_insert_with(|| (hold.clone(), BTreeMap::new()));
-        known.1.insert(&lock.name, lock.version);
+        let known = held.entry(hold.subject.clone()).or_insert_with(|| (hold, false, BTreeMap::new()));
+        known.2.insert(&lock.name, lock.version);
         // The hold on the own name says by whose word; on a further one another's may have been before.
         if hold.about().is_some_and(|own| own == lock.name) {
-            known.0 = hold.clone();
+            (known.0, known.1) = (hold, true);
         }
     }
-    held.into_iter().map(|(subject, (hold, versions))| (subject, hold, digest(versions))).collect()
+    let held = held.into_values();
+    held.map(|(hold, is_own, versions)| Held { hold: hold.clone(), is_own, of: digest(versions) }).collect()
 }
 
 /// The names that the directory's word keeps out as somebody's whose own name is another, each with its lock's state.
@@ -256,7 +268,7 @@ fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<(Name, String)> {
 
 /// The locks by which the directory's word keeps somebody out, each with that word.
 fn by_its_word(locks: &HashMap<Name, Lock>) -> impl Iterator<Item = (&Lock, &Hold)> {
-    let directory = Authority::producer(DIRECTORY, None);
+    let directory = Authority::directory();
     locks.values().filter_map(move |lock| {
         let hold = lock.hold_of(&directory).filter(|hold| hold.is_locked())?;
         Some((lock, hold))

@@ -376,6 +376,25 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn a_newcomer_with_a_deleted_persons_user_name_is_let_in_by_their_own_names_and_opens_no_other() {
+        let world = asking();
+        world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.user("alice");
+        world.sweep().await;
+        world.directory.delete(ID);
+        world.directory.put("another-id", &["alice", "alice@example.com"], Some(true));
+        for _ in 0..2 {
+            world.clock.advance(Duration::from_secs(60));
+            let stolen = world.on(1, None, Some("laptop-7"));
+            world.sweep().await;
+            assert!(!world.is_locked("alice") && !world.is_locked("alice@example.com"));
+            assert!(world.is_locked("laptop-7") && !world.vpn.alive(None).contains(&stolen));
+        }
+        assert_eq!(world.kinds("alice").iter().filter(|kind| *kind == "restored").count(), 1);
+    }
+
+    #[tokio::test]
     async fn a_newcomer_who_has_a_name_of_somebody_who_is_gone_is_let_in_by_it() {
         for is_on in [true, false] {
             let world = asking();

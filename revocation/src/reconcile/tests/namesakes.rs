@@ -1,0 +1,99 @@
+//! Somebody who has a deleted person's user name by now, and none of their certificates.
+
+use super::*;
+use crate::name::PersonId;
+
+const REVOKE: Action = Action::Revoke { expires_at: None };
+
+impl World {
+    /// What Okta says of a person, by their own id, about `alice`.
+    fn okta(&self, action: Action, person: &str, id: &str) -> Signal {
+        let alice = Subject::new("alice").unwrap().who_is(PersonId::new(person));
+        Signal { about: vec![About::Subject(alice)], ..self.signal(action, "alice", id) }
+    }
+
+    /// The deleted person, whose laptop was given to her and perhaps taken away again.
+    async fn deleted(&self, taken_away: bool) {
+        self.one(self.alias("alice", &["laptop-7"], false)).await;
+        assert_eq!(self.one(self.okta(REVOKE, "00u-Old", "r-1")).await.outcome, Outcome::Completed);
+        if taken_away {
+            self.one(self.alias("alice", &["laptop-7"], true)).await;
+        }
+        self.clock.advance(Duration::from_secs(60));
+    }
+}
+
+fn lift() -> Action {
+    Action::Restore { authorities: Some(vec![Authority::producer("okta", Some("acme"))]) }
+}
+
+#[tokio::test]
+async fn a_newcomer_opens_none_of_the_other_names_of_whoever_was_called_so_before() {
+    for taken_away in [false, true] {
+        let world = World::new();
+        world.deleted(taken_away).await;
+        // Hired, disabled and enabled again.
+        for (action, id) in [(lift(), "b-1"), (REVOKE, "r-2"), (lift(), "b-2")] {
+            let receipt = world.one(world.okta(action, "00u-new", id)).await;
+            assert!(matches!(receipt.outcome, Outcome::Restored | Outcome::Completed), "{receipt:?}");
+            world.clock.advance(Duration::from_secs(60));
+            assert!(world.is_locked("laptop-7"), "taken away: {taken_away}, {id}");
+        }
+        assert!(!world.is_locked("alice"));
+        // Nor does a name that is given to the newcomer change that.
+        world.one(world.alias("alice", &["laptop-8"], false)).await;
+        assert!(world.is_locked("laptop-7") && !world.is_locked("laptop-8"));
+        let everything = world.command(Action::Restore { authorities: None }, "alice", "c-1");
+        assert_eq!(world.one(everything).await.outcome, Outcome::Restored);
+        assert!(!world.is_locked("laptop-7"), "a person's command does");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_newcomers_restore_says_what_stays_locked() {
+    let world = World::new();
+    world.deleted(false).await;
+    let receipt = world.one(world.okta(lift(), "00u-new", "b-1")).await;
+    assert_eq!(receipt.outcome, Outcome::Restored);
+    assert_eq!(receipt.subjects[0].error.as_deref(), Some("still locked by okta:acme"));
+}
+
+#[tokio::test]
+async fn whoever_is_enabled_again_is_let_in_by_all_names_whichever_event_gives_the_id() {
+    for (out, back) in [(Some("00u-Old"), Some("00u-old")), (None, Some("00u-old")), (Some("00u-old"), None)] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        let said = |action: Action, person: Option<&str>, id: &str| match person {
+            Some(person) => world.okta(action, person, id),
+            None => world.signal(action, "alice", id),
+        };
+        world.one(said(REVOKE, out, "r-1")).await;
+        assert!(world.is_locked("laptop-7"));
+        world.clock.advance(Duration::from_secs(60));
+        world.one(said(lift(), back, "b-1")).await;
+        assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"), "{out:?}, {back:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_follow_from_the_own_one_are_the_newcomers() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("*: {subject} CORP\\{subject}").unwrap();
+    world.deleted(false).await;
+    assert!(world.is_locked("corp\\alice"));
+    world.one(world.okta(lift(), "00u-new", "b-1")).await;
+    assert!(!world.is_locked("alice") && !world.is_locked("corp\\alice") && world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
+async fn a_name_that_goes_to_somebody_else_goes_with_them() {
+    let world = World::new();
+    world.deleted(true).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    let bob = Subject::new("bob").unwrap().who_is(PersonId::new("00u-bob"));
+    let of_bob = |signal: Signal| Signal { about: vec![About::Subject(bob.clone())], ..signal };
+    world.one(of_bob(world.signal(REVOKE, "bob", "r-bob"))).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(of_bob(world.signal(lift(), "bob", "b-bob"))).await;
+    assert!(!world.is_locked("bob") && !world.is_locked("laptop-7"));
+}
