@@ -13,7 +13,7 @@ use crate::http::http_client;
 #[cfg(feature = "revoker")]
 use crate::{Ec2, Settings};
 
-/// One more than the five attempts promised; a run that still fails lists again anyway.
+/// One attempt and five more; a run whose call still fails lists again.
 const ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

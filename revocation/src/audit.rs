@@ -114,12 +114,6 @@ impl Marker {
         Self { signal: signal.clone(), chain: chain.to_owned(), kind, attempt: None }
     }
 
-    /// The marker of an entry that may stand once per attempt.
-    #[must_use]
-    pub fn of_attempt(signal: &SignalId, chain: &str, kind: Kind, attempt: &str) -> Self {
-        Self { attempt: Some(attempt.to_owned()), ..Self::new(signal, chain, kind) }
-    }
-
     /// The key under which it is stored.
     #[must_use]
     pub fn key(&self) -> String {

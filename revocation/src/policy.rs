@@ -140,7 +140,7 @@ impl Default for Policy {
     }
 }
 
-/// Why policy forbids something. Trying again doesn't help.
+/// Why policy forbids something. Trying again doesn't help, but for [`Refusal::BreakerOpen`].
 ///
 /// What is refused before the lock changes nothing. What is refused for what the listing showed leaves the lock in
 /// force: the person is kept out, and somebody has to decide about the connections.
@@ -155,7 +155,7 @@ pub enum Refusal {
     /// The endpoint of a `disconnect` is none that this function acts on.
     #[error("endpoint {0} is none of those this function acts on; check the id and VPN_REVOKER_ENDPOINTS")]
     EndpointOutOfScope(EndpointId),
-    /// The circuit breaker of the authority is open. The one refusal that trying again can help.
+    /// The circuit breaker of the authority is open. Once it is closed, trying again helps.
     #[error(
         "the circuit breaker of {authority} is open since {since}: it would have locked more than VPN_REVOKER_MAX_SUBJECTS ({limit}) in ten minutes; look whether it is right, then send `close_breaker` with the authority, and what was refused is tried again"
     )]
@@ -186,11 +186,13 @@ pub enum Refusal {
         limit: usize,
     },
     /// Connections were spared because a protected name stands on them.
-    #[error("{0} connections carry a protected name beside this one and were left alone")]
+    #[error(
+        "connections that carry a protected name beside this one were left alone ({0}); if they are meant, take that name out of VPN_REVOKER_PROTECTED first"
+    )]
     ProtectedConnections(usize),
     /// Connections were spared because their certificate is shared.
     #[error(
-        "{0} connections use this common name as a shared certificate under another's user name and were left alone; revoke those users by name"
+        "connections that use this common name as a shared certificate under another's user name were left alone ({0}); revoke those users by name"
     )]
     SharedCertificate(usize),
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::audit::Kind;
-use crate::connection::{ConnectionId, EndpointId, Status};
+use crate::connection::{ConnectionId, EndpointId, Status, Target};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::{BREAKER_OPEN, Mode, Refusal};
@@ -137,6 +137,18 @@ pub struct EndpointReceipt {
     /// Why it could not be listed, or is not permitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl EndpointReceipt {
+    /// Of an endpoint of this target, and what is wrong with it, if anything.
+    pub(crate) fn new(target: &Target, endpoint_id: EndpointId, error: Option<String>) -> Self {
+        Self { region: target.region.clone(), account: target.account.clone(), endpoint_id, permitted: None, error }
+    }
+
+    /// Whether its endpoint is one of this target.
+    pub(crate) fn is_in(&self, target: &Target) -> bool {
+        self.region == target.region && self.account == target.account
+    }
 }
 
 /// When what happened. Accepted, acted and verified are three different facts.

@@ -20,7 +20,7 @@ use super::strict;
 use super::{CliError, Outcome};
 use crate::DynamoAudit;
 
-/// How many findings are told one by one. Who was at all of a trail needs no million of them.
+/// How many findings are told one by one. Where a whole trail was tampered with, a million of them would not help.
 const TOLD: usize = 1_000;
 
 #[derive(Debug, Args)]

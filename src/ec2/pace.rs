@@ -33,8 +33,8 @@ const HALVES: Duration = Duration::from_secs(6);
 /// No pause is longer than this before it is looked at again.
 const STEP: Duration = Duration::from_secs(1);
 
-/// How long a call stands in the row, with all that it is made again. Who was restored meanwhile is to be left alone, and
-/// only a new look tells.
+/// How long a call may stand in the row, its retries included. Somebody restored meanwhile is to be left alone, and only a
+/// new look tells.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The row in which the terminate calls to one account and Region stand.
@@ -48,7 +48,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// EC2 for what stands in the row: the SDK does not try again what was refused for coming too soon.
+    /// EC2 for what stands in the row.
     pub(super) fn client(&self, client: &Client) -> &Client {
         self.client.get_or_init(|| Client::from_conf(client.config().to_builder().retry_classifier(InARow).build()))
     }
@@ -157,7 +157,7 @@ impl Pace {
     }
 }
 
-/// That what was refused for coming too soon is none of the SDK's concern.
+/// Keeps the SDK from making throttled calls again: the [`Row`] does that.
 #[derive(Debug)]
 struct InARow;
 

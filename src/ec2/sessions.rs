@@ -56,11 +56,10 @@ impl Session {
     }
 }
 
-/// The names on which a lock can stand. Keys that begin with `#` are the project's own: a client that is called so must
-/// not be taken for one.
+/// The names on which a lock can stand.
 fn lockable(names: [Option<Name>; 2]) -> BTreeSet<Name> {
     let found = names.into_iter().flatten();
-    found.filter(|name| Name::new(name.as_str()).is_ok()).collect()
+    found.filter(Name::is_lockable).collect()
 }
 
 impl Ec2ClientVpn {

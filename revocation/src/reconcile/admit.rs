@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::ahead::{Ahead, Before};
 use super::pursuit::{Goal, Pursuit};
-use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
+use super::{Admission, Case, JoinAllOrSkip, Revoker, Run, Scope, Verdict, in_own_task, refused};
 use crate::audit::{Draft, Kind, append_after};
 use crate::lock::Lock;
 use crate::planted::{self, Fault};
@@ -57,10 +57,7 @@ impl Revoker {
                 admitted
             });
         }
-        let mut admitted = Vec::new();
-        while let Some(result) = subjects.join_next().await {
-            admitted.extend(result.unwrap_or_default());
-        }
+        let mut admitted: Vec<_> = subjects.join_all_or_skip().await.into_iter().flatten().collect();
         admitted.sort_by_key(|(_, number, _)| *number);
         admitted
     }
@@ -226,10 +223,6 @@ impl Revoker {
     /// The mode in which a case is taken: what is replayed from an archive is only audited.
     pub(super) fn mode(&self, case: &Case) -> Mode {
         if case.signal.replay.is_some() { Mode::Shadow } else { self.policy.mode }
-    }
-
-    pub(super) async fn scope_once<'a>(&self, scope: &'a OnceCell<Scope>) -> &'a Scope {
-        scope.get_or_init(|| self.scope()).await
     }
 
     /// Lets an authority speak again.

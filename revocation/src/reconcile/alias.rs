@@ -5,16 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::admit::{ADMISSION, MAX_RACES};
+use super::admit::ADMISSION;
 use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
-use crate::lock::{Hold, Lock, Transition};
 use crate::name::{Name, Subject};
-use crate::planted::{self, Fault};
 use crate::policy::Refusal;
-use crate::ports::{Given, StoreError, Write};
+use crate::ports::{Given, StoreError};
 use crate::receipt::Outcome;
-use crate::signal::{About, Action, Authority};
+use crate::signal::{About, Action};
 
 /// The explicit aliases of names, each with its own failure.
 type Explicit = BTreeMap<Name, Result<Vec<Name>, StoreError>>;
@@ -38,7 +36,7 @@ impl Revoker {
     ///
     /// A protected name that only the directory gave, or that follows from what it gave, is left alone and does not protect
     /// the person; nor is anything the person's that follows from a protected one.
-    fn names_by_rule(&self, case: &Case) -> Vec<Name> {
+    pub(super) fn names_by_rule(&self, case: &Case) -> Vec<Name> {
         let Some(subject) = case.subject() else { return Vec::new() };
         let own = subject.name();
         let mut names = vec![own.clone()];
@@ -106,9 +104,9 @@ impl Revoker {
             let by_rule = self.names_by_rule(case);
             let still: Vec<&str> = names.iter().filter(|name| by_rule.contains(name)).map(Name::as_str).collect();
             return match still.as_slice() {
-                [] => {
-                    settled("the names are no more the subject's; a lock on them stands until the subject is restored")
-                }
+                [] => settled(
+                    "the names are no more the subject's; a lock that stands on them stays until it is restored",
+                ),
                 still => {
                     settled(&format!("{} follow from VPN_REVOKER_ALIASES and stay the subject's", still.join(", ")))
                 }
@@ -129,131 +127,6 @@ impl Revoker {
                 Ok(Admission::Pursue(Box::new(pursuit)))
             }
         }
-    }
-
-    /// Brings what is in force on a subject's own name to further names, some of which are `given` only now; says whether
-    /// anything is.
-    ///
-    /// The own name's lock is told of them first, so that whoever lifts it lifts them too, and looked at again at the
-    /// end, since it may have been lifted meanwhile.
-    ///
-    /// What is said there of others, to whom the subject's own name was given as a further one, goes no further: names
-    /// that are given to a further name are not theirs, whichever was given first.
-    async fn extend_lock(
-        &self,
-        own: &Name,
-        further: &[Name],
-        given: &[Name],
-        rehearsed: bool,
-    ) -> Result<bool, StoreError> {
-        for _ in 0..MAX_RACES {
-            let now = self.clock.now();
-            let lock = self.lock_of(own).await?;
-            let others = self.others_called(own, &lock).await?;
-            let is_held = lock.without(&others).in_force(now);
-            if rehearsed || !is_held || planted::is(Fault::GiveWithoutLocking) {
-                return Ok(is_held);
-            }
-            let told = match lock.extend(further, &others, now) {
-                Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => continue,
-                Transition::Changed(next) => next,
-                Transition::Unchanged | Transition::Superseded { .. } => lock,
-            };
-            for name in further {
-                self.follow(&told.without(&others), name, given.contains(name)).await?;
-            }
-            if self.lock_of(own).await?.version == told.version {
-                return Ok(true);
-            }
-        }
-        Err(StoreError::busy(own.as_str()))
-    }
-
-    /// Those subjects that a lock speaks of and that are not called so by themselves.
-    async fn others_called(&self, name: &Name, lock: &Lock) -> Result<BTreeSet<Name>, StoreError> {
-        let mut others: BTreeSet<Name> = lock.holds.values().filter_map(Hold::about).collect();
-        for subject in others.clone() {
-            if self.is_called(&subject, name).await? {
-                others.remove(&subject);
-            }
-        }
-        Ok(others)
-    }
-
-    /// Whether a name is the subject's own, or one that follows from it by rule or by the directory's word. A name that
-    /// was given to it is none such, and may be taken away again.
-    async fn is_called(&self, subject: &Name, name: &Name) -> Result<bool, StoreError> {
-        let by_rule = |subject: &Name| self.policy.aliases.names(subject).contains(name);
-        if by_rule(subject) {
-            return Ok(true);
-        }
-        let Some(people) = &self.people else { return Ok(false) };
-        let Some(id) = people.known.by_name(subject).await? else { return Ok(false) };
-        // Former names are among them, and those that somebody else has by now are not.
-        let found = people.look(&id, false).await.map_err(|error| StoreError::away("the directory", &error))?;
-        Ok(found.person.names.iter().filter_map(|own| Name::new(own).ok()).any(|own| by_rule(&own)))
-    }
-
-    /// Whether a subject has a name: is called so by itself, or was given it.
-    async fn has(&self, subject: &Name, name: &Name) -> Result<bool, StoreError> {
-        if self.is_called(subject, name).await? {
-            return Ok(true);
-        }
-        for given in self.aliases.names(&self.policy.aliases.names(subject)).await {
-            if given?.contains(name) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// A lock as if these authorities had said nothing, where what they lifted there was about somebody who does not have
-    /// the name any more.
-    pub(super) async fn without_former(
-        &self,
-        lock: Lock,
-        authorities: &[Authority],
-        subject: &Name,
-    ) -> Result<Lock, StoreError> {
-        let mut former = Vec::new();
-        for authority in authorities {
-            if let Some(other) = lock.lifted_of_another(authority, subject)
-                && !self.has(&other, &lock.name).await?
-            {
-                former.push(authority.clone());
-            }
-        }
-        Ok(if former.is_empty() { lock } else { lock.without_words_of(&former) })
-    }
-
-    /// Lets a name follow its subject's own, unless that was written since: then whoever asks begins again with what
-    /// stands there now. A restore writes the own name first, so that none is missed.
-    ///
-    /// What was lifted here since stands, whoever it was said of, unless the name `is_given` only now.
-    pub(super) async fn follow(&self, own: &Lock, name: &Name, is_given: bool) -> Result<(), StoreError> {
-        for _ in 0..MAX_RACES {
-            let authorities: Vec<Authority> = own.holds.keys().cloned().collect();
-            let lock = self.without_former(self.lock_of(name).await?, &authorities, &own.name).await?;
-            let lifted = authorities.iter().filter(|authority| !is_given && lock.was_lifted_since(own, authority));
-            match lock.follow(&own.without_words_of(&lifted.cloned().collect::<Vec<_>>()), self.clock.now()) {
-                Transition::Changed(next) => {
-                    if self.lock_of(&own.name).await?.version != own.version {
-                        return Ok(());
-                    }
-                    if self.locks.write(&next).await? == Write::Stored {
-                        tracing::info!(subject = %name, version = next.version, "lock follows another name's");
-                        return Ok(());
-                    }
-                }
-                Transition::Unchanged | Transition::Superseded { .. } => return Ok(()),
-            }
-        }
-        Err(StoreError::busy(name.as_str()))
-    }
-
-    pub(super) async fn lock_of(&self, name: &Name) -> Result<Lock, StoreError> {
-        let read = self.locks.read(std::slice::from_ref(name)).await?;
-        Ok(read.into_iter().next().unwrap_or_else(|| Lock::none(name.clone())))
     }
 }
 

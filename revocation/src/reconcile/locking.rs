@@ -237,10 +237,19 @@ impl Revoker {
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let subject = case.about.label();
+        // What follows from the own name is the subject's as much as that, whoever had both before.
+        let goes_with_own = self.names_by_rule(case).contains(name);
+        let signal = &if goes_with_own { signal.whoever_it_is() } else { signal.clone() };
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
         let change = |lock: &Lock| match (is_remembered, lifted_at) {
             (true, _) => lock.apply_where_about(signal, &subject, own, self.clock.now()),
-            (false, Some(at)) => Some(lock.without_leftover(&signal.authority, own, at).apply(signal, &subject, &[])),
+            (false, Some(at)) => {
+                Some(lock.without_leftover(&signal.authority, (own, signal.person(&subject)), at).apply(
+                    signal,
+                    &subject,
+                    &[],
+                ))
+            }
             (false, None) => Some(lock.apply(signal, &subject, &[])),
         };
         self.lock(case, name, change).await

@@ -46,7 +46,7 @@ pub(super) struct Order {
     begun: Begun,
 }
 
-/// When a call was handed over to be made; nothing where it was not, or in the end was not made.
+/// When a call was handed to EC2; `None` where it was not yet, or came to nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Begun(Arc<Mutex<Option<Timestamp>>>);
 

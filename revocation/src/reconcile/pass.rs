@@ -43,10 +43,7 @@ pub(super) struct Pass {
 impl Pass {
     /// Why an endpoint was not listed to its end, if it was not.
     pub(super) fn trouble_on(&self, endpoint: &Endpoint) -> Option<String> {
-        let is_it = |listed: &&EndpointReceipt| {
-            let Endpoint { target, id } = endpoint;
-            listed.endpoint_id == *id && listed.region == target.region && listed.account == target.account
-        };
+        let is_it = |listed: &&EndpointReceipt| listed.endpoint_id == endpoint.id && listed.is_in(&endpoint.target);
         match self.endpoints.iter().find(is_it) {
             Some(listed) => listed.error.clone(),
             None => self.trouble.clone(),
@@ -97,119 +94,129 @@ impl Index {
     }
 }
 
-impl Revoker {
-    /// Lists everything in scope once, and asks for the end of what is to end. Until then answers to that are waited for.
-    pub(super) async fn pass(&self, pursuits: &mut [Pursuit], scope: &Scope, until: Timestamp) -> Pass {
-        let begun_at = self.clock.now();
-        for pursuit in pursuits.iter_mut() {
-            pursuit.begin_listing();
-        }
-        let mut troubles = scope.complaints();
-        let (_listings, mut listed) = self.list_for(pursuits, scope);
-        // Read beside the listing, and known before the first call that follows from it.
-        let mut locks_read_at = self.clock.now();
-        self.stop_where_lifted(pursuits).await;
+/// A listing of everything in scope, as far as it has come, and the calls that followed from it so far.
+struct Look<'a> {
+    scope: &'a Scope,
+    index: Index,
+    certificates: Certificates,
+    /// What it shows of each pursuit.
+    sightings: Vec<Sighting>,
+    rows_seen: usize,
+    /// The endpoints that stood on one page.
+    wholes: BTreeSet<usize>,
+    /// Those that were listed to their end.
+    done: BTreeSet<usize>,
+    /// Those that could not be, and why.
+    failed: BTreeMap<usize, String>,
+    /// Since when it is known which locks are in force.
+    locks_read_at: Timestamp,
+    orders: Orders,
+}
 
-        let index = Index::new(pursuits);
-        let mut certificates = Certificates::default();
-        let mut sightings: Vec<Sighting> = pursuits.iter().map(|_| Sighting::default()).collect();
-        let mut orders = Orders::new(self.vpn.len());
-        let mut wholes: BTreeSet<usize> = BTreeSet::new();
-        let mut done: BTreeSet<usize> = BTreeSet::new();
-        let mut failed: BTreeMap<usize, String> = BTreeMap::new();
-        let mut rows_seen = 0;
-        let mut late = false;
-        loop {
-            let report = tokio::select! {
-                biased;
-                report = listed.recv() => match report {
-                    Some(report) => report,
-                    None => break,
-                },
-                () = self.clock.reached(begun_at.plus(PATIENCE)), if !late => {
-                    late = true;
-                    self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-                    self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
-                    continue;
-                }
-            };
-            match report {
-                Listed::Page { on, rows, whole } => {
-                    rows_seen += rows.len();
-                    if whole {
-                        wholes.insert(on);
-                    }
-                    let Some((target, endpoint)) = scope.endpoints.get(on) else {
-                        continue;
-                    };
-                    for row in &rows {
-                        let candidates = index.candidates(row);
-                        if !candidates.is_empty() {
-                            certificates.note(row);
-                        }
-                        for number in candidates {
-                            let (Some(pursuit), Some(sighting)) = (pursuits.get_mut(number), sightings.get_mut(number))
-                            else {
-                                continue;
-                            };
-                            self.sight(pursuit, sighting, (on, *target, endpoint), row);
-                        }
-                    }
-                    if late || rows_seen > JUDGED_WHOLE {
-                        self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-                        self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
-                    }
-                }
-                Listed::Failed { on, error } => {
-                    failed.insert(on, error.to_string());
-                }
-                Listed::Done { on } => {
-                    done.insert(on);
-                }
-            }
+impl<'a> Look<'a> {
+    fn new(scope: &'a Scope, pursuits: &[Pursuit], locks_read_at: Timestamp, targets: usize) -> Self {
+        Self {
+            scope,
+            index: Index::new(pursuits),
+            certificates: Certificates::default(),
+            sightings: pursuits.iter().map(|_| Sighting::default()).collect(),
+            rows_seen: 0,
+            wholes: BTreeSet::new(),
+            done: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            locks_read_at,
+            orders: Orders::new(targets),
         }
-        for (number, (_, endpoint)) in scope.endpoints.iter().enumerate() {
-            if self.is_listed(pursuits, endpoint) && !done.contains(&number) {
-                let why = failed.entry(number).or_insert_with(|| "a fault of ours ended the listing".to_owned());
+    }
+
+    /// Why it is not a full listing, if it is not; `is_wanted` says of which endpoints it should be.
+    fn troubles(&mut self, is_wanted: impl Fn(&Endpoint) -> bool) -> Vec<String> {
+        let mut troubles = self.scope.complaints();
+        for (on, (_, endpoint)) in self.scope.endpoints.iter().enumerate() {
+            if is_wanted(endpoint) && !self.done.contains(&on) {
+                let why = self.failed.entry(on).or_insert_with(|| "a fault of ours ended the listing".to_owned());
                 troubles.push(format!("{} could not be listed: {why}", endpoint.id));
             }
         }
+        troubles
+    }
+}
+
+impl Revoker {
+    /// Lists everything in scope once, makes the terminate calls that follow, and waits for their answers until `until`.
+    pub(super) async fn pass(&self, pursuits: &mut [Pursuit], scope: &Scope, until: Timestamp) -> Pass {
+        let begun_at = self.clock.now();
+        pursuits.iter_mut().for_each(Pursuit::begin_listing);
+        let (_listings, mut listed) = self.list_for(pursuits, scope);
+        // Read beside the listing, and known before the first call that follows from it.
+        let locks_read_at = self.clock.now();
+        self.stop_where_lifted(pursuits).await;
+
+        let mut look = Look::new(scope, pursuits, locks_read_at, self.vpn.len());
+        let mut late = false;
+        loop {
+            tokio::select! {
+                biased;
+                report = listed.recv() => match report {
+                    Some(report) => self.hear(pursuits, &mut look, report),
+                    None => break,
+                },
+                () = self.clock.reached(begun_at.plus(PATIENCE)), if !late => late = true,
+            }
+            if late || look.rows_seen > JUDGED_WHOLE {
+                self.act(pursuits, &mut look).await;
+            }
+        }
         let listed_at = self.clock.now();
-        let all_seen = troubles.is_empty();
-        self.stop_where_lifted_since(&mut locks_read_at, pursuits, &mut sightings).await;
-        self.settle_unsure(pursuits, &mut sightings, scope, &certificates, all_seen);
-        self.order(pursuits, &mut sightings, scope, &wholes, (&mut orders, locks_read_at));
-        forget_unlisted(pursuits, scope, &done);
-        for (order, answers) in orders.answers(self, until).await {
+        let troubles = look.troubles(|endpoint| self.is_listed(pursuits, endpoint));
+        self.stop_where_lifted_since(pursuits, &mut look).await;
+        self.settle_unsure(pursuits, &mut look, troubles.is_empty());
+        self.order(pursuits, &mut look);
+        forget_unlisted(pursuits, scope, &look.done);
+        let endpoints = endpoint_receipts(scope, &look.done, &look.failed);
+        for (order, answers) in look.orders.answers(self, until).await {
             if let Some(pursuit) = pursuits.get_mut(order.pursuit) {
                 pursuit.told(&order, &answers);
             }
         }
-        Pass {
-            begun_at,
-            listed_at,
-            endpoints: endpoint_receipts(scope, &done, &failed),
-            trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
+        Pass { begun_at, listed_at, endpoints, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")) }
+    }
+
+    /// Takes in what a listing reports.
+    fn hear(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>, report: Listed) {
+        match report {
+            Listed::Page { on, rows, whole } => {
+                look.rows_seen += rows.len();
+                if whole {
+                    look.wholes.insert(on);
+                }
+                for row in &rows {
+                    self.sight(pursuits, look, on, row);
+                }
+            }
+            Listed::Failed { on, error } => drop(look.failed.insert(on, error.to_string())),
+            Listed::Done { on } => drop(look.done.insert(on)),
         }
     }
 
-    /// The same once more, where calls are about to follow and a long listing has made what is known of the locks old.
-    async fn stop_where_lifted_since(
-        &self,
-        read_at: &mut Timestamp,
-        pursuits: &mut [Pursuit],
-        sightings: &mut [Sighting],
-    ) {
+    /// Acts on what was seen so far, while the listing goes on.
+    async fn act(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>) {
+        self.stop_where_lifted_since(pursuits, look).await;
+        self.order(pursuits, look);
+    }
+
+    /// Reads the locks again where calls are about to follow, and what is known of the locks has grown old.
+    async fn stop_where_lifted_since(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>) {
         let waits = |(pursuit, sighting): (&Pursuit, &Sighting)| {
             !pursuit.names_to_hold().is_empty() && sighting.may_lead_to_calls()
         };
         let now = self.clock.now();
-        if now.since(*read_at) < LOCKS_COUNT_FOR || !pursuits.iter().zip(&*sightings).any(waits) {
+        if now.since(look.locks_read_at) < LOCKS_COUNT_FOR || !pursuits.iter().zip(&look.sightings).any(waits) {
             return;
         }
-        *read_at = now;
+        look.locks_read_at = now;
         self.stop_where_lifted(pursuits).await;
-        for (pursuit, sighting) in pursuits.iter().zip(sightings) {
+        for (pursuit, sighting) in pursuits.iter().zip(&mut look.sightings) {
             sighting.leave_let_in(&pursuit.goal);
         }
     }
@@ -245,9 +252,28 @@ impl Revoker {
         }
     }
 
+    /// Takes note of a row, for everybody whose it may be.
+    fn sight(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>, on: usize, row: &Connection) {
+        let Some((target, endpoint)) = look.scope.endpoints.get(on) else { return };
+        let candidates = look.index.candidates(row);
+        if !candidates.is_empty() {
+            look.certificates.note(row);
+        }
+        for number in candidates {
+            if let (Some(pursuit), Some(sighting)) = (pursuits.get_mut(number), look.sightings.get_mut(number)) {
+                self.sight_for(pursuit, sighting, (on, *target, endpoint), row);
+            }
+        }
+    }
+
     /// Takes note of a row that may be a pursuit's.
-    fn sight(&self, pursuit: &mut Pursuit, sighting: &mut Sighting, at: (usize, usize, &Endpoint), row: &Connection) {
-        let (on, target, endpoint) = at;
+    fn sight_for(
+        &self,
+        pursuit: &mut Pursuit,
+        sighting: &mut Sighting,
+        (on, target, endpoint): (usize, usize, &Endpoint),
+        row: &Connection,
+    ) {
         let matched = match &pursuit.goal {
             Goal::One { endpoint: wanted, connection } if wanted == endpoint && *connection == row.id => {
                 Some(Match::User)
@@ -256,6 +282,7 @@ impl Revoker {
             Goal::Locked { names } | Goal::Existing { names, .. } => matches(row, names),
         };
         let Some(matched) = matched else { return };
+        pursuit.was_listed = true;
         if !row.status.is_alive() {
             pursuit.hears(target, endpoint, &row.id, Some(&row.status));
         } else if pursuit.goal.covers(row) {
@@ -274,18 +301,11 @@ impl Revoker {
     ///
     /// Where anything could not be listed, the other users of a certificate may be there, and its connections are left
     /// for the next listing.
-    fn settle_unsure(
-        &self,
-        pursuits: &mut [Pursuit],
-        sightings: &mut [Sighting],
-        scope: &Scope,
-        certificates: &Certificates,
-        all_seen: bool,
-    ) {
-        for (pursuit, sighting) in pursuits.iter_mut().zip(sightings) {
+    fn settle_unsure(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>, all_seen: bool) {
+        for (pursuit, sighting) in pursuits.iter_mut().zip(&mut look.sightings) {
             for (on, row) in std::mem::take(&mut sighting.unsure) {
-                let Some((target, endpoint)) = scope.endpoints.get(on) else { continue };
-                if certificates.is_shared(&row) {
+                let Some((target, endpoint)) = look.scope.endpoints.get(on) else { continue };
+                if look.certificates.is_shared(&row) {
                     pursuit.sees(*target, endpoint, &row, Some(Spared::SharedCertificate));
                 } else if all_seen {
                     sighting.take(pursuit, on, *target, endpoint, &row);
@@ -295,17 +315,10 @@ impl Revoker {
     }
 
     /// Sends out the calls that follow from what was seen so far.
-    fn order(
-        &self,
-        pursuits: &mut [Pursuit],
-        sightings: &mut [Sighting],
-        scope: &Scope,
-        wholes: &BTreeSet<usize>,
-        (orders, locks_read_at): (&mut Orders, Timestamp),
-    ) {
+    fn order(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>) {
         let limit = self.policy.max_connections;
         let mut ordered = Vec::new();
-        for (number, (pursuit, sighting)) in pursuits.iter_mut().zip(sightings).enumerate() {
+        for (number, (pursuit, sighting)) in pursuits.iter_mut().zip(&mut look.sightings).enumerate() {
             if !pursuit.is_open() || pursuit.rehearsed || pursuit.blocked.is_some() {
                 continue;
             }
@@ -314,13 +327,11 @@ impl Revoker {
                 continue;
             }
             for (on, ready) in std::mem::take(&mut sighting.ready) {
-                let Some((target, endpoint)) = scope.endpoints.get(on) else {
-                    continue;
-                };
+                let Some((target, endpoint)) = look.scope.endpoints.get(on) else { continue };
                 let others = sighting.others.get(&on).map(Vec::as_slice).unwrap_or_default();
                 // A call by user name can't tell a protected common name apart, should one come up meanwhile.
                 let may_go_by_user =
-                    wholes.contains(&on) && pursuit.goal.may_go_by_user() && self.policy.protected.is_empty();
+                    look.wholes.contains(&on) && pursuit.goal.may_go_by_user() && self.policy.protected.is_empty();
                 // Nor is one of use that failed for them before.
                 let by_user = may_go_by_user && !ready.iter().any(|row| pursuit.failed(*target, endpoint, &row.id));
                 let on_endpoint = OnEndpoint {
@@ -332,7 +343,7 @@ impl Revoker {
                 ordered.extend(calls(&on_endpoint).into_iter().map(|call| Order::new(pursuit, at, call, &ready)));
             }
         }
-        orders.send(self, ordered, locks_read_at);
+        look.orders.send(self, ordered, look.locks_read_at);
     }
 }
 
@@ -382,15 +393,10 @@ fn forget_unlisted(pursuits: &mut [Pursuit], scope: &Scope, done: &BTreeSet<usiz
 
 fn endpoint_receipts(scope: &Scope, done: &BTreeSet<usize>, failed: &BTreeMap<usize, String>) -> Vec<EndpointReceipt> {
     let looked_at = scope.endpoints.iter().enumerate().filter(|(on, _)| done.contains(on) || failed.contains_key(on));
-    let mut receipts: Vec<EndpointReceipt> = looked_at
-        .map(|(on, (_, endpoint))| EndpointReceipt {
-            region: endpoint.target.region.clone(),
-            account: endpoint.target.account.clone(),
-            endpoint_id: endpoint.id.clone(),
-            permitted: None,
-            error: failed.get(&on).cloned(),
-        })
-        .collect();
+    let receipt = |(on, (_, endpoint)): (usize, &(usize, Endpoint))| {
+        EndpointReceipt::new(&endpoint.target, endpoint.id.clone(), failed.get(&on).cloned())
+    };
+    let mut receipts: Vec<EndpointReceipt> = looked_at.map(receipt).collect();
     receipts.extend(scope.troubles.iter().cloned());
     receipts
 }

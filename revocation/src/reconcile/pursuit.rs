@@ -122,6 +122,8 @@ pub(super) struct Pursuit {
     pub(super) reconnected: usize,
     /// Listings so far.
     rounds: usize,
+    /// A listing has shown something of it, alive or over.
+    pub(super) was_listed: bool,
     /// How many connections of the subject's the latest listing showed alive, those spared left out.
     pub(super) alive_in_listing: usize,
     /// When the latest listing began that showed any of them.
@@ -147,6 +149,7 @@ impl Pursuit {
             orders: Vec::new(),
             reconnected: 0,
             rounds: 0,
+            was_listed: false,
             alive_in_listing: 0,
             last_alive_at: None,
             trouble: None,
@@ -397,9 +400,9 @@ impl Pursuit {
         let left = self.left();
         match (&self.trouble, left) {
             (Some(trouble), 0) => trouble.clone(),
-            (Some(trouble), _) => format!("{left} connections are still alive; {trouble}"),
+            (Some(trouble), _) => format!("still alive: {left}; {trouble}"),
             (None, 0) => "the listing that would prove it could not begin in time; it is tried again".to_owned(),
-            (None, _) => format!("{left} connections are still alive; it is tried again"),
+            (None, _) => format!("still alive: {left}; it is tried again"),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::admit::SUBJECTS_AT_ONCE;
 use super::pursuit::{Goal, Pursuit, State};
-use super::{Case, Revoker, Run, Verdict, in_own_task, refused};
+use super::{Case, JoinAllOrSkip, Revoker, Run, Verdict, in_own_task, refused};
 use crate::audit::{Draft, append_after};
 use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
@@ -58,9 +58,7 @@ impl Revoker {
                 recorded
             });
         }
-        while let Some(recorded) = subjects.join_next().await {
-            verdicts.extend(recorded.unwrap_or_default());
-        }
+        verdicts.extend(subjects.join_all_or_skip().await.into_iter().flatten());
     }
 
     async fn record_in_time(&self, case: Case, verdict: Verdict, run: &Run) -> Verdict {
@@ -117,6 +115,10 @@ fn report(verdict: &Verdict) {
 /// What became of a pursuit, and the evidence for it.
 fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
     let mut verdict = match &pursuit.state {
+        State::Verified(_) if matches!(pursuit.goal, Goal::One { .. }) && !pursuit.was_listed => Verdict::because(
+            Outcome::Completed,
+            "that endpoint lists no connection of this id, neither alive nor ended within the hour; where it should, check both ids",
+        ),
         State::Verified(_) | State::Rehearsed => Verdict::new(Outcome::Completed),
         State::Refused(refusal) => refused(refusal),
         State::Superseded(why) => Verdict::because(Outcome::Superseded, why),

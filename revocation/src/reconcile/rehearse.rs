@@ -1,8 +1,6 @@
 //! Rehearsals, which change nothing: a dry run says what a command would do, shadow mode records what an event would
 //! have done.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -41,11 +39,7 @@ impl Revoker {
             let Some(which) = rehearsed().find_map(|pursuit| what_to_ask(pursuit, &endpoint.endpoint_id)) else {
                 continue;
             };
-            let vpn = self
-                .vpn
-                .iter()
-                .find(|vpn| vpn.target().region == endpoint.region && vpn.target().account == endpoint.account);
-            let Some(vpn) = vpn.map(Arc::clone) else { continue };
+            let Some(vpn) = self.vpn.iter().find(|vpn| endpoint.is_in(vpn.target())).cloned() else { continue };
             let id = endpoint.endpoint_id.clone();
             asked.spawn(async move { (number, vpn.may_terminate(&id, &which).await) });
         }

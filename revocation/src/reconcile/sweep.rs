@@ -344,18 +344,15 @@ impl Sweep {
 }
 
 fn endpoint_receipts(scope: &Scope, seen: &Seen) -> Vec<EndpointReceipt> {
-    let receipt = |(on, (_, endpoint)): (usize, &(usize, Endpoint))| EndpointReceipt {
-        region: endpoint.target.region.clone(),
-        account: endpoint.target.account.clone(),
-        endpoint_id: endpoint.id.clone(),
-        permitted: None,
-        error: match (seen.listed.contains(&on), seen.failed.get(&on)) {
-            (true, _) => None,
-            (false, Some(error)) => Some(error.clone()),
-            (false, None) => {
-                Some("not listed to its end: the time ran out; the next sweep begins with another endpoint".to_owned())
-            }
-        },
+    let error = |on: usize| match (seen.listed.contains(&on), seen.failed.get(&on)) {
+        (true, _) => None,
+        (false, Some(error)) => Some(error.clone()),
+        (false, None) => {
+            Some("not listed to its end: the time ran out; the next sweep begins with another endpoint".to_owned())
+        }
+    };
+    let receipt = |(on, (_, endpoint)): (usize, &(usize, Endpoint))| {
+        EndpointReceipt::new(&endpoint.target, endpoint.id.clone(), error(on))
     };
     let looked_at = scope.endpoints.iter().enumerate().map(receipt);
     looked_at.chain(scope.troubles.iter().cloned()).collect()

@@ -6,6 +6,7 @@ mod former_names;
 mod identity;
 mod invariants;
 mod mishaps;
+mod namesakes;
 mod orders;
 mod simulation;
 mod sweeps;
@@ -19,9 +20,10 @@ use crate::audit::{Entry, verify};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::lock::Lock;
 use crate::memory::{Calls, ManualClock, MemoryAudit, MemoryBreaker, MemoryDirectory, MemoryLocks, MemoryVpn};
-use crate::name::Subject;
+use crate::name::{Name, Subject};
 use crate::policy::{Mode, Protected};
-use crate::signal::{Authority, SignalId, Via};
+use crate::receipt::Outcome;
+use crate::signal::{About, Action, Authority, SignalId, Via};
 
 /// A small company: Client VPN, the tables and a clock, all in memory, with one log of calls over all of them.
 struct World {

@@ -76,7 +76,7 @@ impl Cause {
 }
 
 impl Means {
-    /// The same of a command that has no reason of its own.
+    /// Like [`Cause::carry_out`], for a command that has no reason of its own.
     pub(in crate::cli) async fn carry_out(
         &self,
         what: &str,
@@ -87,13 +87,11 @@ impl Means {
         printer: &Printer,
     ) -> Result<Outcome, CliError> {
         let doer = self.doer(deployment, aws).await?;
-        match self.dry_run {
-            true => command.insert("dry_run".to_owned(), json!(true)),
-            false => {
-                confirm(self.yes, what, &subjects, &doer.in_words())?;
-                None
-            }
-        };
+        if self.dry_run {
+            command.insert("dry_run".to_owned(), json!(true));
+        } else {
+            confirm(self.yes, what, &subjects, &doer.in_words())?;
+        }
         let id = self.id.clone().unwrap_or_else(new_id);
         let again = format!("the same command with --id {id} goes on, and does nothing twice");
         let _kept = interrupt::tells(match &doer {

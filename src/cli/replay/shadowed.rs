@@ -102,9 +102,6 @@ struct Shadowed {
     signal: Result<Signal, &'static str>,
 }
 
-/// The authority of what a sweep learned from the directory.
-const DIRECTORY: &str = "directory";
-
 /// Why an entry is left alone that somebody may have been at.
 const NOT_WHOLE: &str = "its chain is not whole; see vpn-revoker audit verify";
 
@@ -324,7 +321,7 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
         return Err("a replay from an archive, which is only audited");
     }
     let authority = entry.text("authority").ok_or("its authority is not on record")?;
-    if authority == DIRECTORY {
+    if authority == Authority::directory().as_str() {
         return Err("a sweep's own word about the directory; the next sweep asks it, and goes by what it says then");
     }
     if entry.detail("refusal").and_then(Value::as_str) == Some(NOT_BY_EVENT) {

@@ -275,7 +275,7 @@ fn trying_on_is_of_no_use_where_every_call_was_denied() {
     assert!(alice.is_open(), "one of the two may still be ended");
     told(&mut alice, &["b"], Err(VpnErrorKind::Denied));
     listing(&mut alice, 3, &rows);
-    assert_eq!(alice.state, State::Incomplete("2 connections are still alive; it is tried again".to_owned()));
+    assert_eq!(alice.state, State::Incomplete("still alive: 2; it is tried again".to_owned()));
 }
 
 #[test]
@@ -368,8 +368,8 @@ fn giving_up_says_what_is_left_and_why() {
         alice.what_is_left()
     };
     assert_eq!(with(0, Some("e could not be listed")), "e could not be listed");
-    assert_eq!(with(2, Some("e could not be listed")), "2 connections are still alive; e could not be listed");
-    assert_eq!(with(2, None), "2 connections are still alive; it is tried again");
+    assert_eq!(with(2, Some("e could not be listed")), "still alive: 2; e could not be listed");
+    assert_eq!(with(2, None), "still alive: 2; it is tried again");
     assert!(with(0, None).starts_with("the listing that would prove it could not begin in time"));
 }
 

@@ -387,6 +387,9 @@ async fn a_connection_is_ended_only_on_the_endpoint_that_was_named() {
     assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Completed]);
     let seen = |n: usize| receipts[n].subjects[0].connections.len();
     assert_eq!((seen(0), seen(1), world.alive()), (1, 0, 0));
+    let told = |n: usize| receipts[n].subjects[0].error.clone().unwrap_or_default();
+    assert_eq!((told(0).as_str(), told(1).contains("lists no connection of this id")), ("", true));
+    assert_eq!(world.one(on(0, "again")).await.subjects[0].error, None, "it is over, and still listed");
 }
 
 #[tokio::test]

@@ -1,0 +1,144 @@
+//! A case: one signal for one of its subjects, what is known of it on its way, and what is decided.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::ahead::Ahead;
+use super::pursuit::Pursuit;
+use super::resolve::{Origin, Resolved};
+use crate::audit::Head;
+use crate::name::Name;
+use crate::policy::Refusal;
+use crate::receipt::Outcome;
+use crate::signal::{About, Action, Signal};
+use crate::time::Timestamp;
+
+/// One signal for one of its subjects.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    pub(super) signal: Arc<Signal>,
+    /// Which of the delivery's signals.
+    pub(super) index: usize,
+    pub(super) about: About,
+    /// The names by which the subject is known on the VPN.
+    pub(super) names: Vec<Name>,
+    /// Names that somebody let in again one by one: they are left alone.
+    pub(super) let_in: Vec<Name>,
+    /// Names that only an earlier hold knows of: somebody else may have them by now.
+    pub(super) remembered: Vec<Name>,
+    /// Names that are not the subject's any more: they are left alone.
+    pub(super) others: Vec<Name>,
+    /// What the directory said, where the event gave an id.
+    pub(super) origin: Option<Origin>,
+    /// Decided ahead of admission: nobody knows who is meant, or by which names.
+    pub(super) stuck: Option<Verdict>,
+    /// What was read of it ahead of admission.
+    pub(super) ahead: Option<Ahead>,
+    /// The head of its chain, as far as it is known.
+    pub(super) head: Option<Head>,
+}
+
+impl Case {
+    pub(super) fn new(signal: Arc<Signal>, index: usize, about: About) -> Self {
+        Self {
+            signal,
+            index,
+            about,
+            names: Vec::new(),
+            let_in: Vec::new(),
+            remembered: Vec::new(),
+            others: Vec::new(),
+            origin: None,
+            stuck: None,
+            ahead: None,
+            head: None,
+        }
+    }
+
+    pub(super) fn chain(&self) -> String {
+        self.about.chain()
+    }
+
+    /// The names that count.
+    pub(super) fn named(&self) -> Vec<Name> {
+        let left_alone = |name: &&Name| self.let_in.contains(name) || self.others.contains(name);
+        self.names.iter().filter(|name| !left_alone(name)).cloned().collect()
+    }
+
+    /// Adds names that were said of the subject before, and that it may not have any more.
+    pub(super) fn remember(&mut self, names: Vec<Name>) {
+        let unknown: Vec<Name> = names.into_iter().filter(|name| !self.names.contains(name)).collect();
+        self.remembered.extend(unknown.iter().cloned());
+        self.names.extend(unknown);
+    }
+
+    /// Takes note of names that were let in while their connections were being ended.
+    pub(super) fn note_let_in(&mut self, pursuit: &Pursuit) {
+        let by_locks = matches!(self.signal.action, Action::Revoke { .. } | Action::Alias { .. } | Action::Sweep);
+        if by_locks && !pursuit.goal.names().is_empty() {
+            let lifted = self.named().into_iter().filter(|name| !pursuit.goal.names().contains(name));
+            self.let_in.extend(lifted);
+        }
+    }
+
+    /// The names beside the subject's own.
+    pub(super) fn further(&self) -> Vec<Name> {
+        self.names.iter().skip(1).cloned().collect()
+    }
+
+    pub(super) fn span(&self) -> tracing::Span {
+        tracing::info_span!("signal", signal_id = %self.signal.id, action = self.signal.action.word())
+    }
+}
+
+/// What is decided about a case, before it is recorded.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) why: Option<String>,
+    pub(super) refusal: Option<&'static str>,
+    pub(super) detail: Map<String, Value>,
+    /// An earlier delivery recorded it already.
+    pub(super) repeated: bool,
+    pub(super) locked_at: Option<Timestamp>,
+}
+
+impl Verdict {
+    pub(super) fn new(outcome: Outcome) -> Self {
+        Self { outcome, why: None, refusal: None, detail: Map::new(), repeated: false, locked_at: None }
+    }
+
+    pub(super) fn because(outcome: Outcome, why: &(impl ToString + ?Sized)) -> Self {
+        Self { why: Some(why.to_string()), ..Self::new(outcome) }
+    }
+}
+
+pub(super) fn refused(refusal: &Refusal) -> Verdict {
+    let mut verdict = Verdict::because(Outcome::Refused, refusal);
+    verdict.detail.insert("refusal".to_owned(), Value::from(refusal.word()));
+    Verdict { refusal: Some(refusal.word()), ..verdict }
+}
+
+/// The signals taken apart by subject, in the order in which they apply: within a subject by `as_of`.
+pub(super) fn cases_of(signals: &[Arc<Signal>], resolved: &Resolved) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (index, signal) in signals.iter().enumerate() {
+        // The same subject twice in one signal is one subject.
+        let mut chains = BTreeSet::new();
+        let distinct = signal.about.iter().filter(|about| chains.insert(about.chain()));
+        cases.extend(distinct.map(|about| {
+            let key = (index, about.chain());
+            let why = resolved.unresolved.get(&key);
+            Case {
+                origin: resolved.origins.get(&key).cloned(),
+                stuck: why.map(|why| Verdict::because(Outcome::Unresolved, why)),
+                ..Case::new(Arc::clone(signal), index, about.clone())
+            }
+        }));
+    }
+    // Restores before revocations of the same instant, which then win.
+    cases.sort_by_key(|case| (case.signal.as_of, !matches!(case.signal.action, Action::Restore { .. })));
+    cases
+}
