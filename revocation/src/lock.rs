@@ -202,8 +202,8 @@ impl Lock {
         lifted_at: Timestamp,
     ) -> Self {
         let is_left = |hold: &Hold| {
-            let is_about = hold.about().as_ref() == Some(own) && !PersonId::differ(hold.person.as_ref(), person);
-            hold.is_locked() && is_about && hold.as_of < lifted_at
+            let is_theirs = hold.person.is_none() || hold.person.as_ref() == person;
+            hold.is_locked() && hold.about().as_ref() == Some(own) && is_theirs && hold.as_of < lifted_at
         };
         match self.hold_of(authority).is_some_and(is_left) {
             true => self.without_words_of(std::slice::from_ref(authority)),
@@ -241,8 +241,23 @@ impl Lock {
         hold.about().as_ref() == Some(&self.name)
     }
 
-    /// Whether a hold here, on a further name of the subject's, is about somebody else who was called like the subject:
-    /// whoever has a deleted person's user name by now has not their certificates.
+    /// Of whom a hold is into which `said` is taken beside what stands.
+    ///
+    /// Of two people who were called alike, the own name is the later one's. A further name stays the earlier one's: whoever
+    /// has a deleted person's user name by now has not their certificates, in whichever order it is heard of the two.
+    fn person_of(&self, said: &Hold, stands: &Hold) -> Option<PersonId> {
+        if stands.about() != said.about() {
+            return said.person.clone();
+        }
+        let is_later = said.as_of > stands.as_of;
+        match (&said.person, &stands.person) {
+            (Some(said), Some(_)) if is_later != self.is_of_another(&stands.subject) => Some(said.clone()),
+            (said, None) => said.clone(),
+            (_, stands) => stands.clone(),
+        }
+    }
+
+    /// Whether a hold here, on a further name of the subject's, is about somebody else who was called like the subject.
     fn is_of_namesake(&self, hold: &Hold, subject: &str, person: Option<&PersonId>) -> bool {
         let is_called_so = hold.about() == Name::new(subject).ok();
         is_called_so && self.is_of_another(subject) && PersonId::differ(hold.person.as_ref(), person)

@@ -119,18 +119,24 @@ pub struct Subject {
     person: Option<PersonId>,
 }
 
-/// A producer's own id of a person. A name may be given to somebody else one day, and an id is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A producer's own id of a person, in whichever case. A name may be given to somebody else one day, and an id is not.
+#[derive(Debug, Clone, Eq)]
 pub struct PersonId(Arc<str>);
+
+impl PartialEq for PersonId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
 
 impl PersonId {
     /// An id as the producer, or a table, has it.
     #[must_use]
     pub fn new(id: &str) -> Self {
-        Self(id.trim().to_lowercase().into())
+        Self(id.trim().into())
     }
 
-    /// What a table keeps.
+    /// The id as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

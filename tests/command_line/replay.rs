@@ -186,6 +186,27 @@ async fn a_name_that_is_somebody_elses_by_now_is_left_alone_and_told() {
 }
 
 #[tokio::test]
+async fn a_newcomer_whom_shadow_mode_recorded_is_let_in_by_the_user_name_alone() {
+    let world = world().await;
+    let app = world.app(&[AT_ONCE]);
+    let alias =
+        json!({"action": "alias", "subjects": [DANA], "names": ["laptop-7"], "reason": "machines", "id": "a-1"});
+    world.invoke(&app, &alias).await.unwrap();
+    world.invoke(&app, &okta("deactivate", "1", DANA)).await.unwrap();
+    let mut hired = okta("unsuspend", "2", DANA);
+    hired["detail"]["target"][0]["id"] = json!("00u-somebody-else");
+    hired["detail"]["published"] = json!("2026-03-01T09:29:59.500Z");
+    world.invoke(&world.app(&[SHADOW, AT_ONCE]), &hired).await.unwrap();
+    let aws = Deployed::start(&world, &[AT_ONCE]).await;
+    let said = deployed(&world, &aws, &["replay", "--shadowed", "--apply", "--yes"]).await;
+    let mut states = Vec::new();
+    for name in [DANA, "laptop-7"] {
+        states.push(world.lock(name).await.unwrap()["state"].clone());
+    }
+    assert_eq!(states, ["released", "locked"], "{said:?}");
+}
+
+#[tokio::test]
 async fn catching_up_does_not_come_near_a_breaker() {
     let world = world().await;
     let app = world.app(&[SHADOW, AT_ONCE, ("VPN_REVOKER_ALIASES", "example.com: {subject} vpn-{local}@example.com")]);

@@ -61,7 +61,7 @@ impl ConnectHandler {
         }
         let (locks, now) = (Arc::clone(&self.locks), self.clock.now());
         match self.within(READ_WITHIN, async move { read(&*locks, &names, now).await }).await {
-            Ok(locks) => judge(&locks, self.clock.now()),
+            Ok(locks) => judge(&locks, now),
             Err(why) => Verdict::Unknown(Unknown::Locks(why)),
         }
     }

@@ -87,10 +87,7 @@ impl Lock {
                 let expires_at = old.lapses_with(expires_at);
                 // Whoever had the name before, it is the subject's now, and goes with the subject.
                 let subject = fresh.subject.clone();
-                let person = match self.is_of_namesake(old, &subject, fresh.person.as_ref()) {
-                    true => old.person.clone(),
-                    false => fresh.person.clone().or_else(|| old.person.clone()),
-                };
+                let person = self.person_of(&fresh, old);
                 let newest = if signal.as_of > old.as_of { fresh } else { old.clone() };
                 Hold { expires_at, subject, person, ..newest.also(&old.names).also(further) }
             }
@@ -145,7 +142,10 @@ impl Lock {
             subject: old.filter(stands).map_or(subject, |old| &old.subject).to_owned(),
             person: match old.filter(stands) {
                 Some(old) => old.person.clone(),
-                None => signal.person(subject).or_else(|| old?.person.as_ref()).cloned(),
+                None => {
+                    let before = old.filter(|old| old.about() == Name::new(subject).ok());
+                    signal.person(subject).or_else(|| before?.person.as_ref()).cloned()
+                }
             },
             // Kept, so that a restore that was cut off half-way lifts the rest when it is tried again.
             names: old.map(|old| old.names.clone()).unwrap_or_default(),

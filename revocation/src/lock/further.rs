@@ -61,10 +61,7 @@ impl Lock {
                 (Some(mine), true) if mine.in_force(now) => {
                     let expires_at = mine.lapses_with(hold.expires_at);
                     let subject = hold.subject.clone();
-                    let person = match self.is_of_namesake(mine, &subject, hold.person.as_ref()) {
-                        true => mine.person.clone(),
-                        false => hold.person.clone().or_else(|| mine.person.clone()),
-                    };
+                    let person = self.person_of(&hold, mine);
                     let newest = if hold.as_of > mine.as_of { hold } else { mine.clone() };
                     Hold { expires_at, subject, person, ..newest.also(&mine.names) }
                 }

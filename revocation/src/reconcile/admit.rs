@@ -263,6 +263,9 @@ impl Revoker {
         if !case.let_in.is_empty() {
             detail.insert("let_in".to_owned(), json!(case.let_in));
         }
+        if let Some(person) = signal.person(&case.about.label()) {
+            detail.insert("person".to_owned(), json!(person.as_str()));
+        }
         if let Some(origin) = &case.origin {
             detail.insert("directory_id".to_owned(), json!(origin.id));
             if origin.kept {

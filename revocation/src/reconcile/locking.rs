@@ -237,8 +237,9 @@ impl Revoker {
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let subject = case.about.label();
-        // What follows from the own name is the subject's as much as that, whoever had both before.
-        let goes_with_own = self.names_by_rule(case).contains(name);
+        // What follows from the own name is lifted with it, whoever had both before.
+        let is_restore = matches!(signal.action, Action::Restore { .. });
+        let goes_with_own = is_restore && self.names_by_rule(case).contains(name);
         let signal = &if goes_with_own { signal.whoever_it_is() } else { signal.clone() };
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
         let change = |lock: &Lock| match (is_remembered, lifted_at) {

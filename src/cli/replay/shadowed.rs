@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::Args;
 use revocation::audit::{Entry, Kind};
 use revocation::breaker::{Brake, Counted};
-use revocation::name::{Name, Subject};
+use revocation::name::{Name, PersonId, Subject};
 use revocation::policy::{Mode, NOT_BY_EVENT};
 use revocation::ports::Clock;
 use revocation::signal::{About, Action, Authority, Signal, SignalId, Via};
@@ -355,7 +355,14 @@ fn signal_of(entry: &Entry, who: Option<&str>, now: Timestamp) -> Result<Signal,
 fn about(entry: &Entry) -> Result<About, &'static str> {
     match entry.detail("directory_id").and_then(Value::as_str) {
         Some(id) => Ok(About::unresolved("identity-center", id, true)),
-        None => Subject::new(entry.chain()).map(About::Subject).map_err(|_| "it names nobody"),
+        None => {
+            let subject = Subject::new(entry.chain()).map_err(|_| "it names nobody")?;
+            let person = entry.detail("person").and_then(Value::as_str).map(PersonId::new);
+            Ok(About::Subject(match person {
+                Some(person) => subject.who_is(person),
+                None => subject,
+            }))
+        }
     }
 }
 

@@ -66,18 +66,18 @@ impl Revoker {
                 revoker.about_connected(&people, &name).await
             });
         }
-        for held in order.some(held_by_directory(locks), |held| held.hold.subject.clone(), at_most) {
+        for (hold, of) in order.some(held_by_directory(locks), |(hold, _)| hold.subject.clone(), at_most) {
             let (people, gate) = (people.clone(), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_held(&people, held).await
+                about_held(&people, &hold, of).await
             });
         }
-        for (name, of) in order.some(held_as_anothers(locks), |(name, _)| name.to_string(), at_most) {
+        for further in order.some(held_as_anothers(locks), |further| further.name.to_string(), at_most) {
             let (people, gate) = (people.clone(), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_newcomer(&people, &name, of).await
+                about_further(&people, further).await
             });
         }
         let signals = self.words(order, asked, run).await;
@@ -181,41 +181,51 @@ async fn holder(people: &People, name: &str) -> Result<Option<String>, String> {
 }
 
 /// What the directory says of somebody whom its word keeps out. Whoever was deleted and created again has another id, and
-/// who was renamed may have left the name to somebody else: to them their own name is opened, and no other that is held.
-async fn about_held(people: &People, held: Held) -> Result<Option<Word>, String> {
-    let Held { hold, is_own, of } = held;
+/// who was renamed may have left the name to somebody else: to them their own names are opened, and no other that is held.
+async fn about_held(people: &People, hold: &Hold, of: String) -> Result<Option<Word>, String> {
     let subject = hold.subject.as_str();
-    let find = |id: String| async move { people.directory.find(&id).await.map_err(|error| error.to_string()) };
-    let id = hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
-    let mut person: Option<Person> = None;
-    if let Some(id) = id {
-        person = find(id.to_owned()).await?;
-    }
+    let by_word =
+        || hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
+    let mut person = find(people, hold.person.as_ref().map(PersonId::as_str).or_else(by_word)).await?;
     let is_called = |person: &Person| person.names.iter().any(|name| Name::new(name).ok() == Name::new(subject).ok());
     if !person.as_ref().is_some_and(is_called)
         && let Some(id) = holder(people, subject).await?
     {
-        person = find(id).await?;
+        person = find(people, Some(&id)).await?;
     }
-    let is_another = |person: &Person| PersonId::differ(hold.person.as_ref(), Some(&PersonId::new(&person.id)));
-    let nothing_is_theirs = !is_own && person.as_ref().is_some_and(is_another);
-    Ok(if nothing_is_theirs { None } else { let_in(subject, person, of) })
+    let Some(person) = person.filter(is_on) else { return Ok(None) };
+    // Those that are somebody else's user name are not among them.
+    let theirs = people.look(&person.id, false).await?.person.names;
+    let theirs: Vec<Name> = theirs.iter().filter_map(|own| Name::new(own).ok()).collect();
+    Ok(let_in(subject, &person, of, theirs))
 }
 
 /// What the directory says of a name that its word keeps out as a further one of somebody's: by now it may be the user name
-/// of somebody else.
-async fn about_newcomer(people: &People, name: &Name, of: String) -> Result<Option<Word>, String> {
+/// of somebody else, or that somebody may have another user name.
+async fn about_further(people: &People, further: Further) -> Result<Option<Word>, String> {
+    let Further { name, left, of } = further;
     let holder = people.directory.holder(name.as_str(), NameKind::UserName).await.map_err(|error| error.to_string())?;
-    let Some(id) = holder else { return Ok(None) };
-    let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
-    Ok(let_in(name.as_str(), person, of))
+    let mut person = find(people, holder.as_deref()).await?;
+    if !person.as_ref().is_some_and(is_on) {
+        person = find(people, left.as_ref().map(PersonId::as_str)).await?;
+    }
+    Ok(person.filter(is_on).and_then(|person| let_in(name.as_str(), &person, of, Vec::new())))
 }
 
-/// That a name is to be let in, where the person who has it is enabled.
-fn let_in(name: &str, person: Option<Person>, of: String) -> Option<Word> {
-    let person = person.filter(|person| person.enabled == Some(true))?;
-    let theirs = person.names.iter().filter_map(|own| Name::new(own).ok());
-    let subject = Subject::new(name).ok()?.also_called(theirs).who_is(PersonId::new(&person.id));
+async fn find(people: &People, id: Option<&str>) -> Result<Option<Person>, String> {
+    match id {
+        Some(id) => people.directory.find(id).await.map_err(|error| error.to_string()),
+        None => Ok(None),
+    }
+}
+
+fn is_on(person: &Person) -> bool {
+    person.enabled == Some(true)
+}
+
+/// That a name is to be let in, and what else is this person's.
+fn let_in(name: &str, person: &Person, of: String, also: Vec<Name>) -> Option<Word> {
+    let subject = Subject::new(name).ok()?.also_called(also).who_is(PersonId::new(&person.id));
     Some(Word { about: About::Subject(subject), action: lift(), reason: LET_IN, of })
 }
 
@@ -235,35 +245,52 @@ fn was_let_in(lock: &Lock) -> bool {
     commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)
 }
 
-/// Somebody whom the directory's word keeps out.
-struct Held {
-    /// That word.
-    hold: Hold,
-    /// It stands on the subject's own name; otherwise on further ones only.
-    is_own: bool,
-    /// The state of all locks that say so.
+/// Those whom the directory's word keeps out by their own name, or of whom it is not known who they are: each once, with
+/// that word and the state of all locks that say so.
+fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(Hold, String)> {
+    let mut held: BTreeMap<&str, (&Hold, BTreeMap<&Name, u64>)> = BTreeMap::new();
+    for (lock, hold) in by_its_word(locks) {
+        let known = held.entry(&hold.subject).or_insert_with(|| (hold, BTreeMap::new()));
+        known.1.insert(&lock.name, lock.version);
+        // The hold on the own name says by whose word; on a further one another's may have been before.
+        if is_own(lock, hold) {
+            known.0 = hold;
+        }
+    }
+    let owns = owners(locks);
+    let held = held.into_values().filter(|(hold, _)| owns.contains_key(&hold.about()) || hold.person.is_none());
+    held.map(|(hold, versions)| (hold.clone(), digest(versions))).collect()
+}
+
+/// A name that the directory's word keeps out as somebody's whose own name is another.
+struct Further {
+    name: Name,
+    /// Who that is, where their own name is not held any more, or is somebody else's.
+    left: Option<PersonId>,
+    /// The state of its lock.
     of: String,
 }
 
-/// Those whom the directory's word keeps out, each once.
-fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<Held> {
-    let mut held: BTreeMap<String, (&Hold, bool, BTreeMap<&Name, u64>)> = BTreeMap::new();
-    for (lock, hold) in by_its_word(locks) {
-        let known = held.entry(hold.subject.clone()).or_insert_with(|| (hold, false, BTreeMap::new()));
-        known.2.insert(&lock.name, lock.version);
-        // The hold on the own name says by whose word; on a further one another's may have been before.
-        if hold.about().is_some_and(|own| own == lock.name) {
-            (known.0, known.1) = (hold, true);
-        }
-    }
-    let held = held.into_values();
-    held.map(|(hold, is_own, versions)| Held { hold: hold.clone(), is_own, of: digest(versions) }).collect()
+fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<Further> {
+    let owns = owners(locks);
+    let anothers = by_its_word(locks).filter(|(lock, hold)| hold.about().is_some() && !is_own(lock, hold));
+    let further = |(lock, hold): (&Lock, &Hold)| Further {
+        name: lock.name.clone(),
+        left: hold.person.clone().filter(|person| owns.get(&hold.about()).is_none_or(|own| *own != Some(person))),
+        of: digest([(&lock.name, lock.version)]),
+    };
+    anothers.map(further).collect()
 }
 
-/// The names that the directory's word keeps out as somebody's whose own name is another, each with its lock's state.
-fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<(Name, String)> {
-    let anothers = by_its_word(locks).filter(|(lock, hold)| hold.about().is_some_and(|about| about != lock.name));
-    anothers.map(|(lock, _)| (lock.name.clone(), digest([(&lock.name, lock.version)]))).collect()
+/// The own names that the directory's word keeps out, and who has them.
+fn owners(locks: &HashMap<Name, Lock>) -> BTreeMap<Option<Name>, Option<&PersonId>> {
+    let owns = by_its_word(locks).filter(|(lock, hold)| is_own(lock, hold));
+    owns.map(|(_, hold)| (hold.about(), hold.person.as_ref())).collect()
+}
+
+/// Whether a hold stands on the own name of whom it is about.
+fn is_own(lock: &Lock, hold: &Hold) -> bool {
+    hold.about().as_ref() == Some(&lock.name)
 }
 
 /// The locks by which the directory's word keeps somebody out, each with that word.

@@ -50,6 +50,39 @@ async fn a_newcomer_opens_none_of_the_other_names_of_whoever_was_called_so_befor
 }
 
 #[tokio::test]
+async fn a_revocation_without_an_id_makes_no_name_the_newcomers() {
+    let world = World::new();
+    world.deleted(false).await;
+    let without_id = world.signal(REVOKE, "alice", "r-2");
+    for signal in [world.okta(lift(), "00u-new", "b-1"), without_id, world.okta(lift(), "00u-new", "b-2")] {
+        let signal = Signal { as_of: world.now(), ..signal };
+        world.one(signal).await;
+        world.clock.advance(Duration::from_secs(60));
+        assert!(world.is_locked("laptop-7"));
+    }
+    assert!(!world.is_locked("alice"));
+}
+
+#[tokio::test]
+async fn in_whichever_order_two_people_are_heard_of_the_names_are_whose_they_were() {
+    for late in [false, true] {
+        let world = World::new();
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        let of_old = world.okta(REVOKE, "00u-old", "r-1");
+        world.clock.advance(Duration::from_secs(60));
+        let of_new = world.okta(REVOKE, "00u-new", "r-2");
+        for signal in if late { [of_new, of_old] } else { [of_old, of_new] } {
+            world.one(signal).await;
+        }
+        world.one(world.alias("alice", &["laptop-8"], false)).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.one(world.okta(lift(), "00u-new", "b-2")).await;
+        let locked = ["alice", "laptop-7", "laptop-8"].map(|name| world.is_locked(name));
+        assert_eq!(locked, [false, true, false], "late: {late}");
+    }
+}
+
+#[tokio::test]
 async fn the_answer_to_a_newcomers_restore_says_what_stays_locked() {
     let world = World::new();
     world.deleted(false).await;
@@ -87,13 +120,20 @@ async fn names_that_follow_from_the_own_one_are_the_newcomers() {
 
 #[tokio::test]
 async fn a_name_that_goes_to_somebody_else_goes_with_them() {
-    let world = World::new();
-    world.deleted(true).await;
-    world.one(world.alias("bob", &["laptop-7"], false)).await;
-    let bob = Subject::new("bob").unwrap().who_is(PersonId::new("00u-bob"));
-    let of_bob = |signal: Signal| Signal { about: vec![About::Subject(bob.clone())], ..signal };
-    world.one(of_bob(world.signal(REVOKE, "bob", "r-bob"))).await;
-    world.clock.advance(Duration::from_secs(60));
-    world.one(of_bob(world.signal(lift(), "bob", "b-bob"))).await;
-    assert!(!world.is_locked("bob") && !world.is_locked("laptop-7"));
+    for (id, alias_first) in [(true, true), (false, true), (true, false), (false, false)] {
+        let world = World::new();
+        world.deleted(true).await;
+        let bob = Subject::new("bob").unwrap().who_is(PersonId::new("00u-bob"));
+        let of_bob = |signal: Signal| Signal { about: vec![About::Subject(bob.clone())], ..signal };
+        let revocation = world.signal(REVOKE, "bob", "r-bob");
+        let (given, revocation) =
+            (world.alias("bob", &["laptop-7"], false), if id { of_bob(revocation) } else { revocation });
+        for signal in if alias_first { [given, revocation] } else { [revocation, given] } {
+            world.one(signal).await;
+        }
+        assert!(world.is_locked("bob") && world.is_locked("laptop-7"));
+        world.clock.advance(Duration::from_secs(60));
+        world.one(of_bob(world.signal(lift(), "bob", "b-bob"))).await;
+        assert!(!world.is_locked("bob") && !world.is_locked("laptop-7"), "id: {id}, alias first: {alias_first}");
+    }
 }

@@ -395,6 +395,59 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn a_deleted_persons_address_is_not_opened_with_a_newcomers_user_name() {
+        let world = asking();
+        world.directory.put(ID, &["alice", "a.old@example.com"], Some(false));
+        world.user("alice");
+        world.sweep().await;
+        world.directory.delete(ID);
+        world.directory.put("another-id", &["alice", "a.new@example.com"], Some(true));
+        for _ in 0..2 {
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!((world.is_locked("alice"), world.is_locked("a.old@example.com")), (false, true));
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_enabled_opens_no_address_that_is_somebody_elses_user_name() {
+        let world = asking();
+        world.directory.put(ID, &["alice", "sales@example.com"], Some(false));
+        world.directory.put("2", &["sales@example.com"], Some(false));
+        for user in ["alice", "sales@example.com"] {
+            world.user(user);
+        }
+        world.sweep().await;
+        assert!(world.is_locked("alice") && world.is_locked("sales@example.com"));
+        world.directory.put(ID, &["alice", "sales@example.com"], Some(true));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert!(!world.is_locked("alice") && world.is_locked("sales@example.com"));
+    }
+
+    #[tokio::test]
+    async fn who_was_renamed_and_is_enabled_is_let_in_by_what_else_was_theirs() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.user("alice");
+        world.sweep().await;
+        world.directory.put(ID, &["alicia"], Some(false));
+        world.directory.put("another-id", &["alice"], Some(true));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert_eq!((world.is_locked("alice"), world.is_locked("laptop-7")), (false, true), "one is the newcomer's");
+        world.directory.put(ID, &["alicia"], Some(true));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert!(!world.is_locked("laptop-7"));
+        let entries = world.audit.chains().len();
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert_eq!(world.audit.chains().len(), entries);
+    }
+
+    #[tokio::test]
     async fn a_newcomer_who_has_a_name_of_somebody_who_is_gone_is_let_in_by_it() {
         for is_on in [true, false] {
             let world = asking();
