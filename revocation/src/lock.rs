@@ -243,17 +243,18 @@ impl Lock {
 
     /// Of whom a hold is into which `said` is taken beside what stands.
     ///
-    /// Of two people who were called alike, the own name is the later one's. A further name stays the earlier one's: whoever
-    /// has a deleted person's user name by now has not their certificates, in whichever order it is heard of the two.
+    /// Of two people who were called alike, the own name is the later one's. A further name may be either's: whoever has a
+    /// deleted person's user name by now has not their certificates.
     fn person_of(&self, said: &Hold, stands: &Hold) -> Option<PersonId> {
         if stands.about() != said.about() {
             return said.person.clone();
         }
-        let is_later = said.as_of > stands.as_of;
         match (&said.person, &stands.person) {
-            (Some(said), Some(_)) if is_later != self.is_of_another(&stands.subject) => Some(said.clone()),
-            (said, None) => said.clone(),
-            (_, stands) => stands.clone(),
+            (Some(said), Some(stands)) if said == stands => Some(said.clone()),
+            (Some(_), Some(_)) if self.is_of_another(&said.subject) => Some(PersonId::several()),
+            (Some(person), Some(_)) if said.as_of > stands.as_of => Some(person.clone()),
+            (person, None) => person.clone(),
+            (_, person) => person.clone(),
         }
     }
 

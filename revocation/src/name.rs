@@ -142,9 +142,19 @@ impl PersonId {
         &self.0
     }
 
+    /// Stands where a word was said of several people who were called alike. No producer has such an id.
+    pub(crate) fn several() -> Self {
+        Self("*".into())
+    }
+
+    /// The id, where it is one person's.
+    pub(crate) fn one(&self) -> Option<&str> {
+        (*self != Self::several()).then_some(&*self.0)
+    }
+
     /// Whether two words of one authority are about different people, as far as both say about whom they are.
     pub(crate) fn differ(one: Option<&Self>, other: Option<&Self>) -> bool {
-        one.zip(other).is_some_and(|(one, other)| one != other)
+        one.zip(other).is_some_and(|(one, other)| one != other || one.one().is_none())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a directory says of those who are connected: an event that never came is made good.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -186,9 +186,8 @@ async fn about_held(people: &People, hold: &Hold, of: String) -> Result<Option<W
     let subject = hold.subject.as_str();
     let by_word =
         || hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
-    let mut person = find(people, hold.person.as_ref().map(PersonId::as_str).or_else(by_word)).await?;
-    let is_called = |person: &Person| person.names.iter().any(|name| Name::new(name).ok() == Name::new(subject).ok());
-    if !person.as_ref().is_some_and(is_called)
+    let mut person = find(people, hold.person.as_ref().and_then(PersonId::one).or_else(by_word)).await?;
+    if !person.as_ref().is_some_and(|person| is_called(person, subject))
         && let Some(id) = holder(people, subject).await?
     {
         person = find(people, Some(&id)).await?;
@@ -200,16 +199,26 @@ async fn about_held(people: &People, hold: &Hold, of: String) -> Result<Option<W
     Ok(let_in(subject, &person, of, theirs))
 }
 
-/// What the directory says of a name that its word keeps out as a further one of somebody's: by now it may be the user name
-/// of somebody else, or that somebody may have another user name.
+/// What the directory says of a name that its word keeps out as a further one of somebody's. By now it may be the user name
+/// of somebody else; or that somebody is called otherwise, so that what is said of the subject is not about them any more.
 async fn about_further(people: &People, further: Further) -> Result<Option<Word>, String> {
-    let Further { name, left, of } = further;
-    let holder = people.directory.holder(name.as_str(), NameKind::UserName).await.map_err(|error| error.to_string())?;
-    let mut person = find(people, holder.as_deref()).await?;
-    if !person.as_ref().is_some_and(is_on) {
-        person = find(people, left.as_ref().map(PersonId::as_str)).await?;
+    let Further { name, subject, person, of } = further;
+    let let_in = |person: &Person| let_in(name.as_str(), person, of, Vec::new());
+    let who = |kind| people.directory.holder(name.as_str(), kind);
+    let user = who(NameKind::UserName).await.map_err(|error| error.to_string())?;
+    if let Some(newcomer) = find(people, user.as_deref()).await?.filter(is_on) {
+        return Ok(let_in(&newcomer));
     }
-    Ok(person.filter(is_on).and_then(|person| let_in(name.as_str(), &person, of, Vec::new())))
+    let Some(id) = person.as_ref().and_then(PersonId::one) else { return Ok(None) };
+    let anyone = match user {
+        Some(user) => Some(user),
+        None => who(NameKind::Email).await.map_err(|error| error.to_string())?,
+    };
+    if anyone.is_some_and(|anyone| person != Some(PersonId::new(&anyone))) {
+        return Ok(None);
+    }
+    let person = find(people, Some(id)).await?.filter(is_on);
+    Ok(person.filter(|person| !is_called(person, &subject)).and_then(|person| let_in(&person)))
 }
 
 async fn find(people: &People, id: Option<&str>) -> Result<Option<Person>, String> {
@@ -221,6 +230,10 @@ async fn find(people: &People, id: Option<&str>) -> Result<Option<Person>, Strin
 
 fn is_on(person: &Person) -> bool {
     person.enabled == Some(true)
+}
+
+fn is_called(person: &Person, subject: &str) -> bool {
+    person.names.iter().any(|name| Name::new(name).ok() == Name::new(subject).ok())
 }
 
 /// That a name is to be let in, and what else is this person's.
@@ -257,35 +270,30 @@ fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(Hold, String)> {
             known.0 = hold;
         }
     }
-    let owns = owners(locks);
-    let held = held.into_values().filter(|(hold, _)| owns.contains_key(&hold.about()) || hold.person.is_none());
+    let owns: BTreeSet<Option<Name>> =
+        by_its_word(locks).filter(|(lock, hold)| is_own(lock, hold)).map(|(_, hold)| hold.about()).collect();
+    let held = held.into_values().filter(|(hold, _)| owns.contains(&hold.about()) || hold.person.is_none());
     held.map(|(hold, versions)| (hold.clone(), digest(versions))).collect()
 }
 
 /// A name that the directory's word keeps out as somebody's whose own name is another.
 struct Further {
     name: Name,
-    /// Who that is, where their own name is not held any more, or is somebody else's.
-    left: Option<PersonId>,
+    subject: String,
+    person: Option<PersonId>,
     /// The state of its lock.
     of: String,
 }
 
 fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<Further> {
-    let owns = owners(locks);
     let anothers = by_its_word(locks).filter(|(lock, hold)| hold.about().is_some() && !is_own(lock, hold));
     let further = |(lock, hold): (&Lock, &Hold)| Further {
         name: lock.name.clone(),
-        left: hold.person.clone().filter(|person| owns.get(&hold.about()).is_none_or(|own| *own != Some(person))),
+        subject: hold.subject.clone(),
+        person: hold.person.clone(),
         of: digest([(&lock.name, lock.version)]),
     };
     anothers.map(further).collect()
-}
-
-/// The own names that the directory's word keeps out, and who has them.
-fn owners(locks: &HashMap<Name, Lock>) -> BTreeMap<Option<Name>, Option<&PersonId>> {
-    let owns = by_its_word(locks).filter(|(lock, hold)| is_own(lock, hold));
-    owns.map(|(_, hold)| (hold.about(), hold.person.as_ref())).collect()
 }
 
 /// Whether a hold stands on the own name of whom it is about.

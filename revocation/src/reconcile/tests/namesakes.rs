@@ -12,6 +12,12 @@ impl World {
         Signal { about: vec![About::Subject(alice)], ..self.signal(action, "alice", id) }
     }
 
+    /// Another command by which a name is given to `alice`.
+    async fn gives(&self, name: &str) {
+        let given = Signal { id: SignalId::new(&format!("c-{name}")), ..self.alias("alice", &[name], false) };
+        assert!(matches!(self.one(given).await.outcome, Outcome::Aliased | Outcome::Completed));
+    }
+
     /// The deleted person, whose laptop was given to her and perhaps taken away again.
     async fn deleted(&self, taken_away: bool) {
         self.one(self.alias("alice", &["laptop-7"], false)).await;
@@ -41,7 +47,7 @@ async fn a_newcomer_opens_none_of_the_other_names_of_whoever_was_called_so_befor
         }
         assert!(!world.is_locked("alice"));
         // Nor does a name that is given to the newcomer change that.
-        world.one(world.alias("alice", &["laptop-8"], false)).await;
+        world.gives("laptop-8").await;
         assert!(world.is_locked("laptop-7") && !world.is_locked("laptop-8"));
         let everything = world.command(Action::Restore { authorities: None }, "alice", "c-1");
         assert_eq!(world.one(everything).await.outcome, Outcome::Restored);
@@ -74,12 +80,31 @@ async fn in_whichever_order_two_people_are_heard_of_the_names_are_whose_they_wer
         for signal in if late { [of_new, of_old] } else { [of_old, of_new] } {
             world.one(signal).await;
         }
-        world.one(world.alias("alice", &["laptop-8"], false)).await;
+        world.gives("laptop-8").await;
+        assert!(world.is_locked("laptop-8"));
         world.clock.advance(Duration::from_secs(60));
         world.one(world.okta(lift(), "00u-new", "b-2")).await;
         let locked = ["alice", "laptop-7", "laptop-8"].map(|name| world.is_locked(name));
         assert_eq!(locked, [false, true, false], "late: {late}");
     }
+}
+
+#[tokio::test]
+async fn a_retry_and_a_late_word_about_the_newcomer_make_no_name_theirs() {
+    let world = World::new();
+    world.deleted(false).await;
+    let suspended = world.okta(REVOKE, "00u-new", "r-2");
+    world.clock.advance(Duration::from_secs(60));
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let deactivated = world.okta(REVOKE, "00u-new", "r-3");
+    assert_eq!(world.one(deactivated.clone()).await.outcome, Outcome::Incomplete);
+    // What was asked for before, and the same once more.
+    world.one(suspended).await;
+    assert_eq!(world.one(deactivated).await.outcome, Outcome::Incomplete);
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.okta(lift(), "00u-new", "b-1")).await;
+    assert_eq!((world.is_locked("alice"), world.is_locked("laptop-7")), (false, true));
 }
 
 #[tokio::test]

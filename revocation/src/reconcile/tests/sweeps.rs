@@ -426,25 +426,53 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn a_former_address_that_is_somebody_elses_by_now_stays_as_they_are() {
+        for kind in ["user name", "address"] {
+            let world = asking();
+            world.directory.put(ID, &["alice", "sales@example.com"], Some(false));
+            world.user("alice");
+            world.sweep().await;
+            assert!(world.is_locked("sales@example.com"));
+            world.directory.put(ID, &["alicia"], Some(true));
+            let others: &[&str] =
+                if kind == "user name" { &["sales@example.com"] } else { &["bob", "sales@example.com"] };
+            world.directory.put("2", others, Some(false));
+            world.directory.put("another-id", &["alice"], Some(true));
+            for _ in 0..2 {
+                world.clock.advance(Duration::from_secs(60));
+                world.sweep().await;
+                let locked = (world.is_locked("alice"), world.is_locked("sales@example.com"));
+                assert_eq!(locked, (false, true), "somebody's {kind}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn who_was_renamed_and_is_enabled_is_let_in_by_what_else_was_theirs() {
-        let world = asking();
-        world.directory.put(ID, &["alice"], Some(false));
-        world.one(world.alias("alice", &["laptop-7"], false)).await;
-        world.user("alice");
-        world.sweep().await;
-        world.directory.put(ID, &["alicia"], Some(false));
-        world.directory.put("another-id", &["alice"], Some(true));
-        world.clock.advance(Duration::from_secs(60));
-        world.sweep().await;
-        assert_eq!((world.is_locked("alice"), world.is_locked("laptop-7")), (false, true), "one is the newcomer's");
-        world.directory.put(ID, &["alicia"], Some(true));
-        world.clock.advance(Duration::from_secs(60));
-        world.sweep().await;
-        assert!(!world.is_locked("laptop-7"));
-        let entries = world.audit.chains().len();
-        world.clock.advance(Duration::from_secs(60));
-        world.sweep().await;
-        assert_eq!(world.audit.chains().len(), entries);
+        for is_on in [true, false] {
+            let world = asking();
+            world.directory.put(ID, &["alice"], Some(false));
+            world.one(world.alias("alice", &["laptop-7"], false)).await;
+            world.user("alice");
+            world.sweep().await;
+            world.directory.put(ID, &["alicia"], Some(false));
+            world.directory.put("another-id", &["alice"], Some(is_on));
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!(
+                (world.is_locked("alice"), world.is_locked("laptop-7")),
+                (!is_on, true),
+                "one is the newcomer's"
+            );
+            world.directory.put(ID, &["alicia"], Some(true));
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!((world.is_locked("alice"), world.is_locked("laptop-7")), (!is_on, false));
+            let entries = world.audit.chains().values().map(Vec::len).sum::<usize>();
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!(world.audit.chains().values().map(Vec::len).sum::<usize>(), entries);
+        }
     }
 
     #[tokio::test]
