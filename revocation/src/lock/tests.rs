@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::name::Subject;
+use crate::name::{PersonId, Subject};
 use crate::signal::{About, Via};
 use crate::signal::{Action, Signal};
 
@@ -539,4 +539,27 @@ fn what_is_lifted_by_a_names_own_restore_is_about_the_name_and_what_was_lifted_b
     let as_bobs = changed(alices.apply(&restore("okta:acme", 2), "bob", &[]));
     assert_eq!(about(&as_bobs), "alice", "it was said of her");
     assert_eq!(about(&changed(as_bobs.apply(&restore("okta:acme", 3), "bob", &[]))), "bob");
+}
+
+#[test]
+fn what_a_restore_has_left_is_a_leftover_unless_it_is_somebody_elses() {
+    let own = Name::new("alice").unwrap();
+    let id = |id: &str| Some(PersonId::new(id)).filter(|_| !id.is_empty());
+    for (held_of, asked_of, is_left) in [
+        ("", "", true),
+        ("", "new", true),
+        ("old", "OLD", true),
+        ("old", "new", false),
+        ("old", "", false),
+        ("*", "old", false),
+    ] {
+        let locked = after(&[revoke("okta:acme", 1)]);
+        let mut further = Lock { name: Name::new("laptop-7").unwrap(), ..locked };
+        further.holds.values_mut().for_each(|hold| hold.person = id(held_of));
+        let without = |lifted_at: i64| {
+            further.without_leftover(&Authority::named("okta:acme"), (&own, id(asked_of).as_ref()), at(lifted_at))
+        };
+        assert_eq!(without(2).holds.is_empty(), is_left, "{held_of} {asked_of}");
+        assert_eq!(without(1), further, "said at the same instant as it was lifted");
+    }
 }
