@@ -563,3 +563,17 @@ fn what_a_restore_has_left_is_a_leftover_unless_it_is_somebody_elses() {
         assert_eq!(without(1), further, "said at the same instant as it was lifted");
     }
 }
+
+#[test]
+fn of_two_people_at_the_same_instant_the_own_name_stays_whose_it_was() {
+    for (second, owner) in [(1, "old"), (2, "new")] {
+        let said = |person: &str, as_of: i64| Signal {
+            id: SignalId::new(person),
+            about: vec![About::Subject(Subject::new("alice").unwrap().who_is(PersonId::new(person)))],
+            ..revoke("okta:acme", as_of)
+        };
+        let lock = after(&[said("old", 1), said("new", second)]);
+        let hold = lock.hold_of(&Authority::named("okta:acme")).unwrap();
+        assert_eq!(hold.person, Some(PersonId::new(owner)));
+    }
+}
