@@ -577,3 +577,18 @@ fn of_two_people_at_the_same_instant_the_own_name_stays_whose_it_was() {
         assert_eq!(hold.person, Some(PersonId::new(owner)));
     }
 }
+
+#[test]
+fn a_further_name_that_follows_is_of_both_who_were_called_alike() {
+    let of = |person: &str, as_of: i64| {
+        let mut lock = after(&[revoke("okta:acme", as_of)]);
+        lock.holds.values_mut().for_each(|hold| hold.person = Some(PersonId::new(person)));
+        lock
+    };
+    for (stands, follows, whose) in [("old", "new", "*"), ("*", "new", "*"), ("new", "new", "new")] {
+        let further = Lock { name: Name::new("laptop-7").unwrap(), ..of(stands, 1) };
+        let Transition::Changed(next) = further.follow(&of(follows, 2), at(3)) else { panic!("{stands} {follows}") };
+        let hold = next.hold_of(&Authority::named("okta:acme")).unwrap();
+        assert_eq!(hold.person, Some(PersonId::new(whose)));
+    }
+}

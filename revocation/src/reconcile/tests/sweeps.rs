@@ -426,6 +426,20 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn who_is_enabled_again_is_let_in_by_one_word_for_all_names() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(false));
+        world.one(world.alias("alice", &["laptop-7"], false)).await;
+        world.user("alice");
+        world.sweep().await;
+        world.directory.put(ID, &["alice"], Some(true));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
+        assert!(!world.audit.chains().contains_key("laptop-7"), "it is not one of its own");
+    }
+
+    #[tokio::test]
     async fn a_former_address_that_is_somebody_elses_by_now_stays_as_they_are() {
         for kind in ["user name", "address"] {
             let world = asking();
