@@ -126,6 +126,18 @@ pub enum Transition {
     },
 }
 
+impl Transition {
+    /// What a lock becomes, where this is what comes of another state of it.
+    pub(crate) fn from(self, before: &Lock, state: Lock) -> Self {
+        match self {
+            Self::Unchanged if state.holds != before.holds => {
+                Self::Changed(Lock { version: before.version + 1, ..state })
+            }
+            other => other,
+        }
+    }
+}
+
 impl Lock {
     /// The lock of a name about which nobody has said anything.
     #[must_use]

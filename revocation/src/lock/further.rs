@@ -31,6 +31,24 @@ impl Lock {
         Self { holds: hold.map(|hold| (authority.clone(), hold)).into_iter().collect(), ..self.clone() }
     }
 
+    /// A copy in which what was lifted on the subject's own name is lifted as well, as of when it was there: a restore that
+    /// was cut off has left it here, and a later one must not make it younger. What is somebody else's than `person`'s stays.
+    #[must_use]
+    pub(crate) fn lifted_with(&self, own: &Self, person: Option<&PersonId>) -> Self {
+        let mut next = self.clone();
+        for (authority, mine) in &mut next.holds {
+            let is_left = |lifted: &&Hold| {
+                let is_older = mine.is_locked() && mine.as_of < lifted.as_of;
+                let is_theirs = !PersonId::differ(mine.person.as_ref(), person.or(lifted.person.as_ref()));
+                !lifted.is_locked() && is_older && mine.about() == lifted.about() && is_theirs
+            };
+            if let Some(lifted) = own.hold_of(authority).filter(is_left) {
+                *mine = Hold { names: mine.names.clone(), ..lifted.clone() };
+            }
+        }
+        next
+    }
+
     /// Adds further names to every hold in force. Called on the lock of the subject's own name.
     ///
     /// That name may be a further name of `others` at the same time; holds about them are left as they are.

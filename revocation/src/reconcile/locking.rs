@@ -135,10 +135,11 @@ impl Revoker {
             // Somebody else may have written since the lock was read first.
             self.add_names_of_before(case, &lock);
             let said = as_of_own(&case.signal, &lock);
+            let own_lock = lock.clone();
             locked.locks.push(lock);
             let is_left = |name: &Name| !done.contains(name) && !case.others.contains(name);
             for name in case.further().into_iter().filter(is_left).collect::<Vec<_>>() {
-                match self.lock_further(case, &said, (&own, lifted_at), &name).await? {
+                match self.lock_further(case, &said, (&own_lock, lifted_at), &name).await? {
                     Some((lock, transition)) => {
                         if !is_restore && matches!(transition, Transition::Superseded { .. }) {
                             case.let_in.push(name.clone());
@@ -233,7 +234,7 @@ impl Revoker {
         &self,
         case: &Case,
         signal: &Signal,
-        (own, lifted_at): (&Name, Option<Timestamp>),
+        (own, lifted_at): (&Lock, Option<Timestamp>),
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let subject = case.about.label();
@@ -242,16 +243,22 @@ impl Revoker {
         let goes_with_own = is_restore && self.names_by_rule(case).contains(name);
         let signal = &if goes_with_own { signal.whoever_it_is() } else { signal.clone() };
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
-        let change = |lock: &Lock| match (is_remembered, lifted_at) {
-            (true, _) => lock.apply_where_about(signal, &subject, own, self.clock.now()),
-            (false, Some(at)) => {
-                Some(lock.without_leftover(&signal.authority, (own, signal.person(&subject)), at).apply(
-                    signal,
-                    &subject,
-                    &[],
-                ))
+        let person = signal.person(&subject);
+        let change = |lock: &Lock| match (is_restore, is_remembered, lifted_at) {
+            (true, _, _) => {
+                let made_good = lock.lifted_with(own, person);
+                let transition = match is_remembered {
+                    true => made_good.apply_where_about(signal, &subject, &own.name, self.clock.now()),
+                    false => Some(made_good.apply(signal, &subject, &[])),
+                };
+                transition.map(|transition| transition.from(lock, made_good))
             }
-            (false, None) => Some(lock.apply(signal, &subject, &[])),
+            (false, true, _) => lock.apply_where_about(signal, &subject, &own.name, self.clock.now()),
+            (false, false, Some(at)) => {
+                let stands = lock.without_leftover(&signal.authority, (&own.name, person), at);
+                Some(stands.apply(signal, &subject, &[]))
+            }
+            (false, false, None) => Some(lock.apply(signal, &subject, &[])),
         };
         self.lock(case, name, change).await
     }

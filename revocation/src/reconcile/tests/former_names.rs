@@ -349,6 +349,25 @@ async fn a_restore_that_was_cut_off_is_made_good_by_a_later_one_whatever_was_sai
 }
 
 #[tokio::test]
+async fn what_a_command_lifts_of_a_restore_that_was_cut_off_is_as_old_as_that() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Incomplete);
+    assert!(!world.is_locked("alice") && world.is_locked("laptop-7"));
+    world.clock.advance(Duration::from_secs(10));
+    let late = Signal { id: SignalId::new("okta:late"), ..world.revoke("alice") };
+    world.clock.advance(Duration::from_secs(10));
+    let everything = world.command(Action::Restore { authorities: None }, "alice", "c-all");
+    assert_eq!(world.one(everything).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
+    assert_eq!(world.one(late).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("alice") && world.is_locked("laptop-7"), "under all names or none");
+}
+
+#[tokio::test]
 async fn what_a_restore_that_was_cut_off_has_left_does_not_outlast_what_is_said_next() {
     let world = World::new();
     world.one(world.alias("alice", &["laptop-7"], false)).await;
