@@ -127,11 +127,11 @@ pub enum Transition {
 }
 
 impl Transition {
-    /// What a lock becomes, where this is what comes of another state of it.
-    pub(crate) fn from(self, before: &Lock, state: Lock) -> Self {
+    /// The same for a lock as it is stored, where this is what became of it once it was `made_good`: that alone is a change.
+    pub(crate) fn of_stored(self, stored: &Lock, made_good: Lock) -> Self {
         match self {
-            Self::Unchanged if state.holds != before.holds => {
-                Self::Changed(Lock { version: before.version + 1, ..state })
+            Self::Unchanged if made_good.holds != stored.holds => {
+                Self::Changed(Lock { version: stored.version + 1, ..made_good })
             }
             other => other,
         }

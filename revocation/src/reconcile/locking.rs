@@ -251,7 +251,7 @@ impl Revoker {
                     true => made_good.apply_where_about(signal, &subject, &own.name, self.clock.now()),
                     false => Some(made_good.apply(signal, &subject, &[])),
                 };
-                transition.map(|transition| transition.from(lock, made_good))
+                transition.map(|transition| transition.of_stored(lock, made_good))
             }
             (false, true, _) => lock.apply_where_about(signal, &subject, &own.name, self.clock.now()),
             (false, false, Some(at)) => {
