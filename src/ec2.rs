@@ -12,7 +12,7 @@ mod pace;
 mod sessions;
 mod whole;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
@@ -46,20 +46,35 @@ const PAGE: i32 = 1000;
 #[derive(Debug, Clone)]
 pub struct Ec2 {
     client: Client,
-    terminating: Arc<Row>,
+    in_rows: Arc<InRows>,
+}
+
+/// The calls of which EC2 bears few.
+#[derive(Debug)]
+struct InRows {
+    /// Made with the first call.
+    client: OnceLock<Client>,
+    terminating: Row,
+    listing: Row,
 }
 
 impl Ec2 {
     /// EC2 as `client` reaches it.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, terminating: Arc::default() }
+        let (terminating, listing) = (Row::of_terminate_calls(), Row::of_listings());
+        Self { client, in_rows: Arc::new(InRows { client: OnceLock::new(), terminating, listing }) }
     }
 
     /// The client itself.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client for calls that stand in a row.
+    fn in_a_row(&self) -> &Client {
+        self.in_rows.client.get_or_init(|| pace::client(&self.client))
     }
 }
 
@@ -134,7 +149,8 @@ impl Ec2ClientVpn {
         }
     }
 
-    /// One page of an endpoint's connections, as EC2 gives it.
+    /// One page of an endpoint's connections, as EC2 gives it. A page that EC2 refuses for coming too soon is asked for
+    /// again, so that a long listing goes on where it is.
     async fn page(
         &self,
         endpoint: &EndpointId,
@@ -143,14 +159,18 @@ impl Ec2ClientVpn {
     ) -> Result<DescribeClientVpnConnectionsOutput, VpnError> {
         let request = self
             .ec2
-            .client()
+            .in_a_row()
             .describe_client_vpn_connections()
             .client_vpn_endpoint_id(endpoint.as_str())
             .max_results(PAGE)
             .set_filters(filters)
             .set_next_token(after.map(|token| token.0.clone()));
-        let request = request.customize().interceptor(Whole("DescribeClientVpnConnections"));
-        request.send().await.map_err(|error| self.error(&error))
+        let once = || async {
+            let request = request.clone().customize().interceptor(Whole("DescribeClientVpnConnections"));
+            request.send().await.map_err(|error| self.error(&error))
+        };
+        let answer = self.ec2.in_rows.listing.call(&self.ec2.client, once).await;
+        answer.unwrap_or_else(|| Err(no_turn()))
     }
 
     async fn terminate_once(
@@ -158,8 +178,7 @@ impl Ec2ClientVpn {
         endpoint: &EndpointId,
         which: &Which,
     ) -> Result<TerminateClientVpnConnectionsOutput, VpnError> {
-        let client = self.ec2.terminating.client(&self.ec2.client);
-        let request = Self::terminate_request(client, endpoint, which).customize();
+        let request = Self::terminate_request(self.ec2.in_a_row(), endpoint, which).customize();
         request.interceptor(Whole("TerminateClientVpnConnections")).send().await.map_err(|error| self.error(&error))
     }
 
@@ -210,17 +229,9 @@ impl ClientVpn for Ec2ClientVpn {
     }
 
     async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError> {
-        let Ec2 { client, terminating } = &self.ec2;
-        let until = Row::patience(client);
-        let mut answer = Err(no_turn());
-        while let Some(made_at) = terminating.turn(client, until).await {
-            answer = self.terminate_once(endpoint, which).await;
-            match &answer {
-                Err(error) if error.kind == VpnErrorKind::Throttled => terminating.is_too_fast(client, made_at),
-                _ => break,
-            }
-        }
-        match answer {
+        let once = || self.terminate_once(endpoint, which);
+        let answer = self.ec2.in_rows.terminating.call(&self.ec2.client, once).await;
+        match answer.unwrap_or_else(|| Err(no_turn())) {
             Ok(answer) => {
                 tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");
                 Ok(ended(&answer))

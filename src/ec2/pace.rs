@@ -1,14 +1,14 @@
-//! Terminate calls at the pace that EC2 bears.
+//! Calls at the pace that EC2 bears.
 //!
-//! They have the smallest bucket there is, one for the whole account and Region
+//! Each action has one bucket for the whole account and Region
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>), and everybody who calls it is refused
 //! while it is empty. Growing pauses of each call by itself don't help: of many calls at once each comes again and again,
-//! from every environment that works at the same time. So the calls that a process makes to one account and Region stand in
-//! one row as soon as one was refused: the row goes slower with each refusal, and faster with time.
+//! from every environment that works at the same time. So the calls of an action that a process makes to one account and
+//! Region stand in one row as soon as one was refused: the row goes slower with each refusal, and faster with time.
 //!
 //! Nobody stands there for long: what was to be ended is looked at anew, and the locks too, and asked for again.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::Client;
@@ -16,15 +16,36 @@ use aws_sdk_ec2::config::AsyncSleep;
 use aws_sdk_ec2::config::interceptors::InterceptorContext;
 use aws_sdk_ec2::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_ec2::error::ProvideErrorMetadata;
+use aws_sdk_ec2::operation::describe_client_vpn_connections::DescribeClientVpnConnectionsError;
 use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpnConnectionsError;
 use aws_smithy_runtime_api::client::retries::classifiers::RetryClassifierPriority;
-use revocation::ports::VpnErrorKind;
+use revocation::ports::{VpnError, VpnErrorKind};
 
-/// Between two calls when one was refused, at the least.
-const SHORTEST: Duration = Duration::from_millis(100);
+/// What EC2 bears of an action, and how long a call of it may wait.
+#[derive(Debug, Clone, Copy)]
+struct Bearable {
+    /// Between two calls when one was refused, at the least.
+    shortest: Duration,
+    /// And at the most.
+    longest: Duration,
+    /// How long a call may stand in the row, its retries included.
+    patience: Duration,
+}
 
-/// And at the most.
-const LONGEST: Duration = Duration::from_secs(8);
+/// Five a second are what EC2 gives. Somebody restored while a call waits is to be left alone, and only a new look tells.
+const TERMINATE: Bearable = Bearable {
+    shortest: Duration::from_millis(100),
+    longest: Duration::from_secs(8),
+    patience: Duration::from_secs(5),
+};
+
+/// Twenty a second are. A page that is given up is asked for again with all those before it, so that it may wait longer;
+/// but what else is listed waits for it.
+const LIST: Bearable = Bearable {
+    shortest: Duration::from_millis(25),
+    longest: Duration::from_secs(2),
+    patience: Duration::from_secs(10),
+};
 
 /// How long it takes until the row goes twice as fast. Several environments that don't know of each other use all that EC2
 /// gives in this way, and are refused for one call in five.
@@ -33,33 +54,63 @@ const HALVES: Duration = Duration::from_secs(6);
 /// No pause is longer than this before it is looked at again.
 const STEP: Duration = Duration::from_secs(1);
 
-/// How long a call may stand in the row, its retries included. Somebody restored meanwhile is to be left alone, and only a
-/// new look tells.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// EC2 for calls that stand in a [`Row`].
+pub(super) fn client(client: &Client) -> Client {
+    Client::from_conf(client.config().to_builder().retry_classifier(InARow).build())
+}
 
-/// The row in which the terminate calls to one account and Region stand.
-#[derive(Debug, Default)]
+/// The row in which the calls of an action to one account and Region stand.
+#[derive(Debug)]
 pub(super) struct Row {
     pace: Mutex<Pace>,
     /// Held by whoever is next.
     first: tokio::sync::Mutex<()>,
-    /// Made with the first call.
-    client: OnceLock<Client>,
+    patience: Duration,
 }
 
 impl Row {
-    /// EC2 for what stands in the row.
-    pub(super) fn client(&self, client: &Client) -> &Client {
-        self.client.get_or_init(|| Client::from_conf(client.config().to_builder().retry_classifier(InARow).build()))
+    pub(super) fn of_terminate_calls() -> Self {
+        Self::new(TERMINATE)
     }
 
-    /// Until when a call that comes now stands in the row.
-    pub(super) fn patience(client: &Client) -> SystemTime {
-        now(client) + PATIENCE
+    pub(super) fn of_listings() -> Self {
+        Self::new(LIST)
+    }
+
+    fn new(bearable: Bearable) -> Self {
+        Self {
+            pace: Mutex::new(Pace::new(bearable)),
+            first: tokio::sync::Mutex::default(),
+            patience: bearable.patience,
+        }
+    }
+
+    /// Makes a call when it is its turn, and again where EC2 refused it for coming too soon, while there is time. Nothing
+    /// if its turn never came.
+    pub(super) async fn call<T, Answer>(
+        &self,
+        client: &Client,
+        make: impl Fn() -> Answer,
+    ) -> Option<Result<T, VpnError>>
+    where
+        Answer: Future<Output = Result<T, VpnError>>,
+    {
+        let until = now(client) + self.patience;
+        let mut answer = None;
+        while let Some(made_at) = self.turn(client, until).await {
+            match make().await {
+                Err(error) if error.kind == VpnErrorKind::Throttled => {
+                    self.is_too_fast(client, made_at);
+                    answer = Some(Err(error));
+                }
+                other => return Some(other),
+            }
+        }
+        answer
     }
 
     /// Waits until it is a call's turn; when that was, if it came.
-    pub(super) async fn turn(&self, client: &Client, until: SystemTime) -> Option<SystemTime> {
+    async fn turn(&self, client: &Client, until: SystemTime) -> Option<SystemTime> {
         let _first = self.first.lock().await;
         loop {
             let now = now(client);
@@ -81,7 +132,7 @@ impl Row {
     }
 
     /// Takes note that a call was refused that had its turn then.
-    pub(super) fn is_too_fast(&self, client: &Client, made_at: SystemTime) {
+    fn is_too_fast(&self, client: &Client, made_at: SystemTime) {
         let gap = self.change(|pace| pace.refused(made_at, now(client)));
         tracing::info!(every_millis = gap.as_millis(), "EC2 asks to slow down");
     }
@@ -104,8 +155,9 @@ async fn sleep(client: &Client, pause: Duration) {
 }
 
 /// How fast the row goes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Pace {
+    bearable: Bearable,
     /// Between two calls, as of `known_at`; zero where none was refused lately.
     gap: Duration,
     known_at: Option<SystemTime>,
@@ -116,6 +168,10 @@ struct Pace {
 }
 
 impl Pace {
+    fn new(bearable: Bearable) -> Self {
+        Self { bearable, gap: Duration::ZERO, known_at: None, last: None, slowed_at: None }
+    }
+
     /// How long the next has to wait.
     fn wait(&mut self, now: SystemTime) -> Duration {
         self.fade(now);
@@ -135,7 +191,7 @@ impl Pace {
         self.fade(now);
         if self.slowed_at.is_none_or(|slowed_at| made_at > slowed_at) {
             self.slowed_at = Some(now);
-            self.gap = (self.gap * 2).clamp(SHORTEST, LONGEST);
+            self.gap = (self.gap * 2).clamp(self.bearable.shortest, self.bearable.longest);
             self.last = Some(now);
         }
         self.gap
@@ -150,7 +206,7 @@ impl Pace {
             self.slowed_at = None;
         }
         self.gap = self.gap.mul_f64(0.5_f64.powf(since.as_secs_f64() / HALVES.as_secs_f64()));
-        if self.gap < SHORTEST / 2 {
+        if self.gap < self.bearable.shortest / 2 {
             self.gap = Duration::ZERO;
         }
         self.known_at = Some(now);
@@ -165,8 +221,11 @@ impl ClassifyRetry for InARow {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let error = context.output_or_error().and_then(Result::err);
         let error = error.and_then(|error| error.as_operation_error());
-        let error = error.and_then(|error| error.downcast_ref::<TerminateClientVpnConnectionsError>());
-        match error.map(|error| super::kind(error.code(), true)) {
+        let code = error.and_then(|error| {
+            let ended = error.downcast_ref::<TerminateClientVpnConnectionsError>().map(|error| error.code());
+            ended.or_else(|| error.downcast_ref::<DescribeClientVpnConnectionsError>().map(|error| error.code()))
+        });
+        match code.map(|code| super::kind(code, true)) {
             Some(VpnErrorKind::Throttled) => RetryAction::RetryForbidden,
             _ => RetryAction::NoActionIndicated,
         }
@@ -186,6 +245,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const SHORTEST: Duration = TERMINATE.shortest;
+    const LONGEST: Duration = TERMINATE.longest;
+
+    fn pace() -> Pace {
+        Pace::new(TERMINATE)
+    }
+
     fn at(millis: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_000_000_000 + millis)
     }
@@ -199,7 +265,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_where_none_was_refused() {
-        let mut pace = Pace::default();
+        let mut pace = pace();
         for _ in 0..100 {
             assert_eq!(pace.wait(at(0)), Duration::ZERO);
             pace.goes(at(0));
@@ -208,7 +274,7 @@ mod tests {
 
     #[test]
     fn those_on_their_way_together_make_the_row_slower_once() {
-        let mut pace = Pace::default();
+        let mut pace = pace();
         assert_eq!([pace.refused(at(0), at(30)), pace.refused(at(1), at(30))], [SHORTEST, SHORTEST]);
         assert_eq!(pace.refused(at(30), at(30)), SHORTEST, "made when it was not slow yet");
         assert_eq!(pace.refused(at(31), at(30)), 2 * SHORTEST);
@@ -216,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_next_goes_when_the_pause_is_over() {
-        let mut pace = Pace::default();
+        let mut pace = pace();
         let now = slow(&mut pace, 4);
         let wait = pace.wait(at(now));
         assert!(wait > 7 * SHORTEST && wait <= 8 * SHORTEST, "{wait:?}");
@@ -227,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_row_goes_twice_as_fast_after_a_while_and_as_ever_in_the_end() {
-        let mut pace = Pace::default();
+        let mut pace = pace();
         let now = slow(&mut pace, 20);
         assert!(pace.gap <= LONGEST && pace.gap > LONGEST * 99 / 100);
         pace.fade(at(now + 6_000));
@@ -238,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_keeps_nobody_waiting_and_no_refusal_from_counting() {
-        let mut pace = Pace::default();
+        let mut pace = pace();
         pace.refused(at(100_000), at(100_000));
         assert_eq!(pace.wait(at(0)), SHORTEST);
         assert_eq!(pace.wait(at(100)), Duration::ZERO);
@@ -251,7 +317,7 @@ mod tests {
         fn however_it_goes_the_next_goes_after_the_longest_pause(
             steps in prop::collection::vec((0_u64..9_000, any::<bool>(), any::<bool>()), 0..200),
         ) {
-            let (mut pace, mut now) = (Pace::default(), 1_000_000);
+            let (mut pace, mut now) = (pace(), 1_000_000);
             for (pause, is_set_back, is_refused) in steps {
                 now = if is_set_back { now - pause } else { now + pause };
                 match is_refused {

@@ -73,6 +73,25 @@ async fn once_refused_for_coming_too_soon_terminate_calls_come_one_after_another
 }
 
 #[tokio::test]
+async fn a_long_listing_that_is_refused_midway_goes_on_where_it_is() {
+    let world = World::with(|emulator| emulator.max_page_size(1)).await;
+    for number in 0..5 {
+        world.user(&format!("colleague-{number}"));
+    }
+    world.user(DANA);
+    let too_soon = Fault::on(Action::DescribeConnections).endpoint(ENDPOINTS[2]).after(3).times(9);
+    world.emulator.inject(too_soon.error(503, "RequestLimitExceeded", "Request limit exceeded."));
+    let answer = world.invoke(&world.app(&[]), &deactivate()).await.unwrap();
+    assert_eq!((&answer["receipts"][0]["outcome"], world.alive().len()), (&json!("completed"), 5));
+    let requests = world.emulator.requests();
+    assert_eq!(requests.iter().filter(|request| request.status == 503).count(), 9);
+    let listings = requests.iter().filter(|request| request.action == "DescribeClientVpnConnections");
+    let first_pages = listings
+        .filter(|request| request.parameter("NextToken").is_none() && request.parameter("Filter.1.Name").is_none());
+    assert_eq!(first_pages.count(), 2 * ENDPOINTS.len(), "once to find and once to verify");
+}
+
+#[tokio::test]
 async fn a_lost_terminate_answer_converges() {
     let world = World::new().await;
     world.user(DANA);
