@@ -60,6 +60,9 @@ pub struct Hold {
     pub subject: String,
     /// The authority's own id of the person, where its word gave one.
     pub person: Option<PersonId>,
+    /// Where it is about somebody to whom the name was given: the instant from which the authority's word before it
+    /// counts, by which the name by itself was let in. An older revocation of the name that arrives late is old news.
+    pub own_lifted_at: Option<Timestamp>,
     /// On the subject's own name: the further names that this word was said of as well. A later word of the same
     /// authority about the subject means these too, whatever the subject is called by then.
     pub names: Vec<Name>,
@@ -218,7 +221,7 @@ impl Lock {
             hold.is_locked() && hold.about().as_ref() == Some(own) && is_theirs && hold.as_of < lifted_at
         };
         match self.hold_of(authority).is_some_and(is_left) {
-            true => self.without_words_of(std::slice::from_ref(authority)),
+            true => self.without_words_of_others(std::slice::from_ref(authority)),
             false => self.clone(),
         }
     }
@@ -229,6 +232,34 @@ impl Lock {
         let mut left = self.clone();
         left.holds.retain(|authority, _| !authorities.contains(authority));
         left
+    }
+
+    /// A copy as if these authorities had said nothing of anybody to whom the name was given; what they lifted of the name
+    /// by itself before that stands.
+    #[must_use]
+    pub fn without_words_of_others(&self, authorities: &[Authority]) -> Self {
+        let mut left = self.without_words_of(authorities);
+        for authority in authorities {
+            if let Some(hold) = self.hold_of(authority)
+                && let Some(as_of) = self.own_lifted_at(authority)
+            {
+                let (subject, person) = (self.name.to_string(), None);
+                let (state, expires_at, own_lifted_at) = (HoldState::Released, None, None);
+                let lifted = Hold { state, as_of, expires_at, subject, person, own_lifted_at, ..hold.clone() };
+                left.holds.insert(authority.clone(), lifted);
+            }
+        }
+        left
+    }
+
+    /// Since when this authority's word lets the name in by itself, whoever it is said of since.
+    #[must_use]
+    pub fn own_lifted_at(&self, authority: &Authority) -> Option<Timestamp> {
+        let hold = self.hold_of(authority)?;
+        match self.is_by_itself(hold) {
+            true => (!hold.is_locked()).then_some(hold.as_of),
+            false => hold.own_lifted_at,
+        }
     }
 
     /// Whether this authority's hold is in force after `next` and is not now: it comes into force newly.
@@ -290,7 +321,10 @@ impl Lock {
 
     fn with(&self, holds: impl IntoIterator<Item = (Authority, Hold)>) -> Transition {
         let mut next = self.clone();
-        next.holds.extend(holds);
+        for (authority, hold) in holds {
+            let own_lifted_at = self.own_lifted_at(&authority).filter(|_| !self.is_by_itself(&hold));
+            next.holds.insert(authority, Hold { own_lifted_at, ..hold });
+        }
         if next.holds == self.holds {
             return Transition::Unchanged;
         }

@@ -193,6 +193,9 @@ fn hold_item(hold: &Hold) -> Item {
     if let Some(person) = &hold.person {
         item.insert("person".to_owned(), AttributeValue::S(person.as_str().to_owned()));
     }
+    if let Some(at) = hold.own_lifted_at {
+        item.insert("own_lifted_at".to_owned(), AttributeValue::S(at.to_string()));
+    }
     if !hold.names.is_empty() {
         let names = hold.names.iter().map(|name| AttributeValue::S(name.to_string())).collect();
         item.insert("names".to_owned(), AttributeValue::L(names));
@@ -204,15 +207,13 @@ fn hold(item: &Item) -> Option<Hold> {
     Some(Hold {
         state: HoldState::from_word(&text(item, "state")?)?,
         as_of: Timestamp::parse(&text(item, "as_of")?)?,
-        expires_at: match text(item, "expires_at") {
-            // An expiry that can't be read must not make a hold look eternal, or over.
-            Some(at) => Some(Timestamp::parse(&at)?),
-            None => None,
-        },
+        // An expiry that can't be read must not make a hold look eternal, or over.
+        expires_at: instant(item, "expires_at")?,
         reason: text(item, "reason"),
         signal_id: SignalId::new(&text(item, "signal_id")?),
         subject: text(item, KEY)?,
         person: text(item, "person").map(|person| PersonId::new(&person)),
+        own_lifted_at: instant(item, "own_lifted_at")?,
         names: match item.get("names") {
             // A name that can't be read must not be passed over: it would stay locked after a restore.
             Some(names) => {
@@ -223,10 +224,68 @@ fn hold(item: &Item) -> Option<Hold> {
     })
 }
 
+/// An instant, if there is one; nothing at all where it can't be read.
+fn instant(item: &Item, attribute: &str) -> Option<Option<Timestamp>> {
+    match text(item, attribute) {
+        Some(at) => Timestamp::parse(&at).map(Some),
+        None => Some(None),
+    }
+}
+
 pub(super) fn text(item: &Item, attribute: &str) -> Option<String> {
     item.get(attribute)?.as_s().ok().cloned()
 }
 
 pub(super) fn number(item: &Item, attribute: &str) -> Option<u64> {
     item.get(attribute)?.as_n().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn instant() -> impl Strategy<Value = Timestamp> {
+        (0_i64..4_000_000_000_000).prop_map(Timestamp::from_millis)
+    }
+
+    fn any_hold() -> impl Strategy<Value = Hold> {
+        let state = prop_oneof![Just(HoldState::Locked), Just(HoldState::Released)];
+        let instants = (instant(), prop::option::of(instant()), prop::option::of(instant()));
+        let texts = (prop::option::of("[a-z ]{1,9}"), "[a-z:-]{1,9}", "[a-z]{1,9}", prop::option::of("[a-z0-9]{1,9}"));
+        let names = prop::collection::vec("[a-z]{1,9}", 0..3);
+        (state, instants, texts, names).prop_map(|(state, instants, (reason, signal_id, subject, person), names)| {
+            Hold {
+                state,
+                as_of: instants.0,
+                expires_at: instants.1,
+                reason,
+                signal_id: SignalId::new(&signal_id),
+                subject,
+                person: person.map(|person| PersonId::new(&person)),
+                own_lifted_at: instants.2,
+                names: names.iter().map(|name| Name::new(name).unwrap()).collect(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_hold_is_read_as_it_was_written(written in any_hold()) {
+            prop_assert_eq!(hold(&hold_item(&written)), Some(written));
+        }
+    }
+
+    #[test]
+    fn a_hold_with_an_instant_that_cannot_be_read_is_none() {
+        for attribute in ["as_of", "expires_at", "own_lifted_at"] {
+            let mut item = Item::from(
+                [("state", "locked"), ("as_of", "2026-03-01T09:30:00Z"), ("signal_id", "c-1"), (KEY, "dana")]
+                    .map(|(key, text)| (key.to_owned(), AttributeValue::S(text.to_owned()))),
+            );
+            assert!(hold(&item).is_some());
+            item.insert(attribute.to_owned(), AttributeValue::S("soon".to_owned()));
+            assert!(hold(&item).is_none(), "{attribute}");
+        }
+    }
 }

@@ -44,6 +44,7 @@ fn hold(state: HoldState, expires_at: Option<Timestamp>) -> Hold {
         signal_id: SignalId::new("command:INC-42"),
         subject: DANA.to_owned(),
         person: None,
+        own_lifted_at: None,
         names: Vec::new(),
     }
 }

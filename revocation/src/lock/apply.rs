@@ -64,8 +64,13 @@ impl Lock {
             signal_id: signal.id.clone(),
             subject: subject.to_owned(),
             person: signal.person(subject).cloned(),
+            own_lifted_at: None,
             names: further.to_vec(),
         };
+        let own_lifted_at = self.own_lifted_at(&signal.authority).filter(|_| !self.is_of_another(subject));
+        if let Some(as_of) = own_lifted_at.filter(|as_of| !is_newer(signal, *as_of)) {
+            return Transition::Superseded { by: signal.authority.clone(), as_of };
+        }
         let hold = match self.holds.get(&signal.authority) {
             None => fresh,
             // The same statement, tried again: a later receipt must not make it younger, nor its expiry later.
@@ -78,7 +83,7 @@ impl Lock {
                 }
             }
             // What was lifted may be so under some of its names only: a later restore is to find the others.
-            Some(old) if !old.is_locked() && is_newer(signal, old) => fresh.also(&old.names),
+            Some(old) if !old.is_locked() && is_newer(signal, old.as_of) => fresh.also(&old.names),
             Some(old) if !old.is_locked() => {
                 return Transition::Superseded { by: signal.authority.clone(), as_of: old.as_of };
             }
@@ -147,6 +152,7 @@ impl Lock {
                     signal.person(subject).or_else(|| before?.person.as_ref()).cloned()
                 }
             },
+            own_lifted_at: None,
             // Kept, so that a restore that was cut off half-way lifts the rest when it is tried again.
             names: old.map(|old| old.names.clone()).unwrap_or_default(),
         }
@@ -155,10 +161,10 @@ impl Lock {
 
 /// Whether a revocation is newer than what was released. On a tie it wins: staying out by mistake is mended by a word,
 /// staying in is not.
-fn is_newer(revocation: &Signal, released: &Hold) -> bool {
+fn is_newer(revocation: &Signal, released: Timestamp) -> bool {
     match planted::is(Fault::UnlockOnTie) {
-        false => released.as_of <= revocation.as_of,
-        true => released.as_of < revocation.as_of,
+        false => released <= revocation.as_of,
+        true => released < revocation.as_of,
     }
 }
 

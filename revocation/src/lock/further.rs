@@ -43,7 +43,8 @@ impl Lock {
                 !lifted.is_locked() && is_older && mine.about() == lifted.about() && is_theirs
             };
             if let Some(lifted) = own.hold_of(authority).filter(is_left) {
-                *mine = Hold { names: mine.names.clone(), ..lifted.clone() };
+                let own_lifted_at = mine.own_lifted_at;
+                *mine = Hold { names: mine.names.clone(), own_lifted_at, ..lifted.clone() };
             }
         }
         next

@@ -592,3 +592,42 @@ fn a_further_name_that_follows_is_of_both_who_were_called_alike() {
         assert_eq!(hold.person, Some(PersonId::new(whose)));
     }
 }
+
+/// A word of Okta's about `frank`, to whom `alice` was given.
+fn of_frank(lock: &Lock, signal: &Signal) -> Lock {
+    match lock.apply(signal, "frank", &[]) {
+        Transition::Changed(next) => next,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_lifted_of_a_name_by_itself_stands_beneath_anothers_word() {
+    let okta = Authority::named("okta:acme");
+    let lifted = after(&[revoke("okta:acme", 1), restore("okta:acme", 3)]);
+    assert_eq!((lifted.own_lifted_at(&okta), lifted.holds[&okta].own_lifted_at), (Some(at(3)), None));
+    let mut lock = of_frank(&lifted, &revoke("okta:acme", 4));
+    let old_news = Transition::Superseded { by: okta.clone(), as_of: at(3) };
+    for next in [revoke("okta:acme", 5), restore("okta:acme", 6), revoke("okta:acme", 7)] {
+        assert_eq!(
+            (lock.own_lifted_at(&okta), lock.apply(&revoke("okta:acme", 2), "alice", &[])),
+            (Some(at(3)), old_news.clone())
+        );
+        let alone = lock.without_words_of_others(std::slice::from_ref(&okta));
+        assert_eq!(alone.apply(&revoke("okta:acme", 2), "alice", &[]), old_news);
+        assert!(
+            !alone.in_force(at(9))
+                && matches!(alone.apply(&revoke("okta:acme", 3), "alice", &[]), Transition::Changed(_))
+        );
+        lock = of_frank(&lock, &next);
+    }
+    let Transition::Changed(own) = lock.apply(&revoke("okta:acme", 3), "alice", &[]) else {
+        panic!("on a tie it locks")
+    };
+    assert!(own.in_force(at(9)) && own.own_lifted_at(&okta).is_none());
+    let never = of_frank(&none(), &revoke("okta:acme", 4));
+    assert!(
+        never.own_lifted_at(&okta).is_none()
+            && matches!(never.apply(&revoke("okta:acme", 2), "alice", &[]), Transition::Changed(_))
+    );
+}

@@ -103,7 +103,7 @@ impl Revoker {
                 former.push(authority.clone());
             }
         }
-        Ok(if former.is_empty() { lock } else { lock.without_words_of(&former) })
+        Ok(if former.is_empty() { lock } else { lock.without_words_of_others(&former) })
     }
 
     /// Lets a name follow its subject's own, unless that was written since: then whoever asks begins again with what

@@ -52,7 +52,8 @@ impl Revoker {
             return self.lock_all(case, None).await;
         }
         let authority = case.signal.authority.clone();
-        if !lock.held_by(self.clock.now()).contains(&authority) {
+        let is_lifted = lock.own_lifted_at(&authority).is_some_and(|lifted_at| lifted_at > case.signal.as_of);
+        if is_lifted || !lock.held_by(self.clock.now()).contains(&authority) {
             let why = "the lock was lifted, or lapsed, since this id was requested; to lock again, send a command with an id of its own";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);

@@ -405,3 +405,39 @@ async fn a_name_is_said_to_be_let_in_where_a_revocation_left_it_so_and_not_where
     assert!(world.is_locked("laptop-7"));
     assert_eq!(let_in(&world), None);
 }
+
+#[tokio::test]
+async fn a_restore_stands_against_an_older_revocation_also_where_the_name_was_locked_as_another_subjects_since() {
+    let after = Duration::from_secs(10);
+    for (was_begun, is_frank_restored, is_taken_away) in
+        [(false, false, false), (true, false, false), (false, false, true), (false, true, true)]
+    {
+        let world = World::new();
+        world.one(world.alias("bob", &["laptop-8"], false)).await;
+        world.one(world.alias("frank", &["bob"], false)).await;
+        let late = world.revoke("bob");
+        if was_begun {
+            world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+            world.on(1, Some("bob"), None);
+            assert_eq!(world.one(late.clone()).await.outcome, Outcome::Incomplete);
+            world.calls.forget();
+        }
+        world.clock.advance(after);
+        world.one(world.restore("bob")).await;
+        world.clock.advance(after);
+        assert_eq!(world.one(world.revoke("frank")).await.outcome, Outcome::Completed);
+        if is_frank_restored {
+            world.clock.advance(after);
+            world.one(world.restore("frank")).await;
+        }
+        if is_taken_away {
+            world.one(world.alias("frank", &["bob"], true)).await;
+        }
+        assert_eq!(world.one(late).await.outcome, Outcome::Superseded, "begun: {was_begun}, taken: {is_taken_away}");
+        assert_eq!((world.is_locked("bob"), world.is_locked("laptop-8")), (!is_frank_restored, false));
+        world.clock.advance(after);
+        let newer = Signal { id: SignalId::new("okta:newer"), ..world.revoke("bob") };
+        assert_eq!(world.one(newer).await.outcome, Outcome::Completed);
+        assert!(world.is_locked("bob") && world.is_locked("laptop-8"));
+    }
+}
