@@ -60,8 +60,9 @@ pub struct Hold {
     pub subject: String,
     /// The authority's own id of the person, where its word gave one.
     pub person: Option<PersonId>,
-    /// Where it is about somebody to whom the name was given: the instant from which the authority's word before it
-    /// counts, by which the name by itself was let in. An older revocation of the name that arrives late is old news.
+    /// As of when the authority's restore let the name in by itself, where it has not revoked it by itself since. Kept
+    /// beneath what is said of somebody to whom the name was given: an older revocation of the name that arrives late is
+    /// old news, whoever else is kept out under it by now.
     pub own_lifted_at: Option<Timestamp>,
     /// On the subject's own name: the further names that this word was said of as well. A later word of the same
     /// authority about the subject means these too, whatever the subject is called by then.
@@ -234,32 +235,28 @@ impl Lock {
         left
     }
 
-    /// A copy as if these authorities had said nothing of anybody to whom the name was given; what they lifted of the name
-    /// by itself before that stands.
+    /// A copy as if these authorities had said nothing of anybody to whom the name was given; that they let the name in by
+    /// itself before stands.
     #[must_use]
     pub fn without_words_of_others(&self, authorities: &[Authority]) -> Self {
         let mut left = self.without_words_of(authorities);
         for authority in authorities {
             if let Some(hold) = self.hold_of(authority)
-                && let Some(as_of) = self.own_lifted_at(authority)
+                && let Some(as_of) = hold.own_lifted_at
             {
                 let (subject, person) = (self.name.to_string(), None);
-                let (state, expires_at, own_lifted_at) = (HoldState::Released, None, None);
-                let lifted = Hold { state, as_of, expires_at, subject, person, own_lifted_at, ..hold.clone() };
+                let (state, expires_at, reason) = (HoldState::Released, None, None);
+                let lifted = Hold { state, as_of, expires_at, reason, subject, person, ..hold.clone() };
                 left.holds.insert(authority.clone(), lifted);
             }
         }
         left
     }
 
-    /// Since when this authority's word lets the name in by itself, whoever it is said of since.
+    /// See [`Hold::own_lifted_at`].
     #[must_use]
     pub fn own_lifted_at(&self, authority: &Authority) -> Option<Timestamp> {
-        let hold = self.hold_of(authority)?;
-        match self.is_by_itself(hold) {
-            true => (!hold.is_locked()).then_some(hold.as_of),
-            false => hold.own_lifted_at,
-        }
+        self.hold_of(authority)?.own_lifted_at
     }
 
     /// Whether this authority's hold is in force after `next` and is not now: it comes into force newly.
@@ -322,7 +319,10 @@ impl Lock {
     fn with(&self, holds: impl IntoIterator<Item = (Authority, Hold)>) -> Transition {
         let mut next = self.clone();
         for (authority, hold) in holds {
-            let own_lifted_at = self.own_lifted_at(&authority).filter(|_| !self.is_by_itself(&hold));
+            let own_lifted_at = match self.is_by_itself(&hold) {
+                true => hold.own_lifted_at.filter(|_| !hold.is_locked()),
+                false => self.own_lifted_at(&authority),
+            };
             next.holds.insert(authority, Hold { own_lifted_at, ..hold });
         }
         if next.holds == self.holds {

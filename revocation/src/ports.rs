@@ -104,7 +104,7 @@ pub enum VpnErrorKind {
     Denied,
     /// AWS asked to slow down, and did so until the attempts, or the time for them, ran out.
     Throttled,
-    /// A terminate call that was not made: AWS had asked to slow down, and others of our calls came first.
+    /// A call that was not made: AWS had asked to slow down, and others of our calls came first.
     NoTurn,
     /// No answer, a lost one, or a server error.
     Unavailable,

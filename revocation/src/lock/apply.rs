@@ -109,6 +109,9 @@ impl Lock {
         // Where everything is to be lifted, what was lifted already stays as old as it is: its authority may have said
         // something since that is still on its way.
         let is_old_news = |authority: &Authority| authorities.is_none() && *authority != signal.authority;
+        // Nor does somebody else's lock, which is newer, undo that the name by itself was let in.
+        let was_let_in = |authority: &&Authority| self.own_lifted_at(authority).is_some_and(|at| at >= signal.as_of);
+        let is_lifted_beneath = !self.is_of_another(subject) && meant.iter().copied().any(|meant| was_let_in(&meant));
         let mut lifted = Vec::new();
         let mut newer = None;
         for authority in meant {
@@ -126,7 +129,7 @@ impl Lock {
         // An earlier attempt at the same restore may have lifted what it could here, and not under the further names.
         let is_begun = self.holds.values().any(|hold| !hold.is_locked() && hold.signal_id == signal.id);
         let lifts = |(authority, _): &(Authority, Hold)| self.holds.get(authority).is_some_and(Hold::is_locked);
-        match (newer, is_begun || lifted.iter().any(lifts)) {
+        match (newer, is_begun || is_lifted_beneath || lifted.iter().any(lifts)) {
             // Nothing that is locked could be lifted, because what locks it is newer.
             (Some((by, as_of)), false) => Transition::Superseded { by, as_of },
             _ => self.with(lifted),
@@ -152,7 +155,7 @@ impl Lock {
                     signal.person(subject).or_else(|| before?.person.as_ref()).cloned()
                 }
             },
-            own_lifted_at: None,
+            own_lifted_at: (!self.is_of_another(subject)).then_some(signal.as_of),
             // Kept, so that a restore that was cut off half-way lifts the rest when it is tried again.
             names: old.map(|old| old.names.clone()).unwrap_or_default(),
         }

@@ -69,7 +69,7 @@ impl Lock {
     pub fn follow(&self, own: &Self, now: Timestamp) -> Transition {
         let mut taken = Vec::new();
         for (authority, hold) in &own.holds {
-            let hold = Hold { names: Vec::new(), ..hold.clone() };
+            let hold = Hold { names: Vec::new(), own_lifted_at: None, ..hold.clone() };
             let next = match (self.holds.get(authority), hold.in_force(now)) {
                 // Whoever lifts what is said of the subject lifts it on its own name first. Where it stands there now, it
                 // was lifted here of somebody else, who has or had the name.

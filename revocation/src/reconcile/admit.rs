@@ -139,13 +139,13 @@ impl Revoker {
         Ok(Admission::Settled(Verdict { repeated: true, ..verdict }))
     }
 
-    /// Whether the signal's authority keeps the subject out: by the lock of its own name.
+    /// Whether the signal's authority keeps the subject out: by the lock of its own name, and not because of somebody else
+    /// only to whom that was given.
     async fn is_held(&self, case: &Case) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        match case.names.first() {
-            Some(own) => Ok(self.lock_of(own).await?.held_by(now).contains(&case.signal.authority)),
-            None => Ok(false),
-        }
+        let (authority, now) = (&case.signal.authority, self.clock.now());
+        let Some(own) = case.names.first() else { return Ok(false) };
+        let lock = self.lock_of(own).await?;
+        Ok(lock.held_by(now).contains(authority) && lock.own_lifted_at(authority).is_none())
     }
 
     async fn revoke(

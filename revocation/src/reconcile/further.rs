@@ -87,8 +87,8 @@ impl Revoker {
         Ok(false)
     }
 
-    /// A lock as if these authorities had said nothing, where what they lifted there was about somebody who does not have
-    /// the name any more.
+    /// A lock as if these authorities had said nothing but of the name by itself, where what they lifted there was about
+    /// somebody who does not have the name any more.
     pub(super) async fn without_former(
         &self,
         lock: Lock,

@@ -52,8 +52,8 @@ impl Revoker {
             return self.lock_all(case, None).await;
         }
         let authority = case.signal.authority.clone();
-        let is_lifted = lock.own_lifted_at(&authority).is_some_and(|lifted_at| lifted_at > case.signal.as_of);
-        if is_lifted || !lock.held_by(self.clock.now()).contains(&authority) {
+        // It locked the name by itself, so that it was let in since where that is remembered.
+        if lock.own_lifted_at(&authority).is_some() || !lock.held_by(self.clock.now()).contains(&authority) {
             let why = "the lock was lifted, or lapsed, since this id was requested; to lock again, send a command with an id of its own";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
@@ -306,7 +306,8 @@ impl Revoker {
 /// When what the authority of a revocation had said of the own name was lifted, if that is how it stands.
 fn lifted_before(signal: &Signal, own: &Lock) -> Option<Timestamp> {
     let Action::Revoke { .. } = signal.action else { return None };
-    own.hold_of(&signal.authority).filter(|hold| !hold.is_locked()).map(|hold| hold.as_of)
+    let hold = own.hold_of(&signal.authority)?;
+    if hold.is_locked() { hold.own_lifted_at } else { Some(hold.as_of) }
 }
 
 /// A restore counts from its latest receipt: a command that comes again as a new message was said again. What it lifted

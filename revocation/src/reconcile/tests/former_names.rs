@@ -406,38 +406,105 @@ async fn a_name_is_said_to_be_let_in_where_a_revocation_left_it_so_and_not_where
     assert_eq!(let_in(&world), None);
 }
 
+/// `bob` is a name of Frank's, and has a laptop of its own.
+async fn bob_is_frank() -> World {
+    let world = World::new();
+    world.one(world.alias("bob", &["laptop-8"], false)).await;
+    world.one(world.alias("frank", &["bob"], false)).await;
+    world
+}
+
+impl World {
+    /// A word later than all before it.
+    async fn then(&self, word: Signal) -> Outcome {
+        self.clock.advance(Duration::from_secs(10));
+        self.one(Signal { as_of: self.now(), ..word }).await.outcome
+    }
+
+    /// A revocation that ends nothing at first.
+    async fn begins(&self, revocation: &Signal) {
+        self.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+        assert_eq!(self.one(revocation.clone()).await.outcome, Outcome::Incomplete);
+        self.calls.forget();
+    }
+}
+
 #[tokio::test]
 async fn a_restore_stands_against_an_older_revocation_also_where_the_name_was_locked_as_another_subjects_since() {
-    let after = Duration::from_secs(10);
-    for (was_begun, is_frank_restored, is_taken_away) in
-        [(false, false, false), (true, false, false), (false, false, true), (false, true, true)]
-    {
-        let world = World::new();
-        world.one(world.alias("bob", &["laptop-8"], false)).await;
-        world.one(world.alias("frank", &["bob"], false)).await;
+    for (is_frank_restored, is_taken_away) in [(false, false), (false, true), (true, true)] {
+        let world = bob_is_frank().await;
         let late = world.revoke("bob");
-        if was_begun {
-            world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
-            world.on(1, Some("bob"), None);
-            assert_eq!(world.one(late.clone()).await.outcome, Outcome::Incomplete);
-            world.calls.forget();
-        }
-        world.clock.advance(after);
-        world.one(world.restore("bob")).await;
-        world.clock.advance(after);
-        assert_eq!(world.one(world.revoke("frank")).await.outcome, Outcome::Completed);
+        assert_eq!(world.then(world.restore("bob")).await, Outcome::Restored);
+        assert_eq!(world.then(world.revoke("frank")).await, Outcome::Completed);
         if is_frank_restored {
-            world.clock.advance(after);
-            world.one(world.restore("frank")).await;
+            assert_eq!(world.then(world.restore("frank")).await, Outcome::Restored);
         }
         if is_taken_away {
             world.one(world.alias("frank", &["bob"], true)).await;
         }
-        assert_eq!(world.one(late).await.outcome, Outcome::Superseded, "begun: {was_begun}, taken: {is_taken_away}");
+        assert_eq!(world.one(late).await.outcome, Outcome::Superseded, "taken away: {is_taken_away}");
         assert_eq!((world.is_locked("bob"), world.is_locked("laptop-8")), (!is_frank_restored, false));
-        world.clock.advance(after);
         let newer = Signal { id: SignalId::new("okta:newer"), ..world.revoke("bob") };
-        assert_eq!(world.one(newer).await.outcome, Outcome::Completed);
+        assert_eq!(world.then(newer).await, Outcome::Completed);
         assert!(world.is_locked("bob") && world.is_locked("laptop-8"));
     }
+}
+
+#[tokio::test]
+async fn a_revocation_that_was_lifted_before_a_retry_is_not_locked_again_because_of_another_subject() {
+    for (is_completed, is_received_later) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = bob_is_frank().await;
+        let revocation = world.revoke("bob");
+        world.on(1, Some("bob"), None);
+        match is_completed {
+            true => assert_eq!(world.one(revocation.clone()).await.outcome, Outcome::Completed),
+            false => world.begins(&revocation).await,
+        }
+        world.then(world.restore("bob")).await;
+        world.then(world.revoke("frank")).await;
+        let again = if is_received_later { world.then(revocation).await } else { world.one(revocation).await.outcome };
+        assert_eq!(again, Outcome::Superseded, "completed: {is_completed}, received later: {is_received_later}");
+        assert!(!world.is_locked("laptop-8"));
+    }
+}
+
+#[tokio::test]
+async fn the_restore_of_whoever_has_a_name_as_well_is_no_restore_of_the_name_by_itself() {
+    let world = bob_is_frank().await;
+    let revocation = world.revoke("bob");
+    world.on(1, None, Some("laptop-8"));
+    world.begins(&revocation).await;
+    world.then(world.revoke("frank")).await;
+    world.then(world.restore("frank")).await;
+    world.then(Signal { id: SignalId::new("okta:again"), ..world.revoke("frank") }).await;
+    assert_eq!((world.one(revocation).await.outcome, world.alive()), (Outcome::Completed, 0));
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_finished_also_where_the_name_was_locked_as_another_subjects_since() {
+    let world = bob_is_frank().await;
+    world.one(world.revoke("bob")).await;
+    world.clock.advance(Duration::from_secs(10));
+    let restore = world.restore("bob");
+    world.calls.plan("locks.write laptop-8", 1000, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    world.then(world.revoke("frank")).await;
+    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
+    assert!(world.is_locked("bob") && !world.is_locked("laptop-8"));
+}
+
+#[tokio::test]
+async fn what_a_cut_off_restore_has_left_ends_also_where_the_name_was_locked_as_another_subjects_since() {
+    let world = bob_is_frank().await;
+    world.one(world.revoke("bob")).await;
+    world.calls.plan("locks.write laptop-8", 1000, crate::memory::Mishap::Fails);
+    assert_eq!(world.then(world.restore("bob")).await, Outcome::Incomplete);
+    world.calls.forget();
+    let until = Action::Revoke { expires_at: Some(world.now().plus(Duration::from_secs(600))) };
+    world.then(world.signal(until.clone(), "frank", "okta:frank")).await;
+    assert_eq!(world.then(world.signal(until, "bob", "okta:bob")).await, Outcome::Completed);
+    assert!(world.is_locked("laptop-8"));
+    world.clock.advance(Duration::from_secs(700));
+    assert!(!world.is_locked("laptop-8"));
 }
