@@ -60,9 +60,9 @@ pub struct Hold {
     pub subject: String,
     /// The authority's own id of the person, where its word gave one.
     pub person: Option<PersonId>,
-    /// As of when the authority's restore let the name in by itself, where it has not revoked it by itself since. Kept
-    /// beneath what is said of somebody to whom the name was given: an older revocation of the name that arrives late is
-    /// old news, whoever else is kept out under it by now.
+    /// As of when a restore let the name in by itself, where the authority has not revoked it by itself since. Kept beneath
+    /// what it says of somebody to whom the name was given: an older revocation of the name that arrives late is old news,
+    /// whoever else is kept out under it by now.
     pub own_lifted_at: Option<Timestamp>,
     /// On the subject's own name: the further names that this word was said of as well. A later word of the same
     /// authority about the subject means these too, whatever the subject is called by then.
@@ -208,7 +208,7 @@ impl Lock {
         lifted.zip(own.hold_of(authority)).is_some_and(|(here, there)| here.as_of > there.as_of)
     }
 
-    /// A copy without this authority's hold, if that is about the subject called `own` and from before `lifted_at`, when
+    /// A copy without this authority's word, if that is about the subject called `own` and from before `lifted_at`, when
     /// the hold on `own` was released: a restore that was cut off has left it here. One about another `person` it did not.
     #[must_use]
     pub fn without_leftover(
@@ -235,8 +235,7 @@ impl Lock {
         left
     }
 
-    /// A copy as if these authorities had said nothing of anybody to whom the name was given; that they let the name in by
-    /// itself before stands.
+    /// A copy without the holds of these authorities; that the name was let in by itself beneath one stands.
     #[must_use]
     pub fn without_words_of_others(&self, authorities: &[Authority]) -> Self {
         let mut left = self.without_words_of(authorities);

@@ -109,13 +109,14 @@ impl Lock {
         // Where everything is to be lifted, what was lifted already stays as old as it is: its authority may have said
         // something since that is still on its way.
         let is_old_news = |authority: &Authority| authorities.is_none() && *authority != signal.authority;
-        // Nor does somebody else's lock, which is newer, undo that the name by itself was let in.
-        let was_let_in = |authority: &&Authority| self.own_lifted_at(authority).is_some_and(|at| at >= signal.as_of);
-        let is_lifted_beneath = !self.is_of_another(subject) && meant.iter().copied().any(|meant| was_let_in(&meant));
+        let is_own = !self.is_of_another(subject);
+        let was_let_in = |authority: &Authority| self.own_lifted_at(authority).is_some_and(|at| at >= signal.as_of);
         let mut lifted = Vec::new();
         let mut newer = None;
         for authority in meant {
             match self.holds.get(authority) {
+                // The lock of somebody who has the name as well is newer, and the name by itself was let in beneath it.
+                Some(old) if old.is_locked() && is_newer_lock(old, signal) && is_own && was_let_in(authority) => {}
                 Some(old) if old.is_locked() && is_newer_lock(old, signal) => {
                     newer = Some((authority.clone(), old.as_of));
                 }
@@ -129,7 +130,7 @@ impl Lock {
         // An earlier attempt at the same restore may have lifted what it could here, and not under the further names.
         let is_begun = self.holds.values().any(|hold| !hold.is_locked() && hold.signal_id == signal.id);
         let lifts = |(authority, _): &(Authority, Hold)| self.holds.get(authority).is_some_and(Hold::is_locked);
-        match (newer, is_begun || is_lifted_beneath || lifted.iter().any(lifts)) {
+        match (newer, is_begun || lifted.iter().any(lifts)) {
             // Nothing that is locked could be lifted, because what locks it is newer.
             (Some((by, as_of)), false) => Transition::Superseded { by, as_of },
             _ => self.with(lifted),

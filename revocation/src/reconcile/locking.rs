@@ -82,6 +82,10 @@ impl Revoker {
         for _ in 0..MAX_RACES {
             let told = self.lock(case, own, |lock| Some(lock.extend_of(authority, further))).await?;
             let Some((told, _)) = told.filter(|_| !self.is_rehearsal(case)) else { return Ok(()) };
+            // Lifted since, and what stands there is about somebody else.
+            if told.own_lifted_at(authority).is_some() {
+                return Ok(());
+            }
             let said = told.only(authority, &case.about.label());
             for name in further.iter().filter(|name| !case.remembered.contains(name)) {
                 self.follow(&said, name, false).await?;

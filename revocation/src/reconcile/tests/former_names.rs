@@ -508,3 +508,63 @@ async fn what_a_cut_off_restore_has_left_ends_also_where_the_name_was_locked_as_
     world.clock.advance(Duration::from_secs(700));
     assert!(!world.is_locked("laptop-8"));
 }
+
+#[tokio::test]
+async fn a_restore_from_before_is_not_done_because_of_a_later_one_that_a_newer_revocation_has_followed() {
+    let world = World::new();
+    world.one(world.revoke("laptop-8")).await;
+    world.clock.advance(Duration::from_secs(10));
+    let late = world.command(Action::Restore { authorities: None }, "bob", "c-late");
+    assert_eq!(world.then(world.command(Action::Restore { authorities: None }, "bob", "c-1")).await, Outcome::Restored);
+    assert_eq!(world.then(world.revoke("bob")).await, Outcome::Completed);
+    world.one(world.alias("bob", &["laptop-8"], false)).await;
+    assert_eq!(world.one(late).await.outcome, Outcome::Superseded);
+    assert!(world.is_locked("bob") && world.is_locked("laptop-8"));
+}
+
+#[tokio::test]
+async fn that_one_authoritys_word_was_lifted_since_does_not_stand_for_anothers() {
+    let siem = |id: &str, word: Signal| Signal { authority: Authority::named("siem"), id: SignalId::new(id), ..word };
+    let world = World::new();
+    world.one(world.alias("bob", &["laptop-8"], false)).await;
+    world.one(siem("s-1", world.revoke("laptop-8"))).await;
+    world.clock.advance(Duration::from_secs(10));
+    let both = vec![Authority::producer("okta", Some("acme")), Authority::named("siem")];
+    let late = world.command(Action::Restore { authorities: Some(both) }, "bob", "c-late");
+    assert_eq!(world.then(world.restore("bob")).await, Outcome::Restored);
+    assert_eq!(world.then(siem("s-2", world.revoke("bob"))).await, Outcome::Completed);
+    assert_eq!(world.one(late).await.outcome, Outcome::Superseded);
+    assert!(world.is_locked("bob") && world.is_locked("laptop-8"));
+}
+
+#[tokio::test]
+async fn a_retry_takes_no_lock_of_anothers_for_its_own_that_was_lifted_after_it_had_looked() {
+    let world = bob_is_frank().await;
+    let revocation = world.revoke("bob");
+    world.on(1, Some("bob"), None);
+    world.begins(&revocation).await;
+    world.clock.advance(Duration::from_secs(10));
+    let restore = world.restore("bob");
+    world.clock.advance(Duration::from_secs(10));
+    let franks = world.revoke("frank");
+    // The marker and what is read ahead, the lock, and that lock again before it is written.
+    let reading = r#"locks.read ["bob"]"#;
+    let before = world.calls.count(reading);
+    let (revoker, run) = (world.revoker(), world.run());
+    let working = tokio::spawn(async move { revoker.handle(vec![revocation], &run).await });
+    until(|| world.calls.count(reading) >= before + 2).await;
+    world.calls.plan(reading, 1, crate::memory::Mishap::Slow);
+    until(|| world.calls.count(reading) >= before + 3).await;
+    let says = |name: &str, signal: &Signal, of: &str| {
+        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
+        match lock.apply(signal, of, &[]) {
+            crate::lock::Transition::Changed(next) => world.locks.put(next),
+            other => panic!("{other:?}"),
+        }
+    };
+    says("bob", &restore, "bob");
+    says("laptop-8", &restore, "bob");
+    says("bob", &franks, "frank");
+    working.await.unwrap();
+    assert!(world.is_locked("bob") && !world.is_locked("laptop-8"));
+}
