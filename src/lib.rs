@@ -58,4 +58,4 @@ pub use settings::Settings;
 #[cfg(feature = "revoker")]
 pub use targets::TargetSettings;
 pub use trust::{Trust, TrustError};
-pub use warm::get_ready;
+pub use warm::{AtFirstUse, get_ready};
