@@ -4,14 +4,15 @@
 #![no_main]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
-use aws_sdk_ec2::config::{BehaviorVersion, Config, Credentials, Region};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
+use aws_sdk_ec2::config::{AsyncSleep, BehaviorVersion, Config, Credentials, Region, Sleep};
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use libfuzzer_sys::fuzz_target;
@@ -43,15 +44,34 @@ impl HttpConnector for Says {
     }
 }
 
+/// Time that every pause moves on at once: what EC2 refuses for coming too soon is asked for again, for seconds.
+#[derive(Debug, Clone, Default)]
+struct Time(Arc<AtomicU64>);
+
+impl AsyncSleep for Time {
+    fn sleep(&self, pause: Duration) -> Sleep {
+        self.0.fetch_add(u64::try_from(pause.as_millis()).expect("a short pause"), Ordering::Relaxed);
+        Sleep::new(std::future::ready(()))
+    }
+}
+
+impl TimeSource for Time {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_000_000_000 + self.0.load(Ordering::Relaxed))
+    }
+}
+
 static SAYS: LazyLock<Says> = LazyLock::new(Says::default);
 
 static VPN: LazyLock<Ec2ClientVpn> = LazyLock::new(|| {
-    let connector = SharedHttpConnector::new(SAYS.clone());
+    let (connector, time) = (SharedHttpConnector::new(SAYS.clone()), Time::default());
     let config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz"))
         .retry_config(RetryConfig::disabled())
+        .time_source(time.clone())
+        .sleep_impl(time)
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .build();
     let target = Target { region: "eu-west-1".to_owned(), account: None };
