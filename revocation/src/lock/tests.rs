@@ -614,6 +614,7 @@ fn what_was_lifted_of_a_name_by_itself_stands_beneath_anothers_word() {
             (Some(at(3)), old_news.clone())
         );
         let alone = lock.without_words_of_others(std::slice::from_ref(&okta));
+        assert_eq!(alone.holds[&okta].about().as_ref(), Some(&alone.name));
         assert_eq!(alone.apply(&revoke("okta:acme", 2), "alice", &[]), old_news);
         assert!(
             !alone.in_force(at(9))
@@ -630,4 +631,49 @@ fn what_was_lifted_of_a_name_by_itself_stands_beneath_anothers_word() {
         never.own_lifted_at(&okta).is_none()
             && matches!(never.apply(&revoke("okta:acme", 2), "alice", &[]), Transition::Changed(_))
     );
+}
+
+#[test]
+fn what_was_let_in_on_the_own_name_says_nothing_of_another_that_follows_it() {
+    let okta = Authority::named("okta:acme");
+    let bobs = |name: &str, signals: &[Signal]| {
+        let none = Lock::none(Name::new(name).unwrap());
+        signals.iter().fold(none, |lock, signal| match lock.apply(signal, "bob", &[]) {
+            Transition::Changed(next) => next,
+            other => panic!("{other:?}"),
+        })
+    };
+    let lifted = after(&[revoke("okta:acme", 1), restore("okta:acme", 3)]);
+    let alice = [revoke("okta:acme", 4), restore("okta:acme", 5)].iter().fold(lifted, |lock, signal| {
+        let Transition::Changed(next) = lock.apply(signal, "bob", &[]) else { panic!("{signal:?}") };
+        next
+    });
+    let bob = bobs("bob", &[revoke("okta:acme", 2)]);
+    let Transition::Changed(bob) = bob.follow(&alice, at(9)) else { panic!("it is lifted with the other") };
+    assert!(!bob.in_force(at(9)) && alice.own_lifted_at(&okta).is_some() && bob.own_lifted_at(&okta).is_none());
+}
+
+#[test]
+fn what_is_lifted_with_the_own_name_keeps_its_own_further_names() {
+    let okta = Authority::named("okta:acme");
+    let laptop = Name::new("laptop-7").unwrap();
+    let own = [revoke("okta:acme", 1), restore("okta:acme", 3)].iter().fold(none(), |lock, signal| {
+        let Transition::Changed(next) = lock.apply(signal, "alice", std::slice::from_ref(&laptop)) else {
+            panic!("{signal:?}")
+        };
+        next
+    });
+    let Transition::Changed(further) = Lock::none(laptop).apply(&revoke("okta:acme", 1), "alice", &[]) else {
+        panic!("it is locked")
+    };
+    let made_good = further.lifted_with(&own, None);
+    assert!(!made_good.in_force(at(9)) && own.holds[&okta].names.len() == 1 && made_good.holds[&okta].names.is_empty());
+}
+
+#[test]
+fn a_restore_by_command_that_names_an_authority_makes_what_was_lifted_younger() {
+    let named = signal("command", Action::Restore { authorities: Some(vec![Authority::named("okta:acme")]) }, 5);
+    let lock = after(&[revoke("okta:acme", 1), restore("okta:acme", 2), named]);
+    assert!(!lock.in_force(at(9)));
+    assert!(matches!(lock.apply(&revoke("okta:acme", 4), "alice", &[]), Transition::Superseded { .. }));
 }
