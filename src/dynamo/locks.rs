@@ -226,8 +226,8 @@ fn hold(item: &Item) -> Option<Hold> {
 
 /// An instant, if there is one; nothing at all where it can't be read.
 fn instant(item: &Item, attribute: &str) -> Option<Option<Timestamp>> {
-    match text(item, attribute) {
-        Some(at) => Timestamp::parse(&at).map(Some),
+    match item.get(attribute) {
+        Some(at) => Timestamp::parse(at.as_s().ok()?).map(Some),
         None => Some(None),
     }
 }
@@ -284,8 +284,10 @@ mod tests {
                     .map(|(key, text)| (key.to_owned(), AttributeValue::S(text.to_owned()))),
             );
             assert!(hold(&item).is_some());
-            item.insert(attribute.to_owned(), AttributeValue::S("soon".to_owned()));
-            assert!(hold(&item).is_none(), "{attribute}");
+            for unreadable in [AttributeValue::S("soon".to_owned()), AttributeValue::N("1770000000".to_owned())] {
+                item.insert(attribute.to_owned(), unreadable);
+                assert!(hold(&item).is_none(), "{attribute}");
+            }
         }
     }
 }

@@ -123,7 +123,7 @@ impl Lock {
                 Some(old) if !old.is_locked() && (old.as_of >= signal.as_of || is_old_news(authority)) => {}
                 Some(old) if old.is_locked() && self.is_of_namesake(old, subject, signal.person(subject)) => {}
                 // Nor does somebody's word to whom the name was given stand for what was said of it by itself.
-                Some(old) if !old.is_locked() && self.is_by_itself(old) && self.is_of_another(subject) => {}
+                Some(old) if !old.is_locked() && self.is_by_itself(old) && !is_own => {}
                 old => lifted.push((authority.clone(), self.lifted(old, signal, subject).also(further))),
             }
         }
