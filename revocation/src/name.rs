@@ -123,6 +123,7 @@ pub struct Subject {
     received: Arc<str>,
     name: Name,
     also: Vec<Name>,
+    not: Vec<Name>,
     person: Option<PersonId>,
 }
 
@@ -171,14 +172,33 @@ impl Subject {
     /// # Errors
     /// Where the text names nobody or can't be a name.
     pub fn new(received: &str) -> Result<Self, NameError> {
-        Ok(Self { name: Name::new(received)?, received: received.into(), also: Vec::new(), person: None })
+        Ok(Self {
+            name: Name::new(received)?,
+            received: received.into(),
+            also: Vec::new(),
+            not: Vec::new(),
+            person: None,
+        })
     }
 
     /// The same subject, with further names that whoever knows the person gave.
     #[must_use]
     pub fn also_called(self, names: impl IntoIterator<Item = Name>) -> Self {
-        let also = names.into_iter().filter(|name| *name != self.name).collect();
+        let mut also: Vec<Name> = Vec::new();
+        for name in names {
+            if name != self.name && !also.contains(&name) {
+                also.push(name);
+            }
+        }
         Self { also, ..self }
+    }
+
+    /// The same subject, of whom whoever knows the person says that these names are somebody else's, so that no rule makes
+    /// them the person's.
+    #[must_use]
+    pub fn not_called(self, names: impl IntoIterator<Item = Name>) -> Self {
+        let not = names.into_iter().filter(|name| *name != self.name).collect();
+        Self { not, ..self }
     }
 
     /// The same subject, of whom the producer's own id is known.
@@ -198,10 +218,15 @@ impl Subject {
         self.person.as_ref()
     }
 
-    /// Further names that whoever knows the person gave.
+    /// Further names that whoever knows the person gave: a directory, or the event itself.
     #[must_use]
     pub fn also(&self) -> &[Name] {
         &self.also
+    }
+
+    /// Whether a name is known to be somebody else's.
+    pub(crate) fn is_not_called(&self, name: &Name) -> bool {
+        self.not.contains(name)
     }
 
     /// The identifier as received.

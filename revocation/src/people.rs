@@ -1,9 +1,12 @@
 //! Who is behind an id: a [`Directory`], and its answers, kept.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::task::JoinSet;
 
+use crate::alias::Aliases;
 use crate::name::{Name, NameError, PersonId, Subject};
 use crate::planted::{self, Fault};
 use crate::ports::{Clock, Directory, KnownPeople, NameKind, Person};
@@ -25,7 +28,8 @@ pub struct Found {
     pub person: Person,
     /// The directory does not know the id any more: the person was deleted.
     pub gone: bool,
-    /// Names that somebody else has now.
+    /// Names that somebody else has now: of those that were the person's, and of those that would follow from the
+    /// person's by rule.
     pub others: Vec<String>,
 }
 
@@ -48,14 +52,16 @@ impl People {
     /// so that a session under a name that the person had before is found.
     ///
     /// Kept answers stand in for the directory only where it says that there is nobody: while it can't be asked, they
-    /// may be out of date. A name that the directory now gives to somebody else is left out.
+    /// may be out of date. A name that the directory now gives to somebody else is left out, and so is what follows from
+    /// the person's names by `rule` and is somebody else's: who was `asmith@corp.example` and is called otherwise by now
+    /// is not the `asmith` who came later.
     ///
     /// With `keep` false the answer is not kept: a rehearsal leaves no trace.
     ///
     /// # Errors
     /// Why nobody could say.
-    pub async fn find(&self, id: &str, keep: bool) -> Result<Found, String> {
-        let found = self.look(id, keep).await?;
+    pub async fn find(&self, id: &str, rule: &Aliases, keep: bool) -> Result<Found, String> {
+        let found = self.look(id, rule, keep).await?;
         if found.person.names.is_empty() {
             return Err(format!(
                 "every name that `{id}` was known by is somebody else's now; send a command with the name"
@@ -65,7 +71,7 @@ impl People {
     }
 
     /// Like [`Self::find`], but also finds somebody all of whose names are somebody else's by now.
-    pub(crate) async fn look(&self, id: &str, keep: bool) -> Result<Found, String> {
+    pub(crate) async fn look(&self, id: &str, rule: &Aliases, keep: bool) -> Result<Found, String> {
         let (now, before) = tokio::join!(self.directory.find(id), self.known.recall(id));
         let now = now.map_err(|error| error.to_string())?;
         let before = before.map_err(|error| error.to_string())?;
@@ -80,7 +86,10 @@ impl People {
         {
             tracing::warn!(error_type = "NotKept", %error, "the directory's answer could not be kept for later");
         }
-        let (names, others) = self.own_names(&person, now.is_none()).await?;
+        let (names, mut others) = self.own_names(&person, now.is_none()).await?;
+        let of_now = if now.is_some() { person.names.as_slice() } else { &[] };
+        let follow = by_rule(rule, &names, of_now, &others);
+        others.extend(self.of_others(&person.id, follow).await?.iter().map(Name::to_string));
         Ok(Found { person: Person { names, former: Vec::new(), ..person }, gone: now.is_none(), others })
     }
 
@@ -103,6 +112,24 @@ impl People {
             if anothers { &mut others } else { &mut own }.push(name.clone());
         }
         Ok((own, others))
+    }
+
+    /// Which of these names, each asked about in these ways, are somebody else's.
+    async fn of_others(&self, id: &str, names: BTreeMap<Name, &'static [NameKind]>) -> Result<BTreeSet<Name>, String> {
+        let mut asked = JoinSet::new();
+        for (name, kind) in names.iter().flat_map(|(name, kinds)| kinds.iter().map(move |kind| (name.clone(), *kind))) {
+            let directory = Arc::clone(&self.directory);
+            asked.spawn(async move { directory.holder(name.as_str(), kind).await.map(|holder| (name, holder)) });
+        }
+        let mut others = BTreeSet::new();
+        while let Some(answer) = asked.join_next().await {
+            let answer = answer.map_err(|_| "a fault of ours ended a look-up; it is tried again".to_owned())?;
+            let (name, holder) = answer.map_err(|error| error.to_string())?;
+            if holder.is_some_and(|holder| holder != id) && !planted::is(Fault::MeanWhoeverWas) {
+                others.insert(name);
+            }
+        }
+        Ok(others)
     }
 
     /// Copies the directory, page by page, so that everybody's id means somebody even after the person was deleted.
@@ -153,6 +180,26 @@ impl People {
     }
 }
 
+/// What follows from somebody's names by rule and may be somebody else's, by what it would be theirs: as the user name, or,
+/// where it follows from a former name only, also as an address.
+fn by_rule(
+    rule: &Aliases,
+    names: &[String],
+    of_now: &[String],
+    others: &[String],
+) -> BTreeMap<Name, &'static [NameKind]> {
+    let known: BTreeSet<Name> = names.iter().chain(others).filter_map(|name| Name::new(name).ok()).collect();
+    let (now, before): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| of_now.contains(name));
+    let follow = |names: Vec<&String>, kinds: &'static [NameKind]| {
+        let names = names.into_iter().filter_map(|name| Name::new(name).ok());
+        let by_rule: Vec<Name> =
+            names.flat_map(|name| rule.names(&name)).filter(|name| !known.contains(name)).collect();
+        by_rule.into_iter().map(move |name| (name, kinds))
+    };
+    let before = follow(before, &[NameKind::UserName, NameKind::Email]);
+    before.chain(follow(now, &[NameKind::UserName])).collect()
+}
+
 /// The most former names that are kept of a person; the latest are.
 const MAX_FORMER: usize = 20;
 
@@ -168,17 +215,19 @@ fn merged(now: Option<Person>, before: Option<&Person>) -> Option<Person> {
     Some(person)
 }
 
-/// A person as a subject: the first name that can be one, and the others beside it.
+/// A person as a subject: the first name that can be one, and the others beside it; what is somebody else's is not the
+/// person's by rule either.
 ///
 /// # Errors
 /// Where none of the names can be a name.
-pub(crate) fn subject(person: &Person) -> Result<Subject, NameError> {
+pub(crate) fn subject(Found { person, others, .. }: &Found) -> Result<Subject, NameError> {
+    let others = || others.iter().filter_map(|other| Name::new(other).ok());
     let mut last = NameError::NoIdentity(person.id.clone());
     for name in &person.names {
         match Subject::new(name) {
             Ok(subject) => {
                 let all = person.names.iter().filter_map(|other| Name::new(other).ok());
-                return Ok(subject.also_called(all).who_is(PersonId::new(&person.id)));
+                return Ok(subject.also_called(all).not_called(others()).who_is(PersonId::new(&person.id)));
             }
             Err(error) => last = error,
         }
@@ -193,7 +242,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::memory::{Calls, ManualClock, MemoryDirectory, MemoryLocks};
+    use crate::memory::{Calls, ManualClock, MemoryDirectory, MemoryLocks, Mishap};
     use crate::ports::{DirectoryError, PageToken};
 
     const ID: &str = "0a1b2c3d-0000-4000-8000-00000000a11c";
@@ -215,11 +264,11 @@ mod tests {
     async fn a_former_name_is_left_out_where_it_is_anybody_elses_in_any_way() {
         let (directory, people, _) = people();
         directory.put(ID, &["ajones", "asmith@example.com", "asmith", "aj@example.com"], Some(true));
-        people.find(ID, true).await.unwrap();
+        people.find(ID, &Aliases::default(), true).await.unwrap();
         directory.put(ID, &["ajones"], Some(true));
         directory.put("2", &["other", "asmith@example.com"], Some(true));
         directory.put("3", &["asmith"], Some(true));
-        let found = people.find(ID, true).await.unwrap();
+        let found = people.find(ID, &Aliases::default(), true).await.unwrap();
         assert_eq!(found.person, person(&["ajones", "aj@example.com"], &[]), "and no other name is handed on");
         assert_eq!(found.others, ["asmith@example.com", "asmith"]);
     }
@@ -230,7 +279,7 @@ mod tests {
         directory.put("0", &["other", "team@example.com"], Some(true));
         directory.put("1", &["alice@old.example"], Some(true));
         directory.put(ID, &["alice", "team@example.com", "alice@old.example"], Some(true));
-        let found = people.find(ID, true).await.unwrap();
+        let found = people.find(ID, &Aliases::default(), true).await.unwrap();
         assert_eq!(found.person.names, ["alice", "team@example.com"], "two people may have one address");
         assert_eq!((found.others, found.gone), (vec!["alice@old.example".to_owned()], false));
         assert_eq!(calls.count("directory.holder alice"), 1, "nobody is asked whose the user name is");
@@ -240,10 +289,10 @@ mod tests {
     async fn an_answer_is_kept_once_and_by_a_rehearsal_not_at_all() {
         let (directory, people, calls) = people();
         directory.put(ID, &["alice"], Some(true));
-        people.find(ID, false).await.unwrap();
+        people.find(ID, &Aliases::default(), false).await.unwrap();
         assert_eq!(calls.count("people.keep"), 0);
         for _ in 0..2 {
-            people.find(ID, true).await.unwrap();
+            people.find(ID, &Aliases::default(), true).await.unwrap();
         }
         assert_eq!(calls.count("people.keep"), 1, "the second time nothing is new");
     }
@@ -262,10 +311,61 @@ mod tests {
 
     #[test]
     fn a_person_is_called_by_the_first_name_that_can_be_one() {
-        let subject = subject(&person(&["n/a", "Alice", "#head", "alice@example.com"], &["asmith"])).unwrap();
-        assert_eq!((subject.received(), subject.also()), ("Alice", &[Name::new("alice@example.com").unwrap()][..]));
-        assert_eq!(super::subject(&person(&["n/a", "#head"], &[])), Err(NameError::Reserved), "why the last can't");
-        assert_eq!(super::subject(&person(&[], &[])), Err(NameError::NoIdentity(ID.to_owned())));
+        let subject = |names: &[&str]| {
+            let others = vec!["asmith".to_owned(), "alice".to_owned()];
+            super::subject(&Found { person: person(names, &["asmith"]), gone: false, others })
+        };
+        let alice = subject(&["n/a", "Alice", "#head", "alice@example.com"]).unwrap();
+        let name = |text: &str| Name::new(text).unwrap();
+        assert_eq!((alice.received(), alice.also()), ("Alice", &[name("alice@example.com")][..]));
+        assert!(
+            alice.is_not_called(&name("asmith")) && !alice.is_not_called(&name("alice")),
+            "what it is called, it is"
+        );
+        assert_eq!(subject(&["n/a", "#head"]), Err(NameError::Reserved), "why the last can't");
+        assert_eq!(subject(&[]), Err(NameError::NoIdentity(ID.to_owned())));
+    }
+
+    #[tokio::test]
+    async fn what_follows_by_rule_is_left_out_where_it_is_anothers() {
+        let (directory, people, calls) = people();
+        let rule = Aliases::parse("corp.example: {subject} {local} {local}@vpn.example").unwrap();
+        directory.put(ID, &["asmith@corp.example"], Some(true));
+        people.find(ID, &rule, true).await.unwrap();
+        directory.put(ID, &["ajones@corp.example", "aj@corp.example"], Some(true));
+        let others = async |rule: &Aliases| people.find(ID, rule, true).await.unwrap().others;
+        assert_eq!(others(&rule).await, [""; 0], "nobody else has any of them");
+        directory.put("2", &["asmith"], Some(true));
+        directory.put("3", &["other", "asmith@vpn.example", "aj@vpn.example"], Some(true));
+        directory.put("4", &["aj"], Some(true));
+        assert_eq!(
+            others(&rule).await,
+            ["aj", "asmith", "asmith@vpn.example"],
+            "two people may have an address of now"
+        );
+        assert_eq!(others(&Aliases::default()).await, [""; 0]);
+        let asked = || calls.made().iter().filter(|call| *call == "directory.holder asmith").count();
+        let before = asked();
+        directory.put("2", &["asmith@corp.example"], Some(true));
+        assert_eq!(
+            others(&rule).await[0],
+            "asmith@corp.example",
+            "what follows from another's name is not asked about"
+        );
+        assert!(before > 0 && asked() == before);
+        calls.plan("directory.holder aj", 1, Mishap::Fails);
+        assert!(people.find(ID, &rule, true).await.is_err(), "where nobody can say whose it is, it is asked again");
+    }
+
+    #[tokio::test]
+    async fn of_who_is_gone_what_follows_by_rule_is_left_out_where_it_is_anothers_in_any_way() {
+        let (directory, people, _) = people();
+        let rule = Aliases::parse("corp.example: {subject} {local}@vpn.example").unwrap();
+        directory.put(ID, &["asmith@corp.example"], Some(true));
+        people.find(ID, &rule, true).await.unwrap();
+        directory.delete(ID);
+        directory.put("2", &["other", "asmith@vpn.example"], Some(true));
+        assert_eq!(people.find(ID, &rule, true).await.unwrap().others, ["asmith@vpn.example"]);
     }
 
     /// A directory whose second page is named again after it, for as long as somebody asks within reason.

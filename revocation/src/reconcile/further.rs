@@ -70,8 +70,10 @@ impl Revoker {
         let Some(people) = &self.people else { return Ok(false) };
         let Some(id) = people.known.by_name(subject).await? else { return Ok(false) };
         // Former names are among them, and those that somebody else has by now are not.
-        let found = people.look(&id, false).await.map_err(|error| StoreError::away("the directory", &error))?;
-        Ok(found.person.names.iter().filter_map(|own| Name::new(own).ok()).any(|own| by_rule(&own)))
+        let found = people.look(&id, &self.policy.aliases, false).await;
+        let found = found.map_err(|error| StoreError::away("the directory", &error))?;
+        let is_others = found.others.iter().any(|other| Name::new(other).as_ref() == Ok(name));
+        Ok(!is_others && found.person.names.iter().filter_map(|own| Name::new(own).ok()).any(|own| by_rule(&own)))
     }
 
     /// Whether a subject has a name: is called so by itself, or was given it.

@@ -104,8 +104,8 @@ impl Revoker {
                 .unwrap_or_else(|| Err(format!("`{id}` could not be looked up in time; it is tried again"))),
         };
         Some(answer.and_then(|found| {
-            let named = subject(&found.person)
-                .map_err(|error| format!("the directory's name for `{id}` can't be used: {error}"))?;
+            let named =
+                subject(&found).map_err(|error| format!("the directory's name for `{id}` can't be used: {error}"))?;
             Ok((found, About::Subject(named)))
         }))
     }
@@ -127,9 +127,10 @@ impl Revoker {
         let gate = Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE));
         for (id, keep) in ids {
             let (people, id, gate) = (people.clone(), id.clone(), Arc::clone(&gate));
+            let policy = Arc::clone(&self.policy);
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                let answer = people.find(&id, keep).await;
+                let answer = people.find(&id, &policy.aliases, keep).await;
                 (id, answer)
             });
         }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::super::admit::ADMISSION;
 use super::super::{Revoker, Run};
 use super::{Seen, Sweep};
+use crate::alias::Aliases;
 use crate::audit::hex_digest;
 use crate::lock::{Hold, Lock};
 use crate::name::{Name, PersonId, Subject};
@@ -67,10 +68,10 @@ impl Revoker {
             });
         }
         for (hold, of) in order.some(held_by_directory(locks), |(hold, _)| hold.subject.clone(), at_most) {
-            let (people, gate) = (people.clone(), Arc::clone(&gate));
+            let (people, gate, policy) = (people.clone(), Arc::clone(&gate), Arc::clone(&self.policy));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_held(&people, &hold, of).await
+                about_held(&people, &policy.aliases, &hold, of).await
             });
         }
         for further in order.some(held_as_anothers(locks), |further| further.name.to_string(), at_most) {
@@ -182,7 +183,7 @@ async fn holder(people: &People, name: &str) -> Result<Option<String>, String> {
 
 /// What the directory says of somebody whom its word keeps out. Whoever was deleted and created again has another id, and
 /// who was renamed may have left the name to somebody else: to them their own names are opened, and no other that is held.
-async fn about_held(people: &People, hold: &Hold, of: String) -> Result<Option<Word>, String> {
+async fn about_held(people: &People, rule: &Aliases, hold: &Hold, of: String) -> Result<Option<Word>, String> {
     let subject = hold.subject.as_str();
     let by_word =
         || hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
@@ -194,16 +195,16 @@ async fn about_held(people: &People, hold: &Hold, of: String) -> Result<Option<W
     }
     let Some(person) = person.filter(is_on) else { return Ok(None) };
     // Those that are somebody else's user name are not among them.
-    let theirs = people.look(&person.id, false).await?.person.names;
-    let theirs: Vec<Name> = theirs.iter().filter_map(|own| Name::new(own).ok()).collect();
-    Ok(let_in(subject, &person, of, theirs))
+    let found = people.look(&person.id, rule, false).await?;
+    let names = |all: &[String]| all.iter().filter_map(|name| Name::new(name).ok()).collect();
+    Ok(let_in(subject, &person, of, (names(&found.person.names), names(&found.others))))
 }
 
 /// What the directory says of a name that its word keeps out as a further one of somebody's. By now it may be the user name
 /// of somebody else; or that somebody is called otherwise, so that what is said of the subject is not about them any more.
 async fn about_further(people: &People, further: Further) -> Result<Option<Word>, String> {
     let Further { name, subject, person, of } = further;
-    let let_in = |person: &Person| let_in(name.as_str(), person, of, Vec::new());
+    let let_in = |person: &Person| let_in(name.as_str(), person, of, (Vec::new(), Vec::new()));
     let who = |kind| people.directory.holder(name.as_str(), kind);
     let user = who(NameKind::UserName).await.map_err(|error| error.to_string())?;
     if let Some(newcomer) = find(people, user.as_deref()).await?.filter(is_on) {
@@ -236,9 +237,9 @@ fn is_called(person: &Person, subject: &str) -> bool {
     person.names.iter().any(|name| Name::new(name).ok() == Name::new(subject).ok())
 }
 
-/// That a name is to be let in, and what else is this person's.
-fn let_in(name: &str, person: &Person, of: String, also: Vec<Name>) -> Option<Word> {
-    let subject = Subject::new(name).ok()?.also_called(also).who_is(PersonId::new(&person.id));
+/// That a name is to be let in, what else is this person's, and what is somebody else's.
+fn let_in(name: &str, person: &Person, of: String, (also, not): (Vec<Name>, Vec<Name>)) -> Option<Word> {
+    let subject = Subject::new(name).ok()?.also_called(also).not_called(not).who_is(PersonId::new(&person.id));
     Some(Word { about: About::Subject(subject), action: lift(), reason: LET_IN, of })
 }
 

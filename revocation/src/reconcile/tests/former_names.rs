@@ -1,6 +1,7 @@
 //! Names that a subject had before: what was said of them stands, and whoever has them now has nothing to do with it.
 
 use super::*;
+use crate::alias::Aliases;
 
 #[tokio::test]
 async fn a_name_that_was_taken_away_since_is_still_meant_by_the_word_that_was_said_of_it() {
@@ -305,7 +306,7 @@ async fn a_retry_locks_a_name_that_was_given_since_whatever_lapsed_there_before(
 async fn a_name_whose_former_owner_has_no_name_left_is_locked() {
     let world = World::new();
     world.directory.put("u-1", &["alice"], Some(true));
-    world.people().find("u-1", true).await.unwrap();
+    world.people().find("u-1", &Aliases::default(), true).await.unwrap();
     let revoke = world.revoke("bob");
     world.one(world.alias("alice", &["laptop-7"], false)).await;
     world.one(world.revoke("alice")).await;

@@ -14,8 +14,10 @@ use crate::ports::Clock;
 use crate::signal::Authority;
 use crate::time::Timestamp;
 
-/// Who is in it at the beginning: the user name first, then addresses.
-const AT_FIRST: [(&str, &[&str]); 2] = [("u-1", &["erin", "erin@example.com"]), ("u-2", &["frank"])];
+/// Who is in it at the beginning: the user name first, then addresses. From one of these another name follows by rule,
+/// which somebody else may be given there.
+const AT_FIRST: [(&str, &[&str]); 2] =
+    [("u-1", &["erin", "erin@example.com"]), ("u-2", &["frank", "e.lane@corp.example"])];
 
 /// What an administrator does there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ struct WasOff {
 #[derive(Debug, Clone, Default)]
 struct Entry {
     names: Vec<&'static str>,
+    /// Since when the first of them is the user name.
+    named_at: Option<Timestamp>,
     enabled: bool,
 }
 
@@ -70,7 +74,7 @@ fn is_called(entry: &Entry, name: &str) -> bool {
 impl People {
     pub(super) fn begin(&mut self, directory: &MemoryDirectory, now: Timestamp) {
         for (id, names) in AT_FIRST {
-            self.now.insert(id.to_owned(), Entry { names: names.to_vec(), enabled: true });
+            self.now.insert(id.to_owned(), Entry { names: names.to_vec(), named_at: Some(now), enabled: true });
         }
         self.hired = AT_FIRST.len();
         self.told(directory, now);
@@ -105,7 +109,7 @@ impl People {
                 match change {
                     Change::Off => entry.enabled = false,
                     Change::On => entry.enabled = true,
-                    Change::Renamed(name) => entry.names[0] = name,
+                    Change::Renamed(name) => (entry.names[0], entry.named_at) = (name, Some(now)),
                     Change::Gone | Change::Hired(_) => {}
                 }
             }
@@ -120,7 +124,7 @@ impl People {
         }
         self.hired += 1;
         let id = format!("u-{}", self.hired);
-        self.now.insert(id.clone(), Entry { names: vec![name], enabled: true });
+        self.now.insert(id.clone(), Entry { names: vec![name], named_at: Some(now), enabled: true });
         self.told(directory, now);
         Some(id)
     }
@@ -158,6 +162,35 @@ impl People {
     pub(super) fn called(&self, name: &Name) -> BTreeSet<&Name> {
         let ids: BTreeSet<&String> = self.had.iter().filter(|had| had.name == *name).map(|had| &had.id).collect();
         self.had.iter().filter(|had| ids.contains(&had.id)).map(|had| &had.name).collect()
+    }
+
+    /// Whose user name this is, and has been for longer than an invoke works.
+    fn user(&self, name: &Name, now: Timestamp) -> Option<&String> {
+        let is_it = |entry: &Entry| entry.names[0].eq_ignore_ascii_case(name.as_str());
+        let recent = now.minus(ONE_INVOKE);
+        let mut long = self.now.iter().filter(|(_, entry)| entry.named_at.is_some_and(|at| at < recent));
+        long.find(|(_, entry)| is_it(entry)).map(|(id, _)| id)
+    }
+
+    /// What is wrong with what an id's word makes of a name as somebody's further one: it is another's user name.
+    pub(super) fn mistaken(&self, before: Option<&Lock>, after: &Lock, now: Timestamp) -> Option<String> {
+        let user = self.user(&after.name, now)?;
+        let is_theirs = |subject: &Name| self.had.iter().any(|had| had.id == *user && had.name == *subject);
+        for authority in [Voice::IdentityCenter.authority(), sweeps()] {
+            let (old, hold) = (before.and_then(|lock| lock.hold_of(&authority)), after.hold_of(&authority));
+            let Some(hold) = hold else { continue };
+            let by_id = hold.signal_id.as_str().starts_with(&format!("{authority}:"));
+            let Some(subject) = hold.about().filter(|subject| by_id && old != Some(hold) && !is_theirs(subject)) else {
+                continue;
+            };
+            let of_user = old.is_some_and(|old| old.is_locked() && old.about().as_ref() == Some(&after.name));
+            let begins = before.unwrap_or(&Lock::none(after.name.clone())).newly_held(after, &authority, now);
+            if begins || of_user && !hold.is_locked() {
+                let word = hold.state.word();
+                return Some(format!("{} of {user} was {word} by {authority} as a name of {subject}", after.name));
+            }
+        }
+        None
     }
 
     /// What is wrong with a hold that comes into force by an id's word: nobody is meant who has the name, or had it and

@@ -217,7 +217,8 @@ impl Watch {
         if before.is_some_and(|before| before.in_force(now)) && !after.in_force(now) {
             self.lifted.push((after.name.clone(), now));
         }
-        if let Some(what) = self.people.wronged(before, after, now) {
+        let people = &self.people;
+        if let Some(what) = people.wronged(before, after, now).or_else(|| people.mistaken(before, after, now)) {
             self.breaks(Invariant::Bystander, what);
         }
         let lapses = after.holds.values().filter_map(|hold| hold.expires_at);
