@@ -72,7 +72,12 @@ fn sweep(order: &Sweep) -> Value {
 fn signal(signal: &Signal) -> Value {
     let about: Vec<Value> = (signal.about.iter())
         .map(|about| match about {
-            About::Subject(subject) => json!({"subject": subject.received(), "name": subject.name()}),
+            About::Subject(subject) if subject.also().is_empty() => {
+                json!({"subject": subject.received(), "name": subject.name()})
+            }
+            About::Subject(subject) => {
+                json!({"subject": subject.received(), "name": subject.name(), "also": subject.also()})
+            }
             About::Breaker(authority) => json!({"breaker": authority}),
             About::Connection(endpoint, connection) => json!({"endpoint_id": endpoint, "connection_id": connection}),
             About::Unresolved { producer, id, in_directory } => {

@@ -67,7 +67,15 @@ impl Extract {
         })
     }
 
-    /// The same, and where it stood.
+    /// All texts, at all places that have one.
+    pub(super) fn texts<'a>(&'a self, document: &'a Value) -> impl Iterator<Item = String> + 'a {
+        self.0.iter().flat_map(|(path, capture)| {
+            let texts = path.query(document).all().into_iter().filter_map(text_of);
+            texts.filter_map(|text| captured(capture.as_ref(), text))
+        })
+    }
+
+    /// The first of them, and where it stood.
     pub(super) fn locate(&self, document: &Value) -> Option<Extracted> {
         self.0.iter().find_map(|(path, capture)| {
             let nodes = path.query_located(document);

@@ -99,6 +99,7 @@ pub(super) struct CompiledPlaces {
 pub(super) struct CompiledWho {
     pub(super) each: JsonPath,
     pub(super) name: Extract,
+    pub(super) also: Extract,
     pub(super) id: Extract,
     pub(super) directory: bool,
 }
@@ -167,7 +168,7 @@ impl fmt::Debug for Intake {
 }
 
 impl Intake {
-    /// The tables that come with the program, compiled.
+    /// The tables that come with the program, compiled: what [`Self::with_rules`] comes to where the user has none.
     ///
     /// # Errors
     /// Where one of them has a mistake, which a test rules out.
@@ -398,8 +399,9 @@ impl CompiledWho {
     fn compile(who: &Who, checked: bool, wrong: &mut impl FnMut(&str, String)) -> Option<Self> {
         let each = path(&who.each, |problem| wrong("who.each", problem));
         let name = extract("who.name", &who.name, checked, wrong);
+        let also = extract("who.also", &who.also, checked, wrong);
         let id = extract("who.id", &who.id, checked, wrong);
-        Some(Self { each: each?, name, id, directory: who.directory })
+        Some(Self { each: each?, name, also, id, directory: who.directory })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::rules::Rule;
 use super::table::ActionWord;
 use super::{Delivery, Event};
-use crate::name::{PersonId, Subject};
+use crate::name::{Name, PersonId, Subject};
 use crate::signal::{About, Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
@@ -68,8 +68,13 @@ impl Rule {
         let who = self.places.who.as_ref()?;
         let id = who.id.text(person);
         match (who.name.text(person).map(|name| Subject::new(&name)), id) {
-            (Some(Ok(subject)), Some(id)) => Some(About::Subject(subject.who_is(PersonId::new(&id)))),
-            (Some(Ok(subject)), None) => Some(About::Subject(subject)),
+            (Some(Ok(subject)), id) => {
+                let subject = subject.also_called(who.also.texts(person).filter_map(|name| Name::new(&name).ok()));
+                Some(About::Subject(match id {
+                    Some(id) => subject.who_is(PersonId::new(&id)),
+                    None => subject,
+                }))
+            }
             (_, id) => id.map(|id| About::unresolved(&self.producer, &id, who.directory)),
         }
     }

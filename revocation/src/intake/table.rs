@@ -160,6 +160,9 @@ pub(super) struct Who {
     /// The name, within each.
     #[serde(default)]
     pub(super) name: Vec<Place>,
+    /// Further names of the same person, within each: all that stand at any of these places.
+    #[serde(default)]
+    pub(super) also: Vec<Place>,
     /// The producer's id of the person, within each; said where no name is.
     #[serde(default)]
     pub(super) id: Vec<Place>,

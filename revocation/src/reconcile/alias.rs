@@ -32,10 +32,12 @@ impl Revoker {
         }
     }
 
-    /// A subject's own name, those that the directory gave, and those that follow from any of them by rule.
+    /// A subject's own name, those that the directory or the event gave beside it, and those that follow from any of them
+    /// by rule.
     ///
-    /// A protected name that only the directory gave, or that follows from what it gave, is left alone and does not protect
-    /// the person; nor is anything the person's that follows from a protected one.
+    /// A protected name that was only given beside it, or that follows from such a one, is left alone and does not protect
+    /// the person; nor is anything the person's that follows from a protected one, or that the directory knows to be
+    /// somebody else's.
     pub(super) fn names_by_rule(&self, case: &Case) -> Vec<Name> {
         let Some(subject) = case.subject() else { return Vec::new() };
         let own = subject.name();
@@ -44,6 +46,7 @@ impl Revoker {
         let is_free = |name: &Name| !self.policy.protected.covers(name);
         let given = subject.also().iter().filter(|name| is_free(name));
         add(&mut names, given.flat_map(|name| self.policy.aliases.names(name)).filter(is_free));
+        names.retain(|name| !subject.is_not_called(name));
         names
     }
 
@@ -96,22 +99,10 @@ impl Revoker {
         let scope = self.scope_once(scope).await;
         self.request(case, scope).await?;
         let settled = |why: &str| Ok(Admission::Settled(Verdict::because(Outcome::Aliased, why)));
-        let rehearsed = self.is_rehearsal(case);
         if *remove {
-            if !rehearsed {
-                self.aliases.take(subject.name(), names).await?;
-            }
-            let by_rule = self.names_by_rule(case);
-            let still: Vec<&str> = names.iter().filter(|name| by_rule.contains(name)).map(Name::as_str).collect();
-            return match still.as_slice() {
-                [] => settled(
-                    "the names are no more the subject's; a lock that stands on them stays until it is restored",
-                ),
-                still => {
-                    settled(&format!("{} follow from VPN_REVOKER_ALIASES and stay the subject's", still.join(", ")))
-                }
-            };
+            return settled(&self.take_names(case, names).await?);
         }
+        let rehearsed = self.is_rehearsal(case);
         if !rehearsed && let Given::Taken { name, by } = self.aliases.give(subject.name(), names).await? {
             return Ok(Admission::Settled(refused(&Refusal::AnothersName { name, by })));
         }
@@ -127,6 +118,35 @@ impl Revoker {
                 Ok(Admission::Pursue(Box::new(pursuit)))
             }
         }
+    }
+
+    /// Takes names away from a subject, by whichever of its own it was given them, and says what came of it.
+    async fn take_names(&self, case: &Case, names: &[Name]) -> Result<String, StoreError> {
+        let own = self.names_by_rule(case);
+        let mut given = Vec::new();
+        for names in self.aliases.names(&own).await {
+            given.extend(names?);
+        }
+        if !self.is_rehearsal(case) {
+            for own in &own {
+                self.aliases.take(own, names).await?;
+            }
+        }
+        let all_that = |is: &dyn Fn(&Name) -> bool| {
+            let found: Vec<&str> = names.iter().filter(|name| is(name)).map(Name::as_str).collect();
+            (!found.is_empty()).then(|| found.join(", "))
+        };
+        let taken = all_that(&|name| given.contains(name)).map(|taken| {
+            format!("{taken}: no more the subject's; a lock that stands there stays until it is restored")
+        });
+        let by_rule = all_that(&|name| own.contains(name))
+            .map(|still| format!("{still}: by VPN_REVOKER_ALIASES, and still the subject's"));
+        let unknown = all_that(&|name| !given.contains(name) && !own.contains(name)).map(|unknown| {
+            format!(
+                "{unknown}: not given to the subject by any name of its own that is known here, or taken away before"
+            )
+        });
+        Ok([taken, by_rule, unknown].into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -349,6 +349,62 @@ async fn names_follow_from_every_name_that_the_directory_gives() {
     assert_eq!(world.vpn.alive(None), spared, "a protected address does not protect the person");
 }
 
+/// Who was `asmith` and is called otherwise by now, and somebody else who is called so now.
+fn renamed_and_newcomer() -> World {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse(r"corp.example: {subject} {local} CORP\{local}").unwrap();
+    world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(false));
+    world.directory.put("2", &["asmith", "adam.smith@corp.example"], Some(true));
+    world
+}
+
+#[tokio::test]
+async fn a_bystander_who_has_what_would_follow_from_an_address_by_rule_is_left_alone() {
+    let world = renamed_and_newcomer();
+    let bystander = world.user("asmith");
+    world.user("asmith@corp.example");
+    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [bystander]);
+    assert!(!world.is_locked("asmith") && world.is_locked(r"corp\asmith"), "nobody else has that one");
+    let entries = world.audit.chains().remove("ajones").unwrap();
+    assert_eq!(entries.last().unwrap().attributes()["detail"]["others_names"], serde_json::json!(["asmith"]));
+}
+
+#[tokio::test]
+async fn whoever_is_enabled_opens_nothing_that_would_be_theirs_by_rule_and_is_anothers() {
+    let world = renamed_and_newcomer();
+    let of_newcomer = Signal {
+        about: vec![About::unresolved("identity-center", "2", true)],
+        id: SignalId::new("identity-center:e-2"),
+        ..world.by_id(REVOKE)
+    };
+    assert_eq!(outcomes(&world.handle(vec![world.by_id(REVOKE), of_newcomer]).await), [Outcome::Completed; 2]);
+    world.clock.advance(Duration::from_secs(60));
+    let authority = world.by_id(REVOKE).authority;
+    let lift = world.by_id(Action::Restore { authorities: Some(vec![authority]) });
+    let lift = Signal { id: SignalId::new("identity-center:e-3"), as_of: world.now(), ..lift };
+    assert_eq!(world.one(lift).await.outcome, Outcome::Restored);
+    assert!(world.is_locked("asmith") && !world.is_locked("ajones") && !world.is_locked("asmith@corp.example"));
+}
+
+#[tokio::test]
+async fn a_name_is_taken_away_by_whichever_name_it_was_given_to() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    let taken = world.one(world.alias("alice@corp.example", &["laptop-7", "alice", "laptop-9"], true)).await;
+    assert_eq!(
+        taken.subjects[0].error.as_deref(),
+        Some(
+            "laptop-7: no more the subject's; a lock that stands there stays until it is restored; \
+             alice: by VPN_REVOKER_ALIASES, and still the subject's; \
+             laptop-9: not given to the subject by any name of its own that is known here, or taken away before"
+        )
+    );
+    world.one(world.revoke("alice@corp.example")).await;
+    assert!(world.is_locked("alice") && !world.is_locked("laptop-7"));
+}
+
 impl World {
     /// Takes both signals at once, one of them some steps ahead of the other.
     async fn race(&self, signals: [Signal; 2], steps: i32) {
