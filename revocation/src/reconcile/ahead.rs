@@ -133,8 +133,12 @@ impl Revoker {
 
     /// `refused`, `incomplete` and `unresolved` are looked at anew: configuration may have changed since.
     fn marks(&self, case: &Case) -> Marks {
+        let is_directorys = case.signal.authority == Authority::directory();
         let finals: &[Outcome] = match (self.mode(case), &case.signal.action) {
             (Mode::Shadow, _) => &[Outcome::Shadowed],
+            // What is newer than a sweep's word may be newer by a clock that differs. The next sweep says it anew.
+            (Mode::Enforce, Action::Restore { .. }) if is_directorys => &[Outcome::Restored],
+            (Mode::Enforce, Action::Revoke { .. }) if is_directorys => &[Outcome::Completed],
             (Mode::Enforce, Action::Restore { .. } | Action::CloseBreaker) => &[Outcome::Restored, Outcome::Superseded],
             (Mode::Enforce, Action::Alias { .. }) => &[Outcome::Aliased, Outcome::Completed],
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],

@@ -592,6 +592,33 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn what_a_clock_ahead_said_is_not_newer_for_ever_than_what_the_directory_says_now() {
+        for is_on in [false, true] {
+            let world = asking();
+            let directory = Authority::producer("directory", None);
+            let word = |action, number: i32, as_of| Signal {
+                id: SignalId::new(&format!("directory:{ID}:{number}")),
+                authority: directory.clone(),
+                as_of,
+                ..world.signal(action, "alice", "another sweep's")
+            };
+            let lift = Action::Restore { authorities: Some(vec![directory.clone()]) };
+            let said = |is_on| if is_on { lift.clone() } else { Action::Revoke { expires_at: None } };
+            world.one(word(said(is_on), 1, world.now())).await;
+            world.clock.advance(Duration::from_secs(60));
+            // By an environment whose clock is ahead; and then it changes.
+            world.one(word(said(!is_on), 2, world.now().plus(Duration::from_secs(45)))).await;
+            world.directory.put(ID, &["alice"], Some(is_on));
+            world.user("alice");
+            world.sweep().await;
+            assert_eq!(world.is_locked("alice"), is_on, "the other word is newer");
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!(world.is_locked("alice"), !is_on);
+        }
+    }
+
+    #[tokio::test]
     async fn where_a_commands_lock_lapsed_the_directorys_word_counts() {
         let world = asking();
         world.directory.put(ID, &["alice"], Some(false));
