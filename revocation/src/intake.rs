@@ -35,9 +35,10 @@ const COMMAND_SOURCE: &str = "vpn-revoker";
 /// And their detail-type.
 const COMMAND_DETAIL_TYPE: &str = "VPN Revoker Command";
 
-/// EventBridge's name for what its schedules send
-/// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html>).
-const SCHEDULE_SOURCE: &str = "aws.events";
+/// The names under which AWS sends what is due: EventBridge's rules with a schedule
+/// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html>), and EventBridge Scheduler,
+/// where a schedule has no input of its own (seen in what functions received; AWS does not show it).
+const SCHEDULE_SOURCES: [&str; 2] = ["aws.events", "aws.scheduler"];
 /// And their detail-type.
 const SCHEDULE_DETAIL_TYPE: &str = "Scheduled Event";
 
@@ -373,11 +374,17 @@ impl Intake {
     }
 }
 
-/// The sweep that an event orders: EventBridge's schedule, or a command.
+/// Whether AWS sends an event because it is time.
+fn is_schedule(event: &Event) -> bool {
+    event.text("source").is_some_and(|source| SCHEDULE_SOURCES.contains(&source))
+        && event.text("detail-type") == Some(SCHEDULE_DETAIL_TYPE)
+}
+
+/// The sweep that an event orders: a schedule, or a command.
 fn ordered_sweep(event: &Event, delivery: &Delivery) -> Result<Option<Sweep>, Rejected> {
     let id = event.id.clone().unwrap_or_else(|| delivery.id.clone());
     let delivery = Delivery { via: Via::Event, id, ..delivery.clone() };
-    if event.text("source") == Some(SCHEDULE_SOURCE) && event.text("detail-type") == Some(SCHEDULE_DETAIL_TYPE) {
+    if is_schedule(event) {
         return Ok(Some(Sweep {
             id: SignalId::new(&delivery.id),
             received_at: delivery.received_at,

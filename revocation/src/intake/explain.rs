@@ -130,9 +130,9 @@ impl Intake {
         let through: Vec<String> = item.through.iter().map(|&layer| layer.to_owned()).collect();
         let delivery = Delivery { via: item.via, ..delivery.clone() };
         let event = Event::of(item.payload.clone(), item.outer.clone());
-        let is_schedule = event.text("source") == Some(super::SCHEDULE_SOURCE);
-        let is_command =
-            is_schedule || event.is_command() || (item.via == Via::Direct && command::is_command(&item.payload));
+        let is_command = super::is_schedule(&event)
+            || event.is_command()
+            || (item.via == Via::Direct && command::is_command(&item.payload));
         let description = if is_command { "a command".to_owned() } else { event.description() };
         if is_command || command::is_meant_as_command(&item.payload) && !event.is_wrapped() {
             if item.via == Via::Direct && command::is_sync(&item.payload) == Ok(true) {

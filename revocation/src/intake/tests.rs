@@ -282,12 +282,14 @@ fn a_wrapped_command_is_an_event_even_in_a_direct_invoke() {
 fn a_schedule_orders_a_sweep_and_nothing_like_it_does() {
     let schedule =
         |source: &str, kind: &str| json!({"source": source, "detail-type": kind, "id": "eb-7", "detail": {}});
-    let ordered = read(Via::Direct, &schedule("aws.events", "Scheduled Event")).unwrap();
-    let [sweep] = ordered.sweeps() else { panic!("{ordered:?}") };
-    assert_eq!(
-        (sweep.id.as_str(), sweep.received_at, sweep.via, sweep.commanded),
-        ("eb-7", received(), Via::Event, false)
-    );
+    for source in ["aws.events", "aws.scheduler"] {
+        let ordered = read(Via::Direct, &schedule(source, "Scheduled Event")).unwrap();
+        let [sweep] = ordered.sweeps() else { panic!("{ordered:?}") };
+        assert_eq!(
+            (sweep.id.as_str(), sweep.received_at, sweep.via, sweep.commanded),
+            ("eb-7", received(), Via::Event, false)
+        );
+    }
     for (source, kind) in [("aws.events", "Something Else"), ("acme.events", "Scheduled Event")] {
         assert!(matches!(read(Via::Direct, &schedule(source, kind)), Err(Rejected::Unknown(_))), "{source} {kind}");
     }
