@@ -29,6 +29,9 @@ pub(super) enum Breaker {
     },
 }
 
+/// The state of a breaker that lets nothing more pass.
+const OPEN: &str = "open";
+
 /// How one authority's breaker stands.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -44,6 +47,8 @@ impl Breaker {
         match self {
             Self::Status => status(deployment, aws, printer).await,
             Self::Close { authority, cause } => {
+                let authority = authority.trim().to_lowercase();
+                must_be_open(&authority, deployment, aws).await?;
                 let mut command = Map::new();
                 command.insert("action".to_owned(), json!("close_breaker"));
                 command.insert("authority".to_owned(), json!(authority));
@@ -54,7 +59,26 @@ impl Breaker {
     }
 }
 
-async fn status(deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+/// Whoever closes a breaker that is not open believes that people are locked who are not.
+async fn must_be_open(authority: &str, deployment: &Deployment, aws: &Aws) -> Result<(), CliError> {
+    let rows = match standings(deployment, aws).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            note(&format!("whether it is open could not be seen: {error}"));
+            return Ok(());
+        }
+    };
+    let open: Vec<&str> = rows.iter().filter(|row| row.state == OPEN).map(|row| row.authority.as_str()).collect();
+    match open.as_slice() {
+        open if open.contains(&authority) => Ok(()),
+        [] => Err(CliError::Usage(format!(
+            "the breaker of {authority} is not open, and no other is; there is nothing to close"
+        ))),
+        open => Err(CliError::Usage(format!("the breaker of {authority} is not open; open are: {}", open.join(", ")))),
+    }
+}
+
+async fn standings(deployment: &Deployment, aws: &Aws) -> Result<Vec<Row>, CliError> {
     let locks = Arc::new(deployment.locks(aws).await?);
     let brake = Brake::new(Arc::clone(&locks) as Arc<dyn revocation::ports::Breaker>, Arc::new(SystemClock));
     let mut rows = Vec::new();
@@ -62,11 +86,16 @@ async fn status(deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result
         let standing = brake.standing(&authority).await?;
         rows.push(Row {
             authority: authority.to_string(),
-            state: if standing.opened_at.is_some() { "open" } else { "closed" },
+            state: if standing.opened_at.is_some() { OPEN } else { "closed" },
             opened_at: standing.opened_at.map(|at| at.to_string()),
             newly_locked: standing.opened_at.is_none().then_some(standing.counted.len()),
         });
     }
+    Ok(rows)
+}
+
+async fn status(deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
+    let rows = standings(deployment, aws).await?;
     printer.toned(
         &["authority", "state", "open since", "newly locked in 10 minutes"],
         &rows,
@@ -74,10 +103,10 @@ async fn status(deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result
             let count = row.newly_locked.map(|count| count.to_string()).unwrap_or_default();
             vec![row.authority.clone(), row.state.to_owned(), row.opened_at.clone().unwrap_or_default(), count]
         },
-        |row| if row.state == "open" { Tone::Bad } else { Tone::Plain },
+        |row| if row.state == OPEN { Tone::Bad } else { Tone::Plain },
     )?;
     if rows.is_empty() {
         note("no producer has locked anybody lately: every breaker is closed");
     }
-    Ok(if rows.iter().any(|row| row.state == "open") { Outcome::Wrong } else { Outcome::Fine })
+    Ok(if rows.iter().any(|row| row.state == OPEN) { Outcome::Wrong } else { Outcome::Fine })
 }

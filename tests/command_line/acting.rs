@@ -136,16 +136,6 @@ async fn one_connection_is_ended_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_breaker_is_closed() {
-    let world = World::new().await;
-    let function = Deployed::start(&world, &[]).await;
-    let said =
-        deployed(&world, &function, &["breaker", "close", "okta:acme", "--reason", "they did leave", "--yes"]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(world.kinds("#breaker/okta:acme").await, ["restored"]);
-}
-
-#[tokio::test]
 async fn a_further_name_is_given_and_taken_away() {
     let world = World::new().await;
     let function = Deployed::start(&world, &[]).await;

@@ -30,8 +30,16 @@ async fn a_breaker_that_opened_is_shown_and_closed() {
     assert!(online(&world, &["breaker", "status"]).await.out.contains(&format!("{authority}  open")));
 
     let function = Deployed::start(&world, &[]).await;
-    let close = ["breaker", "close", &authority, "--reason", "they did leave", "--yes"];
-    assert_eq!(deployed(&world, &function, &close).await.code, 0);
+    let close = async |authority: &str| {
+        deployed(&world, &function, &["breaker", "close", authority, "--reason", "they did leave", "--yes"]).await
+    };
+    let said = close("okta").await;
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains(&format!("the breaker of okta is not open; open are: {authority}")), "{said:?}");
+    assert_eq!(close(&authority.to_uppercase()).await.code, 0);
+    assert_eq!(world.kinds(&format!("#breaker/{authority}")).await, ["restored"]);
+    let said = close(&authority).await;
+    assert!(said.code == 2 && said.err.contains("there is nothing to close"), "{said:?}");
     let said = online(&world, &["breaker", "status", "--output", "json"]).await;
     assert_eq!((said.code, &said.json()[0]["state"]), (0, &json!("closed")), "{said:?}");
 }

@@ -230,7 +230,7 @@ impl Fields<'_> {
                 Some(at.map_err(|problem| Rejected::field("expires_in", problem))?)
             }
         };
-        let authorities = self.texts("authorities")?.map(|names| names.into_iter().map(Authority::named).collect());
+        let authorities = self.texts("authorities")?.map(|names| names.into_iter().map(authority).collect());
         if expires_at.is_some() && word != "revoke" {
             return Err(Rejected::field("expires_in", "goes with the action `revoke` only"));
         }
@@ -327,7 +327,7 @@ impl Fields<'_> {
             return Err(Rejected::field(other, "does not go with `close_breaker`"));
         }
         match self.text("authority")? {
-            Some(authority) => Ok(vec![About::Breaker(Authority::named(&authority))]),
+            Some(named) => Ok(vec![About::Breaker(authority(&named))]),
             None => Err(Rejected::field("authority", "is missing; say whose circuit breaker, such as `okta:acme`")),
         }
     }
@@ -364,4 +364,9 @@ impl Fields<'_> {
         };
         listed.into_iter().map(subject).collect::<Result<Vec<_>, _>>().map(Some)
     }
+}
+
+/// An authority as somebody wrote it. Those of producers are in lower case.
+fn authority(text: &str) -> Authority {
+    Authority::named(&text.trim().to_lowercase())
 }

@@ -227,13 +227,16 @@ impl Revoker {
 
     /// Lets an authority speak again.
     async fn close_breaker(&self, case: &Case, authority: &Authority) -> Result<Admission, StoreError> {
+        let was_open = self.brake.standing(authority).await?.opened_at.is_some();
         if !self.is_rehearsal(case) {
             self.brake.close(authority).await?;
         }
-        Ok(Admission::Settled(Verdict::because(
-            Outcome::Restored,
-            "the breaker is closed, and counts from zero; what was refused is done when it is tried again",
-        )))
+        let what = if was_open {
+            "the breaker is closed, and counts from zero; what was refused is done when it is tried again"
+        } else {
+            "no breaker was open under this authority; it counts from zero. A `refused` entry says whose is open"
+        };
+        Ok(Admission::Settled(Verdict::because(Outcome::Restored, what)))
     }
 
     /// Records, before anything is ended, what is about to be done. A rehearsal does nothing and records its end only.
