@@ -74,9 +74,12 @@ impl Probe {
     ) -> Result<Outcome, CliError> {
         let field = Field::of(&deployment.scope(aws).await?, aws).await?;
         let (vpn, door) = find(&field, endpoint).await?;
-        if self.end.is_some() {
+        if let Some(id) = &self.end {
+            let before = vpn.sessions(&door.endpoint, None, |_| {}).await.map_err(|error| failed(LISTING, &error))?;
+            let session = connected(&before, &door.endpoint, &ConnectionId::new(id))?;
+            let whose = whose(session.username.as_deref(), session.common_name.as_deref());
             let what = "to see how long that takes and whether its client comes back, end";
-            confirm(self.yes, what, self.end.as_slice(), &format!("on {endpoint}"))?;
+            confirm(self.yes, what, &[format!("{id}, which is {whose},")], &format!("on {endpoint}"))?;
         }
         let mut lessons = Lessons::default();
         let learned = self.learn(vpn, &door, &mut lessons).await;
@@ -163,6 +166,18 @@ async fn filtered(
     vpn.sessions(endpoint, Some(vec![filter]), |_| {}).await
 }
 
+fn connected<'a>(all: &'a [Session], endpoint: &EndpointId, id: &ConnectionId) -> Result<&'a Session, CliError> {
+    all.iter().find(|session| session.connection_id == id.as_str()).ok_or_else(|| {
+        CliError::Usage(format!("{id} is not connected to {endpoint}; `vpn-revoker sessions` shows who is"))
+    })
+}
+
+/// A wrong id would cut off somebody who is none of the trial's, so whoever confirms it reads the name.
+fn whose(username: Option<&str>, common_name: Option<&str>) -> String {
+    let name = Name::found(username).or_else(|| Name::found(common_name));
+    name.map_or_else(|| "nobody's by name".to_owned(), |name| format!("{name}'s"))
+}
+
 /// Ends a connection, and looks how long that takes and what comes after.
 async fn end(
     vpn: &Ec2ClientVpn,
@@ -172,11 +187,7 @@ async fn end(
     lessons: &mut Lessons,
 ) -> Result<(), CliError> {
     let before = vpn.sessions(endpoint, None, |_| {}).await.map_err(|error| failed(LISTING, &error))?;
-    let Some(session) = before.iter().find(|session| session.connection_id == id.as_str()) else {
-        return Err(CliError::Usage(format!(
-            "{id} is not connected to {endpoint}; `vpn-revoker sessions` shows who is"
-        )));
-    };
+    let session = connected(&before, endpoint, id)?;
     let _kept = interrupt::tells(format!("{id} may have been ended"));
     let begun = SystemClock.now();
     let answer = vpn.terminate(endpoint, &Which::Id(id.clone())).await;
@@ -244,5 +255,17 @@ async fn until_back(
         }
         progress.more(1);
         SystemClock.sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_a_connection_is_is_said_by_the_user_name_else_by_the_certificate() {
+        assert_eq!(whose(Some("Dana"), Some("laptop-7")), "dana's");
+        assert_eq!(whose(Some("N/A"), Some("laptop-7")), "laptop-7's");
+        assert_eq!(whose(None, None), "nobody's by name");
     }
 }
