@@ -54,6 +54,8 @@ struct Handled {
     rejected: Option<Rejected>,
     /// A fault of ours; trying again may help.
     broke: bool,
+    /// Something in it is left to do, and nothing but the message itself will bring it again.
+    unfinished: bool,
     /// It was a command that is the whole payload of a direct invoke.
     command: bool,
     /// Whoever invoked tries a failed invoke again.
@@ -67,7 +69,7 @@ struct Handled {
 impl Handled {
     /// A message fails only if trying again can help.
     fn is_worth_a_retry(&self) -> bool {
-        self.broke || self.receipts.iter().any(|receipt| receipt.is_retryable())
+        self.broke || self.unfinished
     }
 }
 
@@ -197,6 +199,7 @@ impl App {
         for (owner, receipt) in owners.into_iter().zip(receipts) {
             self.metrics.settled(&receipt, self.clock.now());
             if let Some(handled) = handled.get_mut(owner) {
+                handled.unfinished |= receipt.is_retryable();
                 handled.receipts.push(receipt);
             }
         }
@@ -218,9 +221,13 @@ impl App {
             for order in std::mem::take(&mut handled.sweeps) {
                 let begun_at = self.clock.now();
                 let receipt = revoker.sweep(&order, run).await;
-                self.metrics.swept(&receipt, self.clock.now());
-                // A sweep that somebody asked for says nothing about whether the schedule is alive.
-                if !order.commanded {
+                // A sweep that somebody asked for says nothing about whether the schedule is alive, and comes once; what
+                // the schedule left is for the next one.
+                if order.commanded {
+                    self.metrics.swept_by_command(&receipt, self.clock.now());
+                    handled.unfinished |= receipt.is_retryable();
+                } else {
+                    self.metrics.swept(&receipt, self.clock.now());
                     Box::pin(self.note_sweep(begun_at, &receipt, run)).await;
                 }
                 handled.receipts.push(receipt);

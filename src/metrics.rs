@@ -68,10 +68,21 @@ impl Metrics {
         self.refused(receipt, now);
     }
 
-    /// What came of a sweep: that it was, which an alarm on silence waits for, and what it ended.
+    /// What came of a sweep by schedule: that it was, which an alarm on silence waits for, and what it ended.
     #[cfg(feature = "revoker")]
     pub(crate) fn swept(&self, receipt: &Receipt, now: Timestamp) {
-        self.count(now, &[("Outcome", receipt.outcome.word())], "Sweeps", "Count", 1);
+        self.swept_as("Sweeps", receipt, now);
+    }
+
+    /// The same of a sweep that somebody asked for.
+    #[cfg(feature = "revoker")]
+    pub(crate) fn swept_by_command(&self, receipt: &Receipt, now: Timestamp) {
+        self.swept_as("CommandedSweeps", receipt, now);
+    }
+
+    #[cfg(feature = "revoker")]
+    fn swept_as(&self, name: &str, receipt: &Receipt, now: Timestamp) {
+        self.count(now, &[("Outcome", receipt.outcome.word())], name, "Count", 1);
         let terminated = receipt.terminated();
         if terminated > 0 {
             self.count(now, &[], "ConnectionsTerminated", "Count", terminated);

@@ -264,7 +264,15 @@ def test_no_queue_can_be_reached_by_way_of_another():
     assert rule_arns(by_name["OurRules"]["Condition"]["ArnEquals"]["aws:SourceArn"]) == rules_with(
         lambda target: target["DeadLetterConfig"] == dead
     )
-    assert by_name["NobodyElse"]["Condition"] == {"Bool": {"aws:PrincipalIsAWSService": "false"}}
+    # Lambda sends what failed without the queue, in the function's name.
+    revoker = SOURCE["Resources"]["Revoker"]["Properties"]
+    assert revoker["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": dead["Arn"]}
+    (keeps,) = [s for s in statements(SOURCE, "RevokerRole") if s["Action"] == "sqs:SendMessage"]
+    assert (revoker["Role"], keeps["Resource"]) == ({"Fn::GetAtt": ["RevokerRole", "Arn"]}, dead["Arn"])
+    assert by_name["NobodyElse"]["Condition"] == {
+        "Bool": {"aws:PrincipalIsAWSService": "false"},
+        "ArnNotEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["RevokerRole", "Arn"]}},
+    }
 
 
 def test_the_bus_admits_named_senders_with_commands_and_the_pipe_with_news():

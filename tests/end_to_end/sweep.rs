@@ -99,8 +99,28 @@ async fn what_a_sweep_refuses_and_what_it_leaves_is_counted() {
 
     let trouble = client_vpn_emulator::Fault::on(client_vpn_emulator::Action::DescribeConnections);
     world.emulator.inject(trouble.always().error(503, "Unavailable", "The service is unavailable."));
-    world.invoke(&app, &schedule()).await.unwrap_err();
+    let answer = world.invoke(&app, &schedule()).await.unwrap();
+    assert_eq!(answer["receipts"][0]["outcome"], "incomplete", "{answer}");
     assert_eq!(world.metric("Failures", Some("SweepIncomplete")), 1);
+}
+
+#[tokio::test]
+async fn what_a_schedule_left_is_for_the_next_sweep_and_what_somebody_asked_for_comes_again() {
+    let world = World::new().await;
+    let app = world.app(&[("VPN_REVOKER_EVENT_COMMANDS", "sweep")]);
+    let trouble = client_vpn_emulator::Fault::on(client_vpn_emulator::Action::DescribeConnections);
+    world.emulator.inject(trouble.always().error(503, "Unavailable", "The service is unavailable."));
+    let asked_for = json!({"source": "vpn-revoker", "detail-type": "VPN Revoker Command", "id": "e-1", "detail": {"action": "sweep"}});
+    let answer = world.invoke(&app, &batch(&[schedule(), asked_for])).await.unwrap();
+    assert_eq!(answer["batchItemFailures"], json!([{"itemIdentifier": "m-1"}]));
+}
+
+#[tokio::test]
+async fn a_sweep_that_somebody_asked_for_does_not_pass_for_the_schedule() {
+    let world = World::new().await;
+    world.invoke(&world.app(&[]), &json!({"action": "sweep"})).await.unwrap();
+    let of = |name: &str| world.metric(name, Some("completed"));
+    assert_eq!((of("Sweeps"), of("CommandedSweeps")), (0, 1));
 }
 
 #[tokio::test]
