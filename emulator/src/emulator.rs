@@ -153,12 +153,6 @@ impl Emulator {
         self.shared.lock().handler = Some(handler);
     }
 
-    /// Lets clients in without asking.
-    pub fn clear_connect_handler(&self) {
-        self.shared.settle();
-        self.shared.lock().handler = None;
-    }
-
     /// What the connect handler was asked and answered, in the order of asking.
     #[must_use]
     pub fn handler_requests(&self) -> Vec<ConnectAsk> {
