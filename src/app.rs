@@ -47,21 +47,41 @@ impl Call {
     }
 }
 
+/// What one message is, as far as its answer depends on it.
+#[derive(Default, PartialEq, Eq)]
+enum Kind {
+    /// Events, or nothing that could be read.
+    #[default]
+    Events,
+    /// Events that whoever invoked sends again where the invoke fails.
+    EventsSentAgain,
+    /// A command that is the whole payload of a direct invoke.
+    Command,
+    /// The command to copy the directory.
+    SyncDirectory,
+}
+
+impl Kind {
+    fn of(reading: &Reading) -> Self {
+        match reading {
+            Reading::Command(_) | Reading::Sweep(_) => Self::Command,
+            Reading::SyncDirectory => Self::SyncDirectory,
+            Reading::Events { retried: true, .. } => Self::EventsSentAgain,
+            Reading::Events { retried: false, .. } => Self::Events,
+        }
+    }
+}
+
 /// What became of one message.
 #[derive(Default)]
 struct Handled {
+    kind: Kind,
     receipts: Vec<Receipt>,
     rejected: Option<Rejected>,
     /// A fault of ours; trying again may help.
     broke: bool,
     /// Something in it is left to do, and nothing but the message itself will bring it again.
     unfinished: bool,
-    /// It was a command that is the whole payload of a direct invoke.
-    command: bool,
-    /// Whoever invoked tries a failed invoke again.
-    retried: bool,
-    /// It was a command to copy the directory.
-    sync: bool,
     /// Orders to sweep.
     sweeps: Vec<Sweep>,
 }
@@ -137,12 +157,12 @@ impl App {
                         rejected: Some(rejected @ Rejected::InvalidCommand { via: Via::Direct, .. }),
                         ..
                     }) => Err(Failure::new(rejected.error_type(), rejected.to_string())),
-                    Some(Handled { sync: true, .. }) => self.sync_directory(call).await,
-                    Some(Handled { command: true, receipts, .. }) if !receipts.is_empty() => {
+                    Some(Handled { kind: Kind::SyncDirectory, .. }) => self.sync_directory(call).await,
+                    Some(Handled { kind: Kind::Command, receipts, .. }) if !receipts.is_empty() => {
                         Ok(receipts.into_iter().next().map_or(Value::Null, |receipt| json!(receipt)))
                     }
                     Some(only) => {
-                        let retried = only.retried;
+                        let retried = only.kind == Kind::EventsSentAgain;
                         answer(vec![only], retried)
                     }
                     None => answer(Vec::new(), false),
@@ -300,12 +320,9 @@ impl App {
             let Some(handled) = handled.get_mut(number) else { continue };
             match reading {
                 Ok(reading) => {
-                    handled.command = matches!(reading, Reading::Command(_));
-                    handled.command |= matches!(reading, Reading::Sweep(_));
-                    handled.sync = matches!(reading, Reading::SyncDirectory);
+                    handled.kind = Kind::of(&reading);
                     handled.sweeps = reading.sweeps().to_vec();
-                    if let Reading::Events { retried, put_aside, .. } = &reading {
-                        handled.retried = *retried;
+                    if let Reading::Events { put_aside, .. } = &reading {
                         put_aside.iter().for_each(|rejected| self.put_aside(rejected, &message_id, now));
                     }
                     let found = reading.into_signals();
