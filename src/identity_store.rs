@@ -11,6 +11,9 @@ use revocation::ports::{Directory, DirectoryError, NameKind, PageToken, Person};
 
 use crate::failure;
 
+/// No user name there has more characters than this.
+const MAX_USER_NAME: usize = 128;
+
 /// One identity store.
 #[derive(Debug, Clone)]
 pub struct IdentityStore {
@@ -69,6 +72,10 @@ impl Directory for IdentityStore {
     }
 
     async fn holder(&self, name: &str, kind: NameKind) -> Result<Option<String>, DirectoryError> {
+        // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html
+        if kind == NameKind::UserName && name.chars().count() > MAX_USER_NAME {
+            return Ok(None);
+        }
         // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_GetUserId.html
         let path = match kind {
             NameKind::UserName => "userName",

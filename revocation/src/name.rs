@@ -123,7 +123,7 @@ pub struct Subject {
     received: Arc<str>,
     name: Name,
     also: Vec<Name>,
-    not: Vec<Name>,
+    others: Vec<Name>,
     person: Option<PersonId>,
 }
 
@@ -176,7 +176,7 @@ impl Subject {
             name: Name::new(received)?,
             received: received.into(),
             also: Vec::new(),
-            not: Vec::new(),
+            others: Vec::new(),
             person: None,
         })
     }
@@ -197,8 +197,8 @@ impl Subject {
     /// them the person's.
     #[must_use]
     pub fn not_called(self, names: impl IntoIterator<Item = Name>) -> Self {
-        let not = names.into_iter().filter(|name| *name != self.name).collect();
-        Self { not, ..self }
+        let others = names.into_iter().filter(|name| *name != self.name).collect();
+        Self { others, ..self }
     }
 
     /// The same subject, of whom the producer's own id is known.
@@ -224,9 +224,9 @@ impl Subject {
         &self.also
     }
 
-    /// Whether a name is known to be somebody else's.
-    pub(crate) fn is_not_called(&self, name: &Name) -> bool {
-        self.not.contains(name)
+    /// Names that are known to be somebody else's, though they may follow from the subject's own.
+    pub(crate) fn others(&self) -> &[Name] {
+        &self.others
     }
 
     /// The identifier as received.

@@ -67,12 +67,13 @@ impl Extract {
         })
     }
 
-    /// All texts, at all places that have one.
-    pub(super) fn texts<'a>(&'a self, document: &'a Value) -> impl Iterator<Item = String> + 'a {
-        self.0.iter().flat_map(|(path, capture)| {
+    /// All texts at the first place that has one.
+    pub(super) fn texts(&self, document: &Value) -> Vec<String> {
+        let at = |(path, capture): &(JsonPath, Option<Expression>)| -> Vec<String> {
             let texts = path.query(document).all().into_iter().filter_map(text_of);
-            texts.filter_map(|text| captured(capture.as_ref(), text))
-        })
+            texts.filter_map(|text| captured(capture.as_ref(), text)).collect()
+        };
+        self.0.iter().map(at).find(|texts| !texts.is_empty()).unwrap_or_default()
     }
 
     /// The first of them, and where it stood.

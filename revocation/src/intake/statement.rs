@@ -9,6 +9,10 @@ use crate::name::{Name, PersonId, Subject};
 use crate::signal::{About, Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
+/// One person has no more names than this in one event. Whoever says more means a crowd, which only the circuit breaker
+/// may let pass: then nobody is meant.
+const MAX_ALSO: usize = 10;
+
 impl Rule {
     /// The signal in an event; none where the rule says that the event means nothing.
     pub(super) fn signal(&self, event: &Event, delivery: &Delivery) -> Option<Signal> {
@@ -69,7 +73,11 @@ impl Rule {
         let id = who.id.text(person);
         match (who.name.text(person).map(|name| Subject::new(&name)), id) {
             (Some(Ok(subject)), id) => {
-                let subject = subject.also_called(who.also.texts(person).filter_map(|name| Name::new(&name).ok()));
+                let also = who.also.texts(person);
+                if also.len() > MAX_ALSO {
+                    return None;
+                }
+                let subject = subject.also_called(also.iter().filter_map(|name| Name::new(name).ok()));
                 Some(About::Subject(match id {
                     Some(id) => subject.who_is(PersonId::new(&id)),
                     None => subject,

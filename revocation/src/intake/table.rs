@@ -160,7 +160,8 @@ pub(super) struct Who {
     /// The name, within each.
     #[serde(default)]
     pub(super) name: Vec<Place>,
-    /// Further names of the same person, within each: all that stand at any of these places.
+    /// Further names of the same person, within each: all that stand at the first of these places that has any, ten at the
+    /// most.
     #[serde(default)]
     pub(super) also: Vec<Place>,
     /// The producer's id of the person, within each; said where no name is.

@@ -644,3 +644,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_person_is_known_by_all_addresses_of_a_subject_and_a_crowd_is_no_person() {
+    let about = |many: usize| {
+        let identifiers: Vec<Value> =
+            (0..many).map(|number| json!({"format": "email", "email": format!("a{number}@example.com")})).collect();
+        let token = json!({
+            "iss": "https://idp.example.com/", "jti": "j-1", "iat": 1_772_357_102,
+            "sub_id": {"format": "aliases", "identifiers": identifiers},
+            "events": {"https://schemas.openid.net/secevent/risc/event-type/account-disabled": {}},
+        });
+        only(read(Via::Event, &token).unwrap()).about.remove(0)
+    };
+    let About::Subject(person) = about(10) else { panic!("ten addresses are one person's") };
+    assert_eq!((person.received(), person.also().len()), ("a0@example.com", 9));
+    assert!(matches!(about(11), About::Unresolved { .. }));
+}

@@ -227,7 +227,8 @@ impl Revoker {
 
     /// Lets an authority speak again.
     async fn close_breaker(&self, case: &Case, authority: &Authority) -> Result<Admission, StoreError> {
-        let was_open = self.brake.standing(authority).await?.opened_at.is_some();
+        // One whose standing can't be read is closed all the same.
+        let was_open = self.brake.standing(authority).await.map_or(true, |standing| standing.opened_at.is_some());
         if !self.is_rehearsal(case) {
             self.brake.close(authority).await?;
         }
@@ -275,8 +276,7 @@ impl Revoker {
                 detail.insert("directory_kept".to_owned(), json!(true));
             }
         }
-        let given = case.origin.iter().flat_map(|origin| origin.others.iter().map(String::as_str));
-        let others: BTreeSet<&str> = given.chain(case.others.iter().map(|name| name.as_str())).collect();
+        let others = case.others_names();
         if !others.is_empty() {
             detail.insert("others_names".to_owned(), json!(others));
         }

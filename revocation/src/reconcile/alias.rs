@@ -46,7 +46,7 @@ impl Revoker {
         let is_free = |name: &Name| !self.policy.protected.covers(name);
         let given = subject.also().iter().filter(|name| is_free(name));
         add(&mut names, given.flat_map(|name| self.policy.aliases.names(name)).filter(is_free));
-        names.retain(|name| !subject.is_not_called(name));
+        names.retain(|name| !subject.others().contains(name));
         names
     }
 
@@ -123,9 +123,9 @@ impl Revoker {
     /// Takes names away from a subject, by whichever of its own it was given them, and says what came of it.
     async fn take_names(&self, case: &Case, names: &[Name]) -> Result<String, StoreError> {
         let own = self.names_by_rule(case);
-        let mut given = Vec::new();
-        for names in self.aliases.names(&own).await {
-            given.extend(names?);
+        let mut given = BTreeMap::new();
+        for (to, names) in own.iter().zip(self.aliases.names(&own).await) {
+            given.extend(names?.into_iter().map(|name| (name, to)));
         }
         if !self.is_rehearsal(case) {
             for own in &own {
@@ -133,15 +133,19 @@ impl Revoker {
             }
         }
         let all_that = |is: &dyn Fn(&Name) -> bool| {
-            let found: Vec<&str> = names.iter().filter(|name| is(name)).map(Name::as_str).collect();
+            let said = |name: &Name| match given.get(name).filter(|to| Some(**to) != own.first()) {
+                Some(to) => format!("{name} (given to {to})"),
+                None => name.to_string(),
+            };
+            let found: Vec<String> = names.iter().filter(|name| is(name)).map(said).collect();
             (!found.is_empty()).then(|| found.join(", "))
         };
-        let taken = all_that(&|name| given.contains(name)).map(|taken| {
+        let taken = all_that(&|name| given.contains_key(name)).map(|taken| {
             format!("{taken}: no more the subject's; a lock that stands there stays until it is restored")
         });
         let by_rule = all_that(&|name| own.contains(name))
             .map(|still| format!("{still}: by VPN_REVOKER_ALIASES, and still the subject's"));
-        let unknown = all_that(&|name| !given.contains(name) && !own.contains(name)).map(|unknown| {
+        let unknown = all_that(&|name| !given.contains_key(name) && !own.contains(name)).map(|unknown| {
             format!(
                 "{unknown}: not given to the subject by any name of its own that is known here, or taken away before"
             )

@@ -43,7 +43,7 @@ impl Revoker {
                     connections: pursuit.map(Pursuit::connections).unwrap_or_default(),
                     reconnected: pursuit.map_or(0, |pursuit| pursuit.reconnected),
                     refusal: verdict.and_then(|verdict| verdict.refusal),
-                    error: verdict.and_then(|verdict| verdict.why.clone()),
+                    error: verdict.and_then(|verdict| verdict.why.clone()).or_else(|| case.left_alone()),
                 });
             }
             timings.verified_at =

@@ -74,6 +74,20 @@ impl Case {
         self.names.extend(unknown);
     }
 
+    /// Names that were or would be the subject's, and are somebody else's by now.
+    pub(super) fn others_names(&self) -> BTreeSet<&str> {
+        let of_directory = self.origin.iter().flat_map(|origin| origin.others.iter().map(String::as_str));
+        of_directory.chain(self.others.iter().map(Name::as_str)).collect()
+    }
+
+    /// What a receipt says of those. Whoever is known under them is not cut off, and may be the very person all the same.
+    pub(super) fn left_alone(&self) -> Option<String> {
+        let others: Vec<&str> = self.others_names().into_iter().collect();
+        let decides = matches!(self.signal.action, Action::Revoke { .. });
+        (decides && !others.is_empty())
+            .then(|| format!("left alone, being somebody else's by now: {}", others.join(", ")))
+    }
+
     /// Takes note of names that were let in while their connections were being ended.
     pub(super) fn note_let_in(&mut self, pursuit: &Pursuit) {
         let by_locks = matches!(self.signal.action, Action::Revoke { .. } | Action::Alias { .. } | Action::Sweep);

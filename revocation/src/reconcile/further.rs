@@ -18,7 +18,8 @@ impl Revoker {
     /// end, since it may have been lifted meanwhile.
     ///
     /// What is said there of others, to whom the subject's own name was given as a further one, goes no further: names
-    /// that are given to a further name are not theirs, whichever was given first.
+    /// that are given to a further name are not theirs, whichever was given first. Of whom it is another name by rule or
+    /// by the directory's word, the own name's lock is told as well.
     pub(super) async fn extend_lock(
         &self,
         own: &Name,
@@ -26,27 +27,57 @@ impl Revoker {
         given: &[Name],
         rehearsed: bool,
     ) -> Result<bool, StoreError> {
-        for _ in 0..MAX_RACES {
+        for race in 0..MAX_RACES {
             let now = self.clock.now();
             let lock = self.lock_of(own).await?;
             let others = self.others_called(own, &lock).await?;
             let is_held = lock.without(&others).in_force(now);
             if rehearsed || !is_held || planted::is(Fault::GiveWithoutLocking) {
+                if race > 0 {
+                    // It was lifted while the names followed, and whoever lifted it may have missed them.
+                    self.follow_all(&lock.without(&others), further, given).await?;
+                }
                 return Ok(is_held);
             }
+            self.tell_subjects(&lock.without(&others), given).await?;
             let told = match lock.extend(further, &others, now) {
                 Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => continue,
                 Transition::Changed(next) => next,
                 Transition::Unchanged | Transition::Superseded { .. } => lock,
             };
-            for name in further {
-                self.follow(&told.without(&others), name, given.contains(name)).await?;
-            }
+            self.follow_all(&told.without(&others), further, given).await?;
             if self.lock_of(own).await?.version == told.version {
                 return Ok(true);
             }
         }
         Err(StoreError::busy(own.as_str()))
+    }
+
+    async fn follow_all(&self, own: &Lock, further: &[Name], given: &[Name]) -> Result<(), StoreError> {
+        for name in further {
+            self.follow(own, name, given.contains(name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the own locks of those whom a lock is about, under another of their names, of names that are given to it: a
+    /// restore looks there for what it is to lift.
+    async fn tell_subjects(&self, lock: &Lock, given: &[Name]) -> Result<(), StoreError> {
+        let about = lock.holds.iter().filter_map(|(authority, hold)| Some((authority, hold.about()?)));
+        for (authority, subject) in about.filter(|(_, subject)| *subject != lock.name) {
+            self.tell(&subject, authority, given).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, subject: &Name, authority: &Authority, given: &[Name]) -> Result<(), StoreError> {
+        for _ in 0..MAX_RACES {
+            match self.lock_of(subject).await?.extend_of(authority, given) {
+                Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => {}
+                _ => return Ok(()),
+            }
+        }
+        Err(StoreError::busy(subject.as_str()))
     }
 
     /// Those subjects that a lock speaks of and that are not called so by themselves.

@@ -182,6 +182,11 @@ impl Revoker {
             return;
         }
         case.remember(of_before);
+        // What follows from a name by rule may have been locked as the person's before somebody else was called so. A sweep
+        // asks about each name by itself, and about whoever has it by now.
+        let by_event = is_restore && case.signal.authority != Authority::directory();
+        let others = case.subject().filter(|_| by_event).map(|subject| subject.others().to_vec());
+        case.remember(others.unwrap_or_default());
     }
 
     /// Locks the subject's own name, past the circuit breaker where a producer's hold comes into force newly.

@@ -75,10 +75,10 @@ impl Revoker {
             });
         }
         for further in order.some(held_as_anothers(locks), |further| further.name.to_string(), at_most) {
-            let (people, gate) = (people.clone(), Arc::clone(&gate));
+            let (people, gate, policy) = (people.clone(), Arc::clone(&gate), Arc::clone(&self.policy));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                about_further(&people, further).await
+                about_further(&people, &policy.aliases, further).await
             });
         }
         let signals = self.words(order, asked, run).await;
@@ -196,19 +196,21 @@ async fn about_held(people: &People, rule: &Aliases, hold: &Hold, of: String) ->
     let Some(person) = person.filter(is_on) else { return Ok(None) };
     // Those that are somebody else's user name are not among them.
     let found = people.look(&person.id, rule, false).await?;
-    let names = |all: &[String]| all.iter().filter_map(|name| Name::new(name).ok()).collect();
     Ok(let_in(subject, &person, of, (names(&found.person.names), names(&found.others))))
 }
 
 /// What the directory says of a name that its word keeps out as a further one of somebody's. By now it may be the user name
 /// of somebody else; or that somebody is called otherwise, so that what is said of the subject is not about them any more.
-async fn about_further(people: &People, further: Further) -> Result<Option<Word>, String> {
+async fn about_further(people: &People, rule: &Aliases, further: Further) -> Result<Option<Word>, String> {
     let Further { name, subject, person, of } = further;
-    let let_in = |person: &Person| let_in(name.as_str(), person, of, (Vec::new(), Vec::new()));
+    let let_in = async |person: &Person| {
+        let others = people.look(&person.id, rule, false).await?.others;
+        Ok(let_in(name.as_str(), person, of, (Vec::new(), names(&others))))
+    };
     let who = |kind| people.directory.holder(name.as_str(), kind);
     let user = who(NameKind::UserName).await.map_err(|error| error.to_string())?;
     if let Some(newcomer) = find(people, user.as_deref()).await?.filter(is_on) {
-        return Ok(let_in(&newcomer));
+        return let_in(&newcomer).await;
     }
     let Some(id) = person.as_ref().and_then(PersonId::one) else { return Ok(None) };
     let anyone = match user {
@@ -218,8 +220,14 @@ async fn about_further(people: &People, further: Further) -> Result<Option<Word>
     if anyone.is_some_and(|anyone| person != Some(PersonId::new(&anyone))) {
         return Ok(None);
     }
-    let person = find(people, Some(id)).await?.filter(is_on);
-    Ok(person.filter(|person| !is_called(person, &subject)).and_then(|person| let_in(&person)))
+    match find(people, Some(id)).await?.filter(|person| is_on(person) && !is_called(person, &subject)) {
+        Some(person) => let_in(&person).await,
+        None => Ok(None),
+    }
+}
+
+fn names(all: &[String]) -> Vec<Name> {
+    all.iter().filter_map(|name| Name::new(name).ok()).collect()
 }
 
 async fn find(people: &People, id: Option<&str>) -> Result<Option<Person>, String> {

@@ -363,7 +363,10 @@ async fn a_bystander_who_has_what_would_follow_from_an_address_by_rule_is_left_a
     let world = renamed_and_newcomer();
     let bystander = world.user("asmith");
     world.user("asmith@corp.example");
-    assert_eq!(world.one(world.by_id(REVOKE)).await.outcome, Outcome::Completed);
+    let receipt = world.one(world.by_id(REVOKE)).await;
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    let said = receipt.subjects[0].error.as_deref();
+    assert_eq!(said, Some("left alone, being somebody else's by now: asmith"));
     assert_eq!(world.vpn.alive(None), [bystander]);
     assert!(!world.is_locked("asmith") && world.is_locked(r"corp\asmith"), "nobody else has that one");
     let entries = world.audit.chains().remove("ajones").unwrap();
@@ -388,6 +391,36 @@ async fn whoever_is_enabled_opens_nothing_that_would_be_theirs_by_rule_and_is_an
 }
 
 #[tokio::test]
+async fn what_followed_by_rule_before_it_was_anothers_is_lifted_with_the_person_it_was_locked_for() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.directory.put(ID, &["asmith@corp.example"], Some(false));
+    world.one(world.by_id(REVOKE)).await;
+    assert!(world.is_locked("asmith"));
+    world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(true));
+    world.directory.put("2", &["asmith"], Some(true));
+    world.clock.advance(Duration::from_secs(60));
+    let lift = world.by_id(Action::Restore { authorities: Some(vec![world.by_id(REVOKE).authority]) });
+    let lift = Signal { id: SignalId::new("identity-center:e-3"), as_of: world.now(), ..lift };
+    assert_eq!(world.one(lift).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("asmith") && !world.is_locked("asmith@corp.example"), "a newcomer is not kept out");
+}
+
+#[tokio::test]
+async fn what_is_given_to_a_name_by_rule_is_lifted_with_the_person() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.directory.put(ID, &["frank", "lane@corp.example"], Some(false));
+    world.one(world.by_id(REVOKE)).await;
+    world.one(world.alias("lane", &["laptop-7"], false)).await;
+    assert!(world.is_locked("lane") && world.is_locked("laptop-7"));
+    world.clock.advance(Duration::from_secs(60));
+    let everything = world.command(Action::Restore { authorities: None }, "frank", "c-2");
+    assert_eq!(world.one(everything).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("lane") && !world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
 async fn a_name_is_taken_away_by_whichever_name_it_was_given_to() {
     let mut world = World::new();
     world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
@@ -396,7 +429,7 @@ async fn a_name_is_taken_away_by_whichever_name_it_was_given_to() {
     assert_eq!(
         taken.subjects[0].error.as_deref(),
         Some(
-            "laptop-7: no more the subject's; a lock that stands there stays until it is restored; \
+            "laptop-7 (given to alice): no more the subject's; a lock that stands there stays until it is restored; \
              alice: by VPN_REVOKER_ALIASES, and still the subject's; \
              laptop-9: not given to the subject by any name of its own that is known here, or taken away before"
         )

@@ -1,6 +1,7 @@
 //! The sweep.
 
 use super::*;
+use crate::alias::Aliases;
 use crate::memory::Mishap;
 
 impl World {
@@ -407,6 +408,23 @@ mod directory {
             world.sweep().await;
             assert_eq!((world.is_locked("alice"), world.is_locked("a.old@example.com")), (false, true));
         }
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_who_has_somebodys_address_opens_nothing_that_would_follow_from_it_and_is_anothers() {
+        let mut world = asking();
+        world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+        world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(false));
+        world.directory.put("3", &["asmith"], Some(false));
+        for user in ["ajones", "asmith"] {
+            world.user(user);
+        }
+        world.sweep().await;
+        assert!(world.is_locked("asmith@corp.example") && world.is_locked("asmith"));
+        world.directory.put("2", &["asmith@corp.example"], Some(true));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert_eq!((world.is_locked("asmith@corp.example"), world.is_locked("asmith")), (false, true));
     }
 
     #[tokio::test]

@@ -328,7 +328,7 @@ impl Company {
         }
         if said.by == Voice::IdentityCenter {
             let mut watch = self.watch.lock().unwrap();
-            said.about.iter().for_each(|id| watch.people.speaks_of(id));
+            watch.people.speaks_of(&signal.id, &said.about);
         }
         if said.word == Word::Disconnect {
             let names = said.chains().into_iter().map(|name| (Name::new(&name).unwrap(), signal.as_of));

@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::memory::{MemoryDirectory, MemoryVpn};
 use crate::name::Name;
 use crate::ports::Clock;
-use crate::signal::Authority;
+use crate::signal::{Authority, SignalId};
 use crate::time::Timestamp;
 
 /// Who is in it at the beginning: the user name first, then addresses. From one of these another name follows by rule,
@@ -63,8 +63,8 @@ pub(super) struct People {
     had: Vec<Had>,
     off: Vec<WasOff>,
     hired: usize,
-    /// Of whom something was said by id.
-    spoken_of: BTreeSet<String>,
+    /// Of whom something was said by id, by signal.
+    spoken_of: BTreeMap<String, Vec<String>>,
 }
 
 fn is_called(entry: &Entry, name: &str) -> bool {
@@ -154,8 +154,8 @@ impl People {
         }
     }
 
-    pub(super) fn speaks_of(&mut self, id: &str) {
-        self.spoken_of.insert(id.to_owned());
+    pub(super) fn speaks_of(&mut self, signal: &SignalId, ids: &[String]) {
+        self.spoken_of.insert(signal.to_string(), ids.to_vec());
     }
 
     /// Everything that whoever has this name there is called, or was; the name itself among it.
@@ -172,22 +172,24 @@ impl People {
         long.find(|(_, entry)| is_it(entry)).map(|(id, _)| id)
     }
 
-    /// What is wrong with what an id's word makes of a name as somebody's further one: it is another's user name.
+    /// What is wrong with what an id's word makes of a name as somebody's further one: it begins to lock another's user
+    /// name, or lifts what was said of another.
     pub(super) fn mistaken(&self, before: Option<&Lock>, after: &Lock, now: Timestamp) -> Option<String> {
-        let user = self.user(&after.name, now)?;
-        let is_theirs = |subject: &Name| self.had.iter().any(|had| had.id == *user && had.name == *subject);
         for authority in [Voice::IdentityCenter.authority(), sweeps()] {
             let (old, hold) = (before.and_then(|lock| lock.hold_of(&authority)), after.hold_of(&authority));
-            let Some(hold) = hold else { continue };
-            let by_id = hold.signal_id.as_str().starts_with(&format!("{authority}:"));
-            let Some(subject) = hold.about().filter(|subject| by_id && old != Some(hold) && !is_theirs(subject)) else {
-                continue;
-            };
-            let of_user = old.is_some_and(|old| old.is_locked() && old.about().as_ref() == Some(&after.name));
+            let Some(hold) = hold.filter(|hold| old != Some(hold)) else { continue };
+            let said_of = self.spoken_of.get(hold.signal_id.as_str());
+            let is_of = |id: &str| said_of.is_none_or(|ids| ids.iter().any(|said| said.eq_ignore_ascii_case(id)));
+            let lifted = old.filter(|old| old.is_locked() && !hold.is_locked());
+            let own = lifted.filter(|old| old.about().as_ref() == Some(&after.name));
+            if let Some(person) = own.and_then(|old| old.person.as_ref()).filter(|person| !is_of(person.as_str())) {
+                let person = person.as_str();
+                return Some(format!("{} of {person} was let in by {authority}, which meant {said_of:?}", after.name));
+            }
             let begins = before.unwrap_or(&Lock::none(after.name.clone())).newly_held(after, &authority, now);
-            if begins || of_user && !hold.is_locked() {
-                let word = hold.state.word();
-                return Some(format!("{} of {user} was {word} by {authority} as a name of {subject}", after.name));
+            let user = self.user(&after.name, now).filter(|_| begins);
+            if let Some(user) = user.filter(|user| !is_of(user)) {
+                return Some(format!("{} of {user} was locked by {authority}, which meant {said_of:?}", after.name));
             }
         }
         None
@@ -204,7 +206,7 @@ impl People {
             }
             let is_meant = |id: &String| match authority == sweeps() {
                 true => self.off.iter().any(|off| off.id == *id && since(off.until)),
-                false => self.spoken_of.contains(id),
+                false => self.spoken_of.values().flatten().any(|said| said == id),
             };
             let hers = self.had.iter().filter(|had| had.name == after.name && since(had.until));
             let subject = after.hold_of(&authority).and_then(|hold| hold.about());
