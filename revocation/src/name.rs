@@ -248,6 +248,18 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn an_id_is_the_same_in_whichever_case_and_kept_as_it_came() {
+        let (one, same, other) = (PersonId::new(" 00uA "), PersonId::new("00Ua"), PersonId::new("00uB"));
+        assert!(one == same && one != other && one.as_str() == "00uA");
+        assert!(PersonId::differ(Some(&one), Some(&other)) && !PersonId::differ(Some(&one), Some(&same)));
+        assert!(!PersonId::differ(Some(&one), None) && !PersonId::differ(None, None), "of whom nothing is known");
+        let several = PersonId::several();
+        assert!(
+            PersonId::differ(Some(&several), Some(&several)) && several.one().is_none() && one.one() == Some("00uA")
+        );
+    }
+
+    #[test]
     fn case_space_and_composition_fold() {
         let alice = Name::new("alice@example.com").unwrap();
         for same in ["ALICE@example.com", "  alice@Example.COM\t"] {

@@ -1,5 +1,7 @@
 //! What an event that a rule knows says: a [`Signal`].
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::rules::Rule;
@@ -73,11 +75,12 @@ impl Rule {
         let id = who.id.text(person);
         match (who.name.text(person).map(|name| Subject::new(&name)), id) {
             (Some(Ok(subject)), id) => {
-                let also = who.also.texts(person);
+                let also: BTreeSet<Name> =
+                    who.also.texts(person).iter().filter_map(|name| Name::new(name).ok()).collect();
                 if also.len() > MAX_ALSO {
                     return None;
                 }
-                let subject = subject.also_called(also.iter().filter_map(|name| Name::new(name).ok()));
+                let subject = subject.also_called(also);
                 Some(About::Subject(match id {
                     Some(id) => subject.who_is(PersonId::new(&id)),
                     None => subject,

@@ -28,10 +28,13 @@ impl Lock {
     /// A revocation does not begin here: it goes on where it is in force.
     #[must_use]
     pub fn apply_where_about(&self, signal: &Signal, subject: &str, own: &Name, now: Timestamp) -> Option<Transition> {
-        // A restore also lifts what was said of the same person under another name, by the producer's own id.
+        // A restore also lifts what was said of the same person under another name, by the producer's own id; but what was
+        // said of this name by itself may keep out whoever has it by now.
         let person = signal.person(subject).filter(|_| matches!(signal.action, Action::Restore { .. }));
-        let is_about =
-            |hold: &Hold| hold.about().as_ref() == Some(own) || person.is_some() && hold.person.as_ref() == person;
+        let is_about = |hold: &Hold| {
+            let is_theirs = person.is_some() && hold.person.as_ref() == person && !self.is_by_itself(hold);
+            hold.about().as_ref() == Some(own) || is_theirs
+        };
         let about: BTreeMap<&Authority, &Hold> = self.holds.iter().filter(|(_, hold)| is_about(hold)).collect();
         if about.is_empty() {
             return None;

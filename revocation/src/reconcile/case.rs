@@ -9,7 +9,7 @@ use super::ahead::Ahead;
 use super::pursuit::Pursuit;
 use super::resolve::{Origin, Resolved};
 use crate::audit::Head;
-use crate::name::Name;
+use crate::name::{Name, Subject};
 use crate::policy::Refusal;
 use crate::receipt::Outcome;
 use crate::signal::{About, Action, Signal};
@@ -63,7 +63,9 @@ impl Case {
 
     /// The names that count.
     pub(super) fn named(&self) -> Vec<Name> {
-        let left_alone = |name: &&Name| self.let_in.contains(name) || self.others.contains(name);
+        let others = self.subject().map(Subject::others).unwrap_or_default();
+        let is_others = |name: &Name| self.others.contains(name) || others.contains(name);
+        let left_alone = |name: &&Name| self.let_in.contains(name) || is_others(name);
         self.names.iter().filter(|name| !left_alone(name)).cloned().collect()
     }
 

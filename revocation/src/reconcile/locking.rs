@@ -6,7 +6,7 @@ use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Pass};
 use crate::lock::{Lock, Transition};
-use crate::name::Name;
+use crate::name::{Name, Subject};
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
 use crate::ports::{StoreError, Write};
@@ -101,7 +101,8 @@ impl Revoker {
     /// more stands neither for the subject nor against it.
     async fn as_it_counts(&self, case: &Case, lock: Lock) -> Result<Lock, StoreError> {
         let (Action::Revoke { .. }, Some(own)) = (&case.signal.action, case.names.first()) else { return Ok(lock) };
-        self.without_former(lock, std::slice::from_ref(&case.signal.authority), own).await
+        let person = case.signal.person(&case.about.label());
+        self.without_former(lock, std::slice::from_ref(&case.signal.authority), (own, person)).await
     }
 
     /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
@@ -155,8 +156,11 @@ impl Revoker {
                     None => case.others.push(name),
                 }
             }
-            // A name that was given while this was under way was looked for in vain by whoever gave it.
-            if !self.name_again(case).await? {
+            // A name that was given while this was under way was looked for in vain by whoever gave it; and where it was
+            // given to another of the subject's names, the own lock was told of it.
+            let is_told =
+                is_restore && !self.is_rehearsal(case) && self.lock_of(&own).await?.version != own_lock.version;
+            if !self.name_again(case).await? && !is_told {
                 locked.at = self.clock.now();
                 return Ok(locked);
             }
@@ -194,7 +198,9 @@ impl Revoker {
     /// A write is guarded, so that it may follow from what was read ahead. What is decided without one is decided on what
     /// stands now.
     async fn lock_own(&self, case: &Case, first: Lock, is_ahead: bool) -> Result<Own, StoreError> {
-        let (further, own) = (case.further(), first.name.clone());
+        let others = case.subject().map(Subject::others).unwrap_or_default();
+        let further: Vec<Name> = case.further().into_iter().filter(|name| !others.contains(name)).collect();
+        let own = first.name.clone();
         let mut first = Some(first);
         for _ in 0..MAX_RACES {
             let is_ahead = is_ahead && first.is_some();

@@ -390,20 +390,68 @@ async fn whoever_is_enabled_opens_nothing_that_would_be_theirs_by_rule_and_is_an
     assert!(world.is_locked("asmith") && !world.is_locked("ajones") && !world.is_locked("asmith@corp.example"));
 }
 
+impl World {
+    /// What the directory's own events say of somebody by id, as of now.
+    fn says(&self, action: Action, person: &str, event: &str) -> Signal {
+        let about = vec![About::unresolved("identity-center", person, true)];
+        let id = SignalId::new(&format!("identity-center:{event}"));
+        Signal { about, id, as_of: self.now(), ..self.by_id(action) }
+    }
+
+    fn lift(&self) -> Action {
+        Action::Restore { authorities: Some(vec![self.by_id(REVOKE).authority]) }
+    }
+
+    fn later(&self) {
+        self.clock.advance(Duration::from_secs(60));
+    }
+
+    /// Who was locked as `asmith@corp.example`, and with it as `asmith`, and is called otherwise by now.
+    async fn renamed_since() -> Self {
+        let mut world = Self::new();
+        world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+        world.directory.put(ID, &["asmith@corp.example"], Some(false));
+        world.one(world.says(REVOKE, ID, "e-1")).await;
+        assert!(world.is_locked("asmith"));
+        world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(true));
+        world.later();
+        world
+    }
+}
+
 #[tokio::test]
 async fn what_followed_by_rule_before_it_was_anothers_is_lifted_with_the_person_it_was_locked_for() {
-    let mut world = World::new();
-    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
-    world.directory.put(ID, &["asmith@corp.example"], Some(false));
-    world.one(world.by_id(REVOKE)).await;
-    assert!(world.is_locked("asmith"));
-    world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(true));
+    let world = World::renamed_since().await;
     world.directory.put("2", &["asmith"], Some(true));
-    world.clock.advance(Duration::from_secs(60));
-    let lift = world.by_id(Action::Restore { authorities: Some(vec![world.by_id(REVOKE).authority]) });
-    let lift = Signal { id: SignalId::new("identity-center:e-3"), as_of: world.now(), ..lift };
-    assert_eq!(world.one(lift).await.outcome, Outcome::Restored);
+    assert_eq!(world.one(world.says(world.lift(), ID, "e-3")).await.outcome, Outcome::Restored);
     assert!(!world.is_locked("asmith") && !world.is_locked("asmith@corp.example"), "a newcomer is not kept out");
+    let own = world.locks.stored(&Name::new("ajones").unwrap()).unwrap();
+    assert!(own.further_names(|_, _| true).iter().all(|name| name.as_str() != "asmith"), "nor is it hers from then on");
+}
+
+#[tokio::test]
+async fn a_newcomers_own_revocation_that_comes_late_is_no_old_news() {
+    let world = World::renamed_since().await;
+    world.directory.put("2", &["asmith"], Some(false));
+    let late = world.says(REVOKE, "2", "e-2");
+    world.later();
+    world.one(world.says(world.lift(), ID, "e-3")).await;
+    assert_eq!(world.one(late).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("asmith") && !world.is_locked("ajones"));
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_name_by_itself_still_keeps_out_who_has_it_by_now() {
+    let world = World::new();
+    world.directory.put(ID, &["asmith@corp.example"], Some(false));
+    world.one(world.says(REVOKE, ID, "e-1")).await;
+    world.directory.put(ID, &["ajones"], Some(true));
+    world.directory.put("2", &["bob", "asmith@corp.example"], Some(false));
+    world.later();
+    world.one(world.says(REVOKE, "2", "e-2")).await;
+    world.later();
+    world.one(world.says(world.lift(), ID, "e-3")).await;
+    assert!(world.is_locked("bob") && world.is_locked("asmith@corp.example") && !world.is_locked("ajones"));
 }
 
 #[tokio::test]

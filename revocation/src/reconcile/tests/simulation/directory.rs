@@ -178,8 +178,15 @@ impl People {
         for authority in [Voice::IdentityCenter.authority(), sweeps()] {
             let (old, hold) = (before.and_then(|lock| lock.hold_of(&authority)), after.hold_of(&authority));
             let Some(hold) = hold.filter(|hold| old != Some(hold)) else { continue };
-            let said_of = self.spoken_of.get(hold.signal_id.as_str());
-            let is_of = |id: &str| said_of.is_none_or(|ids| ids.iter().any(|said| said.eq_ignore_ascii_case(id)));
+            // A sweep's word that locks says of whom it is.
+            let by_hold =
+                hold.person.as_ref().filter(|_| hold.is_locked()).map(|person| vec![person.as_str().to_owned()]);
+            let said_of = self.spoken_of.get(hold.signal_id.as_str()).cloned().or(by_hold);
+            let said = || said_of.iter().flatten();
+            // A newcomer opens the own name, whoever had it before.
+            let has_it = |id: &str| self.had.iter().any(|had| had.id == id && had.name == after.name);
+            let is_of =
+                |id: &str| said_of.is_none() || said().any(|said| said.eq_ignore_ascii_case(id) || has_it(said));
             let lifted = old.filter(|old| old.is_locked() && !hold.is_locked());
             let own = lifted.filter(|old| old.about().as_ref() == Some(&after.name));
             if let Some(person) = own.and_then(|old| old.person.as_ref()).filter(|person| !is_of(person.as_str())) {

@@ -197,7 +197,8 @@ impl Said {
             Word::Restore => "user.lifecycle.unsuspend",
             _ => "user.lifecycle.suspend",
         };
-        let users = self.about.iter().map(|name| json!({ "type": "User", "id": "00u1", "alternateId": name }));
+        let users =
+            self.about.iter().map(|name| json!({ "type": "User", "id": format!("00u-{name}"), "alternateId": name }));
         json!({
             "uuid": self.id,
             "eventType": what,
