@@ -31,10 +31,8 @@ impl Lock {
         // A restore also lifts what was said of the same person under another name, by the producer's own id; but what was
         // said of this name by itself may keep out whoever has it by now.
         let person = signal.person(subject).filter(|_| matches!(signal.action, Action::Restore { .. }));
-        let is_about = |hold: &Hold| {
-            let is_theirs = person.is_some() && hold.person.as_ref() == person && !self.is_by_itself(hold);
-            hold.about().as_ref() == Some(own) || is_theirs
-        };
+        let is_theirs = |hold: &Hold| person.is_some() && hold.person.as_ref() == person && !self.is_by_itself(hold);
+        let is_about = |hold: &Hold| hold.about().as_ref() == Some(own) || is_theirs(hold);
         let about: BTreeMap<&Authority, &Hold> = self.holds.iter().filter(|(_, hold)| is_about(hold)).collect();
         if about.is_empty() {
             return None;
@@ -57,7 +55,15 @@ impl Lock {
                 meant
             }
         };
-        Some(self.release(signal, (subject, &[]), Some(&meant)))
+        let mut transition = self.release(signal, (subject, &[]), Some(&meant));
+        // It is lifted as old as it was: what is said of whoever has the name by now, and is still on its way, counts.
+        if let Transition::Changed(next) = &mut transition {
+            let theirs = about.iter().filter(|(_, hold)| hold.is_locked() && hold.about().as_ref() != Some(own));
+            for (authority, old) in theirs {
+                next.holds.entry((*authority).clone()).and_modify(|hold| hold.as_of = old.as_of);
+            }
+        }
+        Some(transition)
     }
 
     fn hold(&self, signal: &Signal, of: (&str, &[Name]), expires_at: Option<Timestamp>) -> Transition {

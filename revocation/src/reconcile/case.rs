@@ -63,9 +63,8 @@ impl Case {
 
     /// The names that count.
     pub(super) fn named(&self) -> Vec<Name> {
-        let others = self.subject().map(Subject::others).unwrap_or_default();
-        let is_others = |name: &Name| self.others.contains(name) || others.contains(name);
-        let left_alone = |name: &&Name| self.let_in.contains(name) || is_others(name);
+        let left_alone =
+            |name: &&Name| self.let_in.contains(name) || self.others.contains(name) || self.is_others(name);
         self.names.iter().filter(|name| !left_alone(name)).cloned().collect()
     }
 
@@ -74,6 +73,14 @@ impl Case {
         let unknown: Vec<Name> = names.into_iter().filter(|name| !self.names.contains(name)).collect();
         self.remembered.extend(unknown.iter().cloned());
         self.names.extend(unknown);
+    }
+
+    /// Whether a name only goes with a restore, which is to lift what was said there of this person before it was somebody
+    /// else's.
+    pub(super) fn is_others(&self, name: &Name) -> bool {
+        let is_restore = matches!(self.signal.action, Action::Restore { .. });
+        let others = self.subject().map(Subject::others).unwrap_or_default();
+        is_restore && self.remembered.contains(name) && others.contains(name)
     }
 
     /// Names that were or would be the subject's, and are somebody else's by now.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Revoker;
 use super::admit::MAX_RACES;
 use crate::lock::{Hold, Lock, Transition};
-use crate::name::{Name, PersonId};
+use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::ports::{StoreError, Write};
 use crate::signal::Authority;
@@ -121,17 +121,17 @@ impl Revoker {
     }
 
     /// A lock as if these authorities had said nothing but of the name by itself, where what they lifted there was about
-    /// somebody who does not have the name any more, or who is by the producer's own id another than this `person`.
+    /// somebody who does not have the name any more.
     pub(super) async fn without_former(
         &self,
         lock: Lock,
         authorities: &[Authority],
-        (subject, person): (&Name, Option<&PersonId>),
+        subject: &Name,
     ) -> Result<Lock, StoreError> {
         let mut former = Vec::new();
         for authority in authorities {
             if let Some(other) = lock.lifted_of_another(authority, subject)
-                && (is_of_another(&lock, authority, person) || !self.has(&other, &lock.name).await?)
+                && !self.has(&other, &lock.name).await?
             {
                 former.push(authority.clone());
             }
@@ -146,7 +146,7 @@ impl Revoker {
     pub(super) async fn follow(&self, own: &Lock, name: &Name, is_given: bool) -> Result<(), StoreError> {
         for _ in 0..MAX_RACES {
             let authorities: Vec<Authority> = own.holds.keys().cloned().collect();
-            let lock = self.without_former(self.lock_of(name).await?, &authorities, (&own.name, None)).await?;
+            let lock = self.without_former(self.lock_of(name).await?, &authorities, &own.name).await?;
             let lifted = authorities.iter().filter(|authority| !is_given && lock.was_lifted_since(own, authority));
             match lock.follow(&own.without_words_of(&lifted.cloned().collect::<Vec<_>>()), self.clock.now()) {
                 Transition::Changed(next) => {
@@ -168,9 +168,4 @@ impl Revoker {
         let read = self.locks.read(std::slice::from_ref(name)).await?;
         Ok(read.into_iter().next().unwrap_or_else(|| Lock::none(name.clone())))
     }
-}
-
-/// Whether what an authority said of a name was about another person than this one, as far as both are known.
-fn is_of_another(lock: &Lock, authority: &Authority, person: Option<&PersonId>) -> bool {
-    PersonId::differ(lock.hold_of(authority).and_then(|hold| hold.person.as_ref()), person)
 }

@@ -6,7 +6,7 @@ use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Pass};
 use crate::lock::{Lock, Transition};
-use crate::name::{Name, Subject};
+use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
 use crate::ports::{StoreError, Write};
@@ -101,8 +101,7 @@ impl Revoker {
     /// more stands neither for the subject nor against it.
     async fn as_it_counts(&self, case: &Case, lock: Lock) -> Result<Lock, StoreError> {
         let (Action::Revoke { .. }, Some(own)) = (&case.signal.action, case.names.first()) else { return Ok(lock) };
-        let person = case.signal.person(&case.about.label());
-        self.without_former(lock, std::slice::from_ref(&case.signal.authority), (own, person)).await
+        self.without_former(lock, std::slice::from_ref(&case.signal.authority), own).await
     }
 
     /// Brings the lock of every name to where the signal wants it: the subject's own first, which remembers the others.
@@ -198,8 +197,7 @@ impl Revoker {
     /// A write is guarded, so that it may follow from what was read ahead. What is decided without one is decided on what
     /// stands now.
     async fn lock_own(&self, case: &Case, first: Lock, is_ahead: bool) -> Result<Own, StoreError> {
-        let others = case.subject().map(Subject::others).unwrap_or_default();
-        let further: Vec<Name> = case.further().into_iter().filter(|name| !others.contains(name)).collect();
+        let further: Vec<Name> = case.further().into_iter().filter(|name| !case.is_others(name)).collect();
         let own = first.name.clone();
         let mut first = Some(first);
         for _ in 0..MAX_RACES {

@@ -430,6 +430,33 @@ async fn what_followed_by_rule_before_it_was_anothers_is_lifted_with_the_person_
 }
 
 #[tokio::test]
+async fn a_newcomers_own_restore_that_comes_late_stands_against_what_was_said_before_it() {
+    let world = World::renamed_since().await;
+    world.directory.put("2", &["asmith"], Some(true));
+    let revoked = world.says(REVOKE, "2", "e-2");
+    world.later();
+    let restored = world.says(world.lift(), "2", "e-3");
+    world.later();
+    for signal in [world.says(world.lift(), ID, "e-4"), restored, revoked] {
+        world.one(signal).await;
+    }
+    assert!(!world.is_locked("asmith"));
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_gave_counts_also_where_the_directory_has_it_as_anothers() {
+    let world = World::renamed_since().await;
+    world.directory.put("2", &["asmith"], Some(true));
+    world.one(world.says(world.lift(), ID, "e-3")).await;
+    world.one(world.alias("ajones", &["asmith"], false)).await;
+    world.user("asmith");
+    world.later();
+    world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(false));
+    assert_eq!(world.one(world.says(REVOKE, ID, "e-4")).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("asmith") && world.alive() == 0);
+}
+
+#[tokio::test]
 async fn a_newcomers_own_revocation_that_comes_late_is_no_old_news() {
     let world = World::renamed_since().await;
     world.directory.put("2", &["asmith"], Some(false));
