@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Hold, HoldState, Lock, Transition};
-use crate::name::Name;
+use crate::name::{Name, PersonId};
 use crate::planted::{self, Fault};
 use crate::signal::{Action, Authority, Signal};
 use crate::time::Timestamp;
@@ -28,11 +28,7 @@ impl Lock {
     /// A revocation does not begin here: it goes on where it is in force.
     #[must_use]
     pub fn apply_where_about(&self, signal: &Signal, subject: &str, own: &Name, now: Timestamp) -> Option<Transition> {
-        // A restore also lifts what was said of the same person under another name, by the producer's own id; but what was
-        // said of this name by itself may keep out whoever has it by now.
-        let person = signal.person(subject).filter(|_| matches!(signal.action, Action::Restore { .. }));
-        let is_theirs = |hold: &Hold| person.is_some() && hold.person.as_ref() == person && !self.is_by_itself(hold);
-        let is_about = |hold: &Hold| hold.about().as_ref() == Some(own) || is_theirs(hold);
+        let is_about = |hold: &Hold| hold.about().as_ref() == Some(own);
         let about: BTreeMap<&Authority, &Hold> = self.holds.iter().filter(|(_, hold)| is_about(hold)).collect();
         if about.is_empty() {
             return None;
@@ -55,15 +51,30 @@ impl Lock {
                 meant
             }
         };
-        let mut transition = self.release(signal, (subject, &[]), Some(&meant));
-        // It is lifted as old as it was: what is said of whoever has the name by now, and is still on its way, counts.
-        if let Transition::Changed(next) = &mut transition {
-            let theirs = about.iter().filter(|(_, hold)| hold.is_locked() && hold.about().as_ref() != Some(own));
-            for (authority, old) in theirs {
-                next.holds.entry((*authority).clone()).and_modify(|hold| hold.as_of = old.as_of);
-            }
-        }
-        Some(transition)
+        Some(self.release(signal, (subject, &[]), Some(&meant)))
+    }
+
+    /// How a restore changes a name that is somebody else's by now: what was said there of this very person, known by the
+    /// producer's own id or by the own name, is lifted, and stays as old as it is, since what is said of whoever has the
+    /// name by now may still be on its way. What was said of the name by itself stands. `None` where there is nothing such.
+    #[must_use]
+    pub fn let_go(&self, signal: &Signal, subject: &str, own: &Name) -> Option<Transition> {
+        let Action::Restore { authorities } = &signal.action else { return None };
+        let person = signal.person(subject);
+        let is_meant = |authority: &Authority| authorities.as_ref().is_none_or(|meant| meant.contains(authority));
+        let is_theirs = |hold: &Hold| {
+            let by_id = person.is_some() && hold.person.as_ref() == person;
+            by_id || hold.about().as_ref() == Some(own) && !PersonId::differ(hold.person.as_ref(), person)
+        };
+        let stands = |hold: &Hold| !hold.is_locked() || self.is_by_itself(hold) || is_newer_lock(hold, signal);
+        let theirs =
+            self.holds.iter().filter(|(authority, hold)| is_meant(authority) && is_theirs(hold) && !stands(hold));
+        let lifted = theirs.map(|(authority, hold)| {
+            let (state, expires_at) = (HoldState::Released, None);
+            let (reason, signal_id) = (signal.reason.clone(), signal.id.clone());
+            (authority.clone(), Hold { state, expires_at, reason, signal_id, ..hold.clone() })
+        });
+        Some(self.with(lifted.collect::<Vec<_>>())).filter(|transition| matches!(transition, Transition::Changed(_)))
     }
 
     fn hold(&self, signal: &Signal, of: (&str, &[Name]), expires_at: Option<Timestamp>) -> Transition {

@@ -677,3 +677,37 @@ fn a_restore_by_command_that_names_an_authority_makes_what_was_lifted_younger() 
     assert!(!lock.in_force(at(9)));
     assert!(matches!(lock.apply(&revoke("okta:acme", 4), "alice", &[]), Transition::Superseded { .. }));
 }
+
+#[test]
+fn what_is_let_go_is_as_old_as_it_was_and_what_was_said_of_anybody_else_stands() {
+    let okta = Authority::named("okta:acme");
+    let asmith =
+        |hold: Hold| Lock { holds: [(okta.clone(), hold)].into_iter().collect(), ..Lock::none(name("asmith")) };
+    let said = |subject: &str, person: Option<&str>| {
+        let said = Lock::none(name("asmith")).apply(&revoke("okta:acme", 3), subject, &[]);
+        let Transition::Changed(lock) = said else { panic!("{said:?}") };
+        Hold { person: person.map(PersonId::new), ..lock.holds[&okta].clone() }
+    };
+    let of = |person: &str, signal: Signal| Signal {
+        about: vec![About::Subject(Subject::new("ajones").unwrap().who_is(PersonId::new(person)))],
+        ..signal
+    };
+    let let_go = |hold: Hold, signal: &Signal| asmith(hold).let_go(signal, "ajones", &name("ajones"));
+    let lift = of("00u1", restore("okta:acme", 5));
+    for hold in [said("asmith@corp.example", Some("00u1")), said("ajones", Some("00u1")), said("ajones", None)] {
+        let Some(Transition::Changed(next)) = let_go(hold, &lift) else { panic!("it is hers") };
+        assert_eq!((next.in_force(at(9)), next.holds[&okta].as_of), (false, at(3)));
+        assert_eq!(next.let_go(&of("00u1", restore_all(8)), "ajones", &name("ajones")), None, "once");
+    }
+    for hold in [
+        said("asmith", Some("00u1")),
+        said("asmith@corp.example", None),
+        said("asmith@corp.example", Some("00u2")),
+        said("ajones", Some("00u2")),
+        Hold { as_of: at(5), ..said("ajones", Some("00u1")) },
+    ] {
+        assert_eq!(let_go(hold.clone(), &lift), None, "{hold:?}");
+    }
+    assert_eq!(let_go(said("ajones", Some("00u1")), &of("00u1", restore("siem", 5))), None);
+    assert_eq!(let_go(said("ajones", Some("00u1")), &of("00u1", revoke("okta:acme", 5))), None);
+}

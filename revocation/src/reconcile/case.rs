@@ -91,7 +91,9 @@ impl Case {
 
     /// What a receipt says of those. Whoever is known under them is not cut off, and may be the very person all the same.
     pub(super) fn left_alone(&self) -> Option<String> {
-        let others: Vec<&str> = self.others_names().into_iter().collect();
+        let named = self.named();
+        let is_left = |other: &&str| named.iter().all(|name| name.as_str() != *other);
+        let others: Vec<&str> = self.others_names().into_iter().filter(is_left).collect();
         let decides = matches!(self.signal.action, Action::Revoke { .. });
         (decides && !others.is_empty())
             .then(|| format!("left alone, being somebody else's by now: {}", others.join(", ")))

@@ -259,6 +259,7 @@ impl Revoker {
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
         let person = signal.person(&subject);
         let change = |lock: &Lock| match (is_restore, is_remembered, lifted_at) {
+            (true, true, _) if case.is_others(name) => lock.let_go(signal, &subject, &own.name),
             (true, _, _) => {
                 let made_good = lock.lifted_with(own, person);
                 let transition = match is_remembered {

@@ -458,13 +458,19 @@ async fn a_name_that_somebody_gave_counts_also_where_the_directory_has_it_as_ano
 
 #[tokio::test]
 async fn a_newcomers_own_revocation_that_comes_late_is_no_old_news() {
-    let world = World::renamed_since().await;
-    world.directory.put("2", &["asmith"], Some(false));
-    let late = world.says(REVOKE, "2", "e-2");
-    world.later();
-    world.one(world.says(world.lift(), ID, "e-3")).await;
-    assert_eq!(world.one(late).await.outcome, Outcome::Completed);
-    assert!(world.is_locked("asmith") && !world.is_locked("ajones"));
+    for own in [&["ajones", "asmith@corp.example"][..], &["asmith@corp.example"]] {
+        let world = World::renamed_since().await;
+        world.directory.put(ID, own, Some(true));
+        world.directory.put("2", &["asmith"], Some(false));
+        let late = world.says(REVOKE, "2", "e-2");
+        world.later();
+        for event in ["e-3", "e-3", "e-4"] {
+            world.one(world.says(world.lift(), ID, event)).await;
+        }
+        assert!(!world.is_locked("asmith"));
+        assert_eq!(world.one(late).await.outcome, Outcome::Completed);
+        assert!(world.is_locked("asmith") && !world.is_locked(own[0]));
+    }
 }
 
 #[tokio::test]
