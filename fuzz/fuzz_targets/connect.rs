@@ -1,5 +1,5 @@
 //! Whatever Client VPN, or somebody in its place, sends to the connect handler: it is read without a panic, and an answer
-//! has the form that Client VPN takes. Nobody's name is longer than it was, and a name with a `#` before it is no key.
+//! has the form that Client VPN takes. A name with a control character in it, or a `#` before it, is no key of a lock.
 
 #![no_main]
 
@@ -12,7 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(who) = &request.who {
         for name in who.names() {
             assert!(!name.as_str().trim().is_empty(), "a name is something");
-            assert!(!name.as_str().chars().any(char::is_control), "and nothing that acts");
+            let acts = name.as_str().chars().any(char::is_control) || name.as_str().starts_with('#');
+            assert!(!acts || !name.is_lockable(), "and no key of a lock that acts");
         }
     }
     for answer in [ConnectAnswer::allow(request.version.clone()), ConnectAnswer::deny(request.version, DenyMessage::default())] {
