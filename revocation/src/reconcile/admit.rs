@@ -94,7 +94,9 @@ impl Revoker {
             None => self.look_behind(case).await?,
         };
         case.head = head;
-        if let Before::Settled(outcome) = before {
+        if let Before::Settled(outcome) = before
+            && !self.is_half_lifted(case, outcome).await?
+        {
             return self.repeated(case, outcome).await;
         }
         if let Some(verdict) = &case.stuck {
@@ -212,6 +214,17 @@ impl Revoker {
         }
         verdict.detail.insert("still_locked_by".to_owned(), json!(still));
         Ok(Admission::Settled(verdict))
+    }
+
+    /// Whether a restore that was recorded as overruled has lifted something all the same: said again under its id, and cut
+    /// off then. Its further names are still to be lifted.
+    async fn is_half_lifted(&self, case: &Case, outcome: Outcome) -> Result<bool, StoreError> {
+        let is_restore = matches!(case.signal.action, Action::Restore { .. });
+        let Some(subject) = case.subject().filter(|_| is_restore && outcome == Outcome::Superseded) else {
+            return Ok(false);
+        };
+        let lock = self.lock_of(subject.name()).await?;
+        Ok(lock.holds.values().any(|hold| !hold.is_locked() && hold.signal_id == case.signal.id))
     }
 
     /// Nothing is to be changed: a dry run, or shadow mode.

@@ -4,6 +4,24 @@ use super::*;
 use crate::alias::Aliases;
 
 #[tokio::test]
+async fn a_restore_that_was_overruled_and_is_said_again_is_finished_where_it_was_cut_off() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    let restore = world.command(Action::Restore { authorities: None }, "alice", "c-1");
+    let early = Signal { as_of: world.now().minus(Duration::from_secs(60)), ..restore.clone() };
+    world.clock.advance(Duration::from_secs(60));
+    let again = Signal { as_of: world.now(), ..restore };
+    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
+    let both = world.handle(vec![early, again.clone()]).await;
+    assert_eq!(outcomes(&both), [Outcome::Superseded, Outcome::Incomplete]);
+    assert!(!world.is_locked("alice") && world.is_locked("laptop-7"));
+    assert_eq!(world.one(again.clone()).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("laptop-7"));
+    assert_eq!(world.one(again).await.outcome, Outcome::Restored, "once more it is a repeated delivery");
+}
+
+#[tokio::test]
 async fn a_name_that_was_taken_away_since_is_still_meant_by_the_word_that_was_said_of_it() {
     for authorities in [Some(vec![Authority::producer("okta", Some("acme"))]), None] {
         let world = World::new();
