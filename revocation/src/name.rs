@@ -184,12 +184,7 @@ impl Subject {
     /// The same subject, with further names that whoever knows the person gave.
     #[must_use]
     pub fn also_called(self, names: impl IntoIterator<Item = Name>) -> Self {
-        let mut also: Vec<Name> = Vec::new();
-        for name in names {
-            if name != self.name && !also.contains(&name) {
-                also.push(name);
-            }
-        }
+        let also = names.into_iter().filter(|name| *name != self.name).collect();
         Self { also, ..self }
     }
 

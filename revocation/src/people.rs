@@ -93,39 +93,41 @@ impl People {
         let (names, mut others) = self.own_names(&person, now.is_none()).await?;
         let of_now = if now.is_some() { person.names.as_slice() } else { &[] };
         let follow = by_rule(rule, &names, of_now, &others);
-        others.extend(self.of_others(&person.id, follow).await?.iter().map(Name::to_string));
+        let follow = follow.into_iter().map(|(name, kinds)| (name.to_string(), kinds));
+        others.extend(self.of_others(&person.id, follow).await?);
         Ok(Found { person: Person { names, former: Vec::new(), ..person }, gone: now.is_none(), others })
     }
 
     /// Parts a person's names, former ones after those of now, from those that the directory gives to somebody else. The
     /// user name of now is nobody else's, and an e-mail address may still be another's user name.
     async fn own_names(&self, person: &Person, gone: bool) -> Result<(Vec<String>, Vec<String>), String> {
-        let (mut own, mut others) = (Vec::new(), Vec::new());
-        for (number, name) in person.names.iter().chain(&person.former).enumerate() {
+        let names = || person.names.iter().chain(&person.former);
+        let asked = names().enumerate().map(|(number, name)| {
             let kinds: &[NameKind] = match number {
                 0 if !gone => &[],
                 _ if !gone && number < person.names.len() => &[NameKind::UserName],
                 _ => &[NameKind::UserName, NameKind::Email],
             };
-            let mut anothers = false;
-            for kind in kinds {
-                let holder = self.directory.holder(name, *kind).await.map_err(|error| error.to_string())?;
-                anothers |= holder.is_some_and(|holder| holder != person.id);
-            }
-            let anothers = anothers && !planted::is(Fault::MeanWhoeverWas);
-            if anothers { &mut others } else { &mut own }.push(name.clone());
-        }
-        Ok((own, others))
+            (name.clone(), kinds)
+        });
+        let others = self.of_others(&person.id, asked).await?;
+        Ok(names().cloned().partition(|name| !others.contains(name)))
     }
 
     /// Which of these names, each asked about in these ways, are somebody else's.
-    async fn of_others(&self, id: &str, names: BTreeMap<Name, &'static [NameKind]>) -> Result<BTreeSet<Name>, String> {
+    async fn of_others(
+        &self,
+        id: &str,
+        names: impl IntoIterator<Item = (String, &'static [NameKind])>,
+    ) -> Result<BTreeSet<String>, String> {
         let (mut asked, gate) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
-        for (name, kind) in names.iter().flat_map(|(name, kinds)| kinds.iter().map(move |kind| (name.clone(), *kind))) {
+        for (name, kind) in
+            names.into_iter().flat_map(|(name, kinds)| kinds.iter().map(move |kind| (name.clone(), *kind)))
+        {
             let (directory, gate) = (Arc::clone(&self.directory), Arc::clone(&gate));
             asked.spawn(async move {
                 let _turn = gate.acquire().await;
-                directory.holder(name.as_str(), kind).await.map(|holder| (name, holder))
+                directory.holder(&name, kind).await.map(|holder| (name, holder))
             });
         }
         let mut others = BTreeSet::new();

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod brakes;
+mod by_rule;
 mod former_names;
 mod identity;
 mod invariants;

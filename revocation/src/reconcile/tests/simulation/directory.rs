@@ -183,13 +183,13 @@ impl People {
                 hold.person.as_ref().filter(|_| hold.is_locked()).map(|person| vec![person.as_str().to_owned()]);
             let said_of = self.spoken_of.get(hold.signal_id.as_str()).cloned().or(by_hold);
             let said = || said_of.iter().flatten();
+            let is_of = |id: &str| said_of.is_none() || said().any(|said| said.eq_ignore_ascii_case(id));
             // A newcomer opens the own name, whoever had it before.
-            let has_it = |id: &str| self.had.iter().any(|had| had.id == id && had.name == after.name);
-            let is_of =
-                |id: &str| said_of.is_none() || said().any(|said| said.eq_ignore_ascii_case(id) || has_it(said));
+            let has_it = || said().any(|said| self.had.iter().any(|had| had.id == *said && had.name == after.name));
             let lifted = old.filter(|old| old.is_locked() && !hold.is_locked());
             let own = lifted.filter(|old| old.about().as_ref() == Some(&after.name));
-            if let Some(person) = own.and_then(|old| old.person.as_ref()).filter(|person| !is_of(person.as_str())) {
+            let person = own.and_then(|old| old.person.as_ref());
+            if let Some(person) = person.filter(|person| !is_of(person.as_str()) && !has_it()) {
                 let person = person.as_str();
                 return Some(format!("{} of {person} was let in by {authority}, which meant {said_of:?}", after.name));
             }
