@@ -1,5 +1,6 @@
 //! Many people off-boarded at once, under EC2's request limits: how long until nobody of them is connected, beside how
-//! long the limits alone take. It is in virtual time, in which ten thousand people take minutes and not an hour:
+//! long the limits alone take. It is in virtual time: nothing waits, and what takes long is the emulator's work
+//! (ten thousand people take it an hour):
 //!
 //!     cargo bench -p vpn-revoker --bench flood              # the table
 //!     cargo bench -p vpn-revoker --bench flood -- 300x3     # three hundred people with three connections each
