@@ -19,6 +19,9 @@ use crate::deadline::Deadline;
 use crate::envelope::{Envelope, Message};
 use crate::{Clients, DynamoAudit, DynamoLocks, Ec2ClientVpn, Failure, IdentityStore, Metrics, Settings};
 
+/// What to do where a target's role can't be assumed.
+const UNASSUMED: &str = "check its trust policy and external id, and allow sts:AssumeRole on it to the function's role";
+
 /// The function: everything that outlives a single invoke.
 #[derive(Clone)]
 pub struct App {
@@ -210,14 +213,19 @@ impl App {
             return handled;
         }
         let (owners, signals) = self.read_all(messages, via, call, &mut handled).await;
+        let rehearsed = signals.iter().map(|signal| signal.dry_run);
+        let owners: Vec<(usize, bool)> = owners.into_iter().zip(rehearsed).collect();
         let run = run(call, now, &deadline);
         let revoker = self.revoker(call);
         let receipts = match signals.is_empty() {
             true => Vec::new(),
             false => revoker.handle(signals, &run).await,
         };
-        for (owner, receipt) in owners.into_iter().zip(receipts) {
-            self.metrics.settled(&receipt, self.clock.now());
+        for ((owner, rehearsed), receipt) in owners.into_iter().zip(receipts) {
+            match rehearsed {
+                true => self.metrics.rehearsed(&receipt, self.clock.now()),
+                false => self.metrics.settled(&receipt, self.clock.now()),
+            }
             if let Some(handled) = handled.get_mut(owner) {
                 handled.unfinished |= receipt.is_retryable();
                 handled.receipts.push(receipt);
@@ -235,10 +243,15 @@ impl App {
         self.revoker(call).handle(signals, &run(call, now, &deadline)).await
     }
 
-    /// Sweeps where that was ordered, after the signals of the same delivery.
+    /// Sweeps where that was ordered, after the signals of the same delivery. What the schedule orders several times in
+    /// one delivery, as after a redrive of dead letters, is one sweep: it looks at everything.
     async fn sweep(&self, handled: &mut [Handled], revoker: &Revoker, run: &Run) {
+        let mut swept_by_schedule = false;
         for handled in handled {
             for order in std::mem::take(&mut handled.sweeps) {
+                if !order.commanded && std::mem::replace(&mut swept_by_schedule, true) {
+                    continue;
+                }
                 let begun_at = self.clock.now();
                 let receipt = revoker.sweep(&order, run).await;
                 // A sweep that somebody asked for says nothing about whether the schedule is alive, and comes once; what
@@ -353,12 +366,20 @@ impl App {
 
     /// Client VPN in every target. An account that no role names is the function's own.
     fn vpn(&self, own_account: Option<&String>) -> Vec<Arc<dyn ClientVpn>> {
+        let mut there = Vec::new();
         let pairs = self.settings.targets.iter().zip(&self.clients.ec2);
-        let vpn = pairs.map(|(settings, client)| {
+        let vpn = pairs.filter_map(|(settings, client)| {
             let account = settings.account().map(str::to_owned).or_else(|| own_account.cloned());
             let target = Target { region: settings.region.clone(), account };
-            let vpn = Ec2ClientVpn::new(client.clone(), target).acting_as(settings.role_arn.as_deref());
-            Arc::new(vpn) as Arc<dyn ClientVpn>
+            // A role in the function's own account, beside the function itself: seen twice, somebody would have twice as
+            // many connections.
+            if there.contains(&target) {
+                tracing::warn!(error_type = "SameTarget", region = target.region, "two targets are the same account and Region, and one was left out; take it out of VPN_REVOKER_TARGETS");
+                return None;
+            }
+            there.push(target.clone());
+            let vpn = Ec2ClientVpn::new(client.clone(), target).acting_as(settings.role_arn.as_deref(), UNASSUMED);
+            Some(Arc::new(vpn) as Arc<dyn ClientVpn>)
         });
         vpn.collect()
     }

@@ -78,12 +78,20 @@ impl Ec2 {
     }
 }
 
+/// A role that calls are made in.
+#[derive(Debug, Clone)]
+struct Role {
+    arn: String,
+    /// What to do where it can't be assumed.
+    otherwise: &'static str,
+}
+
 /// Client VPN in one account and Region, through the EC2 API.
 #[derive(Debug, Clone)]
 pub struct Ec2ClientVpn {
     ec2: Ec2,
     target: Target,
-    role: Option<String>,
+    role: Option<Role>,
 }
 
 impl Ec2ClientVpn {
@@ -93,10 +101,10 @@ impl Ec2ClientVpn {
         Self { ec2, target, role: None }
     }
 
-    /// The role that its calls are made in, for the text of what goes wrong.
+    /// The role that its calls are made in, and what to do where it can't be assumed, for the text of what goes wrong.
     #[must_use]
-    pub fn acting_as(self, role: Option<&str>) -> Self {
-        Self { role: role.map(str::to_owned), ..self }
+    pub fn acting_as(self, role: Option<&str>, otherwise: &'static str) -> Self {
+        Self { role: role.map(|arn| Role { arn: arn.to_owned(), otherwise }), ..self }
     }
 
     /// What went wrong. Without an answer from EC2, it may be that the role can't be assumed.
@@ -108,11 +116,8 @@ impl Ec2ClientVpn {
     {
         let error = vpn_error(error);
         match &self.role {
-            Some(role) if error.code.is_none() && error.message.contains("credentials") => {
-                let message = format!(
-                    "{role} could not be assumed; check its trust policy and external id, and allow sts:AssumeRole on it to the function's role ({})",
-                    error.message
-                );
+            Some(Role { arn, otherwise }) if error.code.is_none() && error.message.contains("credentials") => {
+                let message = format!("{arn} could not be assumed; {otherwise} ({})", error.message);
                 VpnError { message, ..error }
             }
             _ => error,

@@ -68,6 +68,12 @@ impl Metrics {
         self.refused(receipt, now);
     }
 
+    /// What came of a dry run: `Signals` by outcome. Whoever asked for it has the answer, and nobody else is to be called.
+    #[cfg(feature = "revoker")]
+    pub(crate) fn rehearsed(&self, receipt: &Receipt, now: Timestamp) {
+        self.count(now, &[("Outcome", receipt.outcome.word())], "Signals", "Count", 1);
+    }
+
     /// What came of a sweep by schedule: that it was, which an alarm on silence waits for, and what it ended.
     #[cfg(feature = "revoker")]
     pub(crate) fn swept(&self, receipt: &Receipt, now: Timestamp) {
@@ -94,9 +100,11 @@ impl Metrics {
         self.refused(receipt, now);
     }
 
+    /// What was refused, by why. What would have been refused, where the mode is shadow, was not.
     #[cfg(feature = "revoker")]
     fn refused(&self, receipt: &Receipt, now: Timestamp) {
-        for refusal in receipt.subjects.iter().filter_map(|subject| subject.refusal) {
+        let refused = receipt.subjects.iter().filter(|subject| subject.outcome != Outcome::Shadowed);
+        for refusal in refused.filter_map(|subject| subject.refusal) {
             self.count(now, &[("Refusal", refusal)], "Refused", "Count", 1);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use revocation::ports::StoreError;
+use revocation::ports::{StoreError, VpnError};
 use thiserror::Error;
 
 use super::output::shown;
@@ -35,6 +35,9 @@ pub enum CliError {
     /// The function did not take the command.
     #[error("the function did not take it: {0}")]
     Refused(String),
+    /// The function failed on the way.
+    #[error("the function failed, and may have done a part of it: {0}")]
+    Failed(String),
     /// A file could not be read or written.
     #[error("{path}: {error}; check the path and its permissions")]
     File {
@@ -110,11 +113,19 @@ const NEXT: [(&str, &str); 21] = [
     ("dispatch failure", "check --region, --endpoint-url and the network"),
 ];
 
+/// What EC2 answered, without what the functions do about it.
+pub(super) fn cause(error: &VpnError) -> String {
+    let code = error.code.iter().map(|code| format!("{code}: "));
+    let request = error.request_id.iter().map(|id| format!(" (request {id})"));
+    code.chain([error.message.clone()]).chain(request).collect()
+}
+
 fn table(error: &StoreError) -> String {
     with_next(error.cause())
 }
 
-fn with_next(why: &str) -> String {
+/// AWS's words, and the next step.
+pub(super) fn with_next(why: &str) -> String {
     let cause = shown(why);
     match NEXT.iter().find(|(word, _)| cause.contains(word)) {
         Some((_, next)) => format!("{cause}; {next}"),

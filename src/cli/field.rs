@@ -1,13 +1,34 @@
 //! Client VPN in every target of the deployment.
 
+use std::fmt;
+
 use revocation::connection::{EndpointId, Target};
 use revocation::policy::Policy;
 use revocation::ports::{ClientVpn, VpnError};
 
 use super::CliError;
 use super::aws::Aws;
+use super::error::{cause, with_next};
+use super::output::shown;
 use crate::ec2::Door;
 use crate::{Ec2ClientVpn, Settings};
+
+/// Where a target's role can't be assumed from here.
+const NOT_OURS: &str =
+    "its trust is for the function alone, as it should be: look with a profile of that account, and no function named";
+
+/// What could not be looked at, and why.
+pub(super) struct Trouble {
+    text: String,
+    /// In another account, to which only the function has a way.
+    pub(super) elsewhere: bool,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 /// Client VPN in every target, as this machine reaches it.
 pub(super) struct Field {
@@ -23,13 +44,13 @@ impl Field {
         for target in &settings.targets {
             let about = Target { region: target.region.clone(), account: target.account().map(str::to_owned) };
             let ec2 = target.client(&config, &config).await;
-            vpn.push(Ec2ClientVpn::new(ec2, about).acting_as(target.role_arn.as_deref()));
+            vpn.push(Ec2ClientVpn::new(ec2, about).acting_as(target.role_arn.as_deref(), NOT_OURS));
         }
         Ok(Self { vpn, scope: settings.policy.clone() })
     }
 
     /// The doors of all endpoints in scope, with the target that each is in, and what could not be looked at.
-    pub(super) async fn doors(&self) -> (Vec<(&Ec2ClientVpn, Door)>, Vec<String>) {
+    pub(super) async fn doors(&self) -> (Vec<(&Ec2ClientVpn, Door)>, Vec<Trouble>) {
         let (mut doors, mut troubles) = (Vec::new(), Vec::new());
         for vpn in &self.vpn {
             match vpn.doors().await {
@@ -48,7 +69,8 @@ impl Field {
         // Where a target could not be asked, it may be there.
         if troubles.is_empty() {
             let missing = self.scope.endpoints.iter().filter(|id| !is_there(id));
-            troubles.extend(missing.map(|id| VpnError::no_such_endpoint(id).to_string()));
+            let missing = missing.map(|id| VpnError::no_such_endpoint(id).to_string());
+            troubles.extend(missing.map(|text| Trouble { text, elsewhere: false }));
         }
         (doors, troubles)
     }
@@ -63,6 +85,10 @@ pub(super) fn place(target: &Target) -> String {
 }
 
 /// Why something could not be looked at.
-pub(super) fn trouble(at: &str, error: &VpnError) -> String {
-    format!("{at} could not be looked at: {error}")
+pub(super) fn trouble(at: &str, error: &VpnError) -> Trouble {
+    let why = cause(error);
+    let elsewhere = why.contains(NOT_OURS);
+    // What to do stands in it then.
+    let why = if elsewhere { shown(&why) } else { with_next(&why) };
+    Trouble { text: format!("{at} could not be looked at: {why}"), elsewhere }
 }

@@ -17,6 +17,16 @@ pub(super) const HANDLER: &str = "AWSClientVPN-";
 /// What a function of ours has in its environment.
 const OURS: &str = "VPN_REVOKER_LOCKS_TABLE";
 
+/// What decides whether a function of ours acts at all.
+const MODE: &str = "VPN_REVOKER_MODE";
+
+/// A connect handler beside the function.
+pub(super) struct ConnectHandler {
+    pub(super) arn: String,
+    /// It is in shadow mode, and refuses nobody.
+    pub(super) only_watches: bool,
+}
+
 /// A deployed function.
 pub(super) struct Function {
     client: Client,
@@ -68,8 +78,8 @@ impl Function {
     }
 
     /// The connect handlers beside it: those that read the same locks.
-    pub(super) async fn handlers(&self, locks_table: &str) -> Result<Vec<String>, CliError> {
-        let mut arns = Vec::new();
+    pub(super) async fn handlers(&self, locks_table: &str) -> Result<Vec<ConnectHandler>, CliError> {
+        let mut handlers = Vec::new();
         for (name, function) in ours(&self.client, |_| false).await? {
             let variables = function.environment().and_then(|environment| environment.variables());
             let same = variables.and_then(|variables| variables.get(OURS)).is_some_and(|table| {
@@ -77,10 +87,14 @@ impl Function {
                 is_same_table((table, region), (locks_table, region))
             });
             if let Some(arn) = function.function_arn().filter(|_| same && name.starts_with(HANDLER)) {
-                arns.push(self.alias_kept_warm(&name).await?.unwrap_or_else(|| arn.to_owned()));
+                let mode = variables.and_then(|variables| variables.get(MODE));
+                handlers.push(ConnectHandler {
+                    arn: self.alias_kept_warm(&name).await?.unwrap_or_else(|| arn.to_owned()),
+                    only_watches: mode.is_some_and(|mode| mode == "shadow"),
+                });
             }
         }
-        Ok(arns)
+        Ok(handlers)
     }
 
     /// The alias for which executions are kept running: only who calls it by that gets them.
@@ -125,7 +139,7 @@ impl Function {
         let value: Value = serde_json::from_slice(payload).unwrap_or_default();
         match answer.function_error() {
             None => Ok(value),
-            Some(_) => Err(CliError::Refused(shown(&word(value.get("errorMessage"))))),
+            Some(_) => Err(unanswered(&word(value.get("errorType")), &word(value.get("errorMessage")))),
         }
     }
 
@@ -140,6 +154,14 @@ impl Function {
 
     fn failed(&self, why: String) -> CliError {
         CliError::Function { name: shown(&self.name), why }
+    }
+}
+
+/// An invoke that ended in an error. Only what has a mistake is known not to have been begun.
+pub(super) fn unanswered(error_type: &str, message: &str) -> CliError {
+    match error_type {
+        "InvalidCommand" | "NoDirectory" => CliError::Refused(shown(message)),
+        _ => CliError::Failed(shown(message)),
     }
 }
 

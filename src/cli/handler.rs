@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::act::confirm;
 use super::aws::Aws;
 use super::deployment::Deployment;
+use super::error::cause;
 use super::field::{Field, place};
 use super::handlers::{Handlers, admits_somebody};
 use super::output::{Printer, Progress, Tone, note};
@@ -155,7 +156,7 @@ async fn status(field: &Field, ours: &Handlers, printer: &Printer) -> Result<Out
     let (doors, troubles) = field.doors().await;
     let rows: Vec<Row> = doors.iter().map(|(vpn, door)| Row::new(vpn, door, ours)).collect();
     printer.toned(&TITLES, &rows, Row::cells, |row| if row.state == OURS { Tone::Good } else { Tone::Bad })?;
-    troubles.iter().for_each(|trouble| note(trouble));
+    troubles.iter().for_each(|trouble| note(&trouble.to_string()));
     let unchecked = rows.iter().any(|row| row.state == "unchecked");
     Ok(match (troubles.is_empty() && !unchecked, rows.iter().all(|row| row.state == OURS)) {
         (false, _) => Outcome::Partial,
@@ -253,7 +254,7 @@ async fn set(vpn: &Ec2ClientVpn, door: &Door, handler: Option<&str>, undo: &str)
     ));
     vpn.set_handler(endpoint, handler)
         .await
-        .map_err(|error| CliError::Aws { what: format!("{endpoint} could not be changed"), why: error.to_string() })?;
+        .map_err(|error| CliError::Aws { what: format!("{endpoint} could not be changed"), why: cause(&error) })?;
     note(&format!("EC2 has accepted it; to undo it: {undo}"));
     let progress = Progress::new("looks, until it is applied");
     let until = SystemClock.now().plus(APPLIED_IN);

@@ -15,6 +15,8 @@ use crate::failure;
 /// The connect handlers that are ours, by ARN.
 pub(super) struct Handlers {
     arns: Vec<String>,
+    /// Those of them that are in shadow mode.
+    watching: Vec<String>,
     /// Whether they are known at all.
     known: bool,
     /// The account of the deployment, where it is known.
@@ -29,26 +31,34 @@ impl Handlers {
                 "--handler {} is no ARN of a function; it looks like arn:aws:lambda:eu-west-1:111122223333:function:AWSClientVPN-…",
                 shown(wrong)
             ))),
-            None => Ok(Self { arns: arns.to_vec(), known: true, home: None }),
+            None => Ok(Self { arns: arns.to_vec(), watching: Vec::new(), known: true, home: None }),
         }
     }
 
     /// Those that read the function's locks, in its own account and Region.
     pub(super) async fn of(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let locks_table = deployment.scope(aws).await?.locks_table;
-        let arns = deployment.function(aws).await?.handlers(&locks_table).await?;
+        let handlers = deployment.function(aws).await?.handlers(&locks_table).await?;
+        let watching =
+            handlers.iter().filter(|handler| handler.only_watches).map(|handler| handler.arn.clone()).collect();
+        let arns: Vec<String> = handlers.into_iter().map(|handler| handler.arn).collect();
         let home = arns.first().map(|first| arn::account(first).to_owned());
-        Ok(Self { arns, known: true, home })
+        Ok(Self { arns, watching, known: true, home })
     }
 
     /// Nobody could say which are ours.
     pub(super) fn unknown() -> Self {
-        Self { arns: Vec::new(), known: false, home: None }
+        Self { arns: Vec::new(), watching: Vec::new(), known: false, home: None }
     }
 
     /// Whether a function is one of them, by whichever version or alias.
     pub(super) fn include(&self, arn: &str) -> bool {
-        arn::function(arn).is_some_and(|named| self.arns.iter().any(|own| arn::function(own).as_ref() == Some(&named)))
+        is_among(arn, &self.arns)
+    }
+
+    /// Whether it is one that lets in whoever is locked, being in shadow mode.
+    pub(super) fn only_watches(&self, arn: &str) -> bool {
+        is_among(arn, &self.watching)
     }
 
     /// Whether any is known where an endpoint is: Client VPN invokes none of another account or Region
@@ -77,6 +87,11 @@ impl Handlers {
     fn home(&self) -> Option<&str> {
         self.home.as_deref()
     }
+}
+
+/// Whether a function is one of these, by whichever version or alias.
+fn is_among(arn: &str, arns: &[String]) -> bool {
+    arn::function(arn).is_some_and(|named| arns.iter().any(|own| arn::function(own).as_ref() == Some(&named)))
 }
 
 fn is_in(arn: &str, target: &Target, home: Option<&str>) -> bool {

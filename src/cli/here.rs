@@ -12,6 +12,7 @@ use super::CliError;
 use super::act::new_id;
 use super::aws::Aws;
 use super::deployment::Deployment;
+use super::function::unanswered;
 use crate::{App, Call, Clients, Metrics, Settings, SystemClock};
 
 /// How long one run may take: as long as the function may.
@@ -41,7 +42,7 @@ impl Here {
     /// A command's receipt.
     pub(super) async fn invoke(&self, command: &Value) -> Result<Value, CliError> {
         let answer = self.app.invoke(command.to_string().as_bytes(), &self.call()).await;
-        answer.map_err(|failure| CliError::Refused(super::output::shown(&failure.message)))
+        answer.map_err(|failure| unanswered(failure.error_type, &failure.message))
     }
 
     /// What comes of signals, one receipt for each.

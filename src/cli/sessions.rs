@@ -165,7 +165,7 @@ impl Eyes {
     /// Every connection there is, of those that are looked for.
     async fn look(&self, progress: &Progress) -> Result<Seen, CliError> {
         let (doors, troubles) = self.field.doors().await;
-        let mut seen = Seen { rows: Vec::new(), troubles };
+        let mut seen = Seen { rows: Vec::new(), troubles: troubles.iter().map(ToString::to_string).collect() };
         let wanted = |id: &EndpointId| self.endpoint.as_ref().is_none_or(|wanted| wanted == id);
         let doors: Vec<_> = doors.iter().filter(|(_, door)| wanted(&door.endpoint)).collect();
         for (vpn, door) in &doors {
@@ -186,7 +186,10 @@ impl Eyes {
     async fn look_at(&self, vpn: &Ec2ClientVpn, endpoint: &EndpointId, progress: &Progress, seen: &mut Seen) {
         let Target { region, account } = vpn.target();
         match vpn.sessions(endpoint, None, |count| progress.more(count)).await {
-            Err(error) => seen.troubles.push(trouble(&format!("{endpoint} in {}", place(vpn.target())), &error)),
+            Err(error) => {
+                let at = format!("{endpoint} in {}", place(vpn.target()));
+                seen.troubles.push(trouble(&at, &error).to_string());
+            }
             Ok(sessions) => {
                 let wanted = sessions.into_iter().filter(|session| self.wants(session));
                 seen.rows.extend(wanted.map(|session| Row {

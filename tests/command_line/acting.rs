@@ -34,6 +34,20 @@ async fn a_revocation_ends_every_connection_and_shows_the_receipt() {
 }
 
 #[tokio::test]
+async fn a_function_that_was_cut_off_may_have_done_a_part_of_it() {
+    let world = World::new().await;
+    world.user(DANA);
+    let function = Deployed::start(&world, &[]).await;
+    function.cuts_off();
+    let said = deployed(&world, &function, &["revoke", DANA, "--reason", "INC-1", "--id", "INC-1-1", "--yes"]).await;
+    assert_eq!(said.code, 3, "{said:?}");
+    for part in ["may have done a part of it", "timed out", "the same command with --id INC-1-1 goes on"] {
+        assert!(said.err.contains(part), "no `{part}` in {said:?}");
+    }
+    assert!(!said.err.contains("did not take it"), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_dry_run_shows_the_plan_and_changes_nothing() {
     let world = World::new().await;
     let connection = world.user(DANA);

@@ -116,6 +116,31 @@ async fn an_endpoint_that_asks_nobody_is_wrong_and_another_function_is_looked_at
 }
 
 #[tokio::test]
+async fn a_connect_handler_that_only_watches_is_wrong_where_the_function_acts() {
+    let (world, aws) = sound().await;
+    let tables =
+        json!({"VPN_REVOKER_LOCKS_TABLE": crate::world::LOCKS, "VPN_REVOKER_AUDIT_TABLE": crate::world::AUDIT});
+    let mut watching = tables;
+    watching["VPN_REVOKER_MODE"] = json!("shadow");
+    aws.also(HANDLER, watching);
+    let (code, findings) = findings(&world, &aws).await;
+    let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["state"] == "wrong").collect();
+    assert_eq!((code, wrong.len()), (1, ENDPOINTS.len()), "{findings:#?}");
+    for part in ["in shadow mode", "lets in whoever is locked", "Mode=enforce"] {
+        assert!(wrong[0].to_string().contains(part), "no `{part}` in {}", wrong[0]);
+    }
+}
+
+#[tokio::test]
+async fn another_account_is_for_the_function_to_look_at() {
+    let (world, _) = sound().await;
+    let targets = json!([{"region": "eu-west-1"},
+        {"region": "us-east-1", "role_arn": "arn:aws:iam::444455556666:role/vpn-revoker-target"}]);
+    let aws = Deployed::start(&world, &[("VPN_REVOKER_TARGETS", &targets.to_string())]).await;
+    trouble(&world, &aws, "look", &["vpn-revoker-target could not be assumed", "with a profile of that account"]).await;
+}
+
+#[tokio::test]
 async fn a_role_that_may_not_end_connections_is_wrong() {
     let (world, aws) = sound().await;
     world.emulator.deny(Action::Terminate);

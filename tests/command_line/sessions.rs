@@ -82,6 +82,7 @@ async fn what_can_not_be_looked_at_is_said_and_no_success() {
         assert!(said.err.contains(&format!("{endpoint} in eu-west-1 could not be looked at: UnauthorizedOperation")));
     }
     assert!(!said.err.contains(" { "), "{said:?}");
+    assert!(said.err.contains("to whoever is to do this") && !said.err.contains("function's role"), "{said:?}");
 }
 
 #[tokio::test]

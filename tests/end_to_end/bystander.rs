@@ -116,6 +116,24 @@ async fn a_subject_with_too_many_connections_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn nobody_is_called_about_what_would_be_refused() {
+    let world = World::new().await;
+    let protected = ("VPN_REVOKER_PROTECTED", "break-glass");
+    let mut command = json!({"action": "revoke", "subjects": ["break-glass"], "reason": "INC-42", "id": "c-1"});
+    let shadow = world.invoke(&world.app(&[protected, ("VPN_REVOKER_MODE", "shadow")]), &command).await.unwrap();
+    assert_eq!((&shadow["outcome"], &shadow["subjects"][0]["refusal"]), (&json!("shadowed"), &json!("protected")));
+    command["dry_run"] = json!(true);
+    command["id"] = json!("c-2");
+    let app = world.app(&[protected]);
+    assert_eq!(world.invoke(&app, &command).await.unwrap()["outcome"], "refused");
+    assert_eq!((world.metric("Refused", None), world.metric("Signals", Some("refused"))), (0, 1));
+    command["dry_run"] = json!(false);
+    command["id"] = json!("c-3");
+    assert_eq!(world.invoke(&app, &command).await.unwrap()["outcome"], "refused");
+    assert_eq!(world.metric("Refused", Some("protected")), 1);
+}
+
+#[tokio::test]
 async fn shadow_mode_decides_and_records_and_changes_nothing() {
     let world = World::new().await;
     let dana = world.user("dana.reyes@example.com");
@@ -127,6 +145,7 @@ async fn shadow_mode_decides_and_records_and_changes_nothing() {
     assert_eq!(world.alive(), [dana]);
     assert!(world.lock("dana.reyes@example.com").await.is_none());
     assert_eq!(world.kinds("dana.reyes@example.com").await, ["shadowed"]);
+    assert_eq!(world.metric("Signals", Some("shadowed")), 1);
 }
 
 #[tokio::test]

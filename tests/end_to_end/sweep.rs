@@ -88,6 +88,20 @@ async fn a_direct_sweep_gets_its_receipt_and_one_by_event_has_to_be_allowed() {
 }
 
 #[tokio::test]
+async fn what_the_schedule_orders_several_times_in_one_delivery_is_one_sweep() {
+    let world = World::new().await;
+    let orders: Vec<Value> = (0..3)
+        .map(|number| {
+            let mut order = schedule();
+            order["id"] = json!(format!("5c0ed01e-0000-4000-8000-00000000000{number}"));
+            order
+        })
+        .collect();
+    let answer = world.invoke(&world.app(&[]), &batch(&orders)).await.unwrap();
+    assert_eq!((answer, world.metric("Sweeps", Some("completed"))), (json!({"batchItemFailures": []}), 1));
+}
+
+#[tokio::test]
 async fn what_a_sweep_refuses_and_what_it_leaves_is_counted() {
     let world = World::new().await;
     let app = world.app(&[("VPN_REVOKER_MAX_CONNECTIONS", "1")]);

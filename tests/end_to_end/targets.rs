@@ -91,6 +91,20 @@ async fn a_user_is_ended_in_every_account_and_region() {
 }
 
 #[tokio::test]
+async fn a_role_in_the_functions_own_account_makes_nobody_two_people() {
+    let both = Both::new().await;
+    both.world.user("alice");
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/vpn-revoker-target");
+    let targets = json!([{"region": "eu-west-1"}, {"region": "eu-west-1", "role_arn": role}]).to_string();
+    let variables = [("VPN_REVOKER_TARGETS", targets.as_str()), ("VPN_REVOKER_MAX_CONNECTIONS", "1")];
+    let ec2 = vec![both.world.clients.ec2[0].clone(), both.world.clients.ec2[0].clone()];
+    let app = both.world.app_with(Clients { ec2, ..both.world.clients.clone() }, &variables);
+    let receipt = both.revoke(&app, "c-1").await;
+    assert_eq!((&receipt["outcome"], both.world.alive().len()), (&json!("completed"), 0), "{receipt}");
+    assert_eq!(receipt["endpoints"].as_array().unwrap().len(), ENDPOINTS.len());
+}
+
+#[tokio::test]
 async fn credentials_that_ran_out_are_not_used_again() {
     let both = Both::new().await;
     both.user_in_both("alice");

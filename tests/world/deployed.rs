@@ -1,7 +1,7 @@
 //! The deployed functions, and what else of AWS the command line asks: Lambda, SQS and STS on loopback.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -41,6 +41,8 @@ struct Shared {
     feeds: Mutex<Option<&'static str>>,
     /// Functions whose environment whoever asks may not read.
     sealed: Mutex<BTreeSet<String>>,
+    /// Lambda cuts the function off.
+    cut_off: AtomicBool,
 }
 
 /// Everything of a deployment that is not Client VPN and not a table.
@@ -72,6 +74,7 @@ impl Deployed {
             kept_warm: Mutex::default(),
             feeds: Mutex::new(Some("Enabled")),
             sealed: Mutex::default(),
+            cut_off: AtomicBool::new(false),
         });
         let routes = Router::new()
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
@@ -115,6 +118,11 @@ impl Deployed {
     /// Executions of the connect handler are kept running, under this alias.
     pub fn keeps_warm(&self, alias: &str) {
         *self.shared.kept_warm.lock().unwrap() = Some(alias.to_owned());
+    }
+
+    /// Lambda cuts the function off, once it has done what it was sent.
+    pub fn cuts_off(&self) {
+        self.shared.cut_off.store(true, Ordering::SeqCst);
     }
 
     /// No queue feeds the function any more.
@@ -175,14 +183,18 @@ async fn invoke(State(shared): State<Arc<Shared>>, Path(name): Path<String>, bod
         return answer(&json!(shared.door.invoke(&body).await));
     }
     match shared.app.invoke(&body, &call(shared.clock.now())).await {
-        Ok(receipt) => answer(&receipt),
-        Err(failure) => {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-amz-function-error", "Unhandled".parse().unwrap());
-            let error = json!({"errorType": failure.error_type, "errorMessage": failure.message});
-            (StatusCode::OK, headers, error.to_string())
+        _ if shared.cut_off.load(Ordering::SeqCst) => {
+            failed("Sandbox.Timedout", "RequestId: 8476a536 Error: Task timed out after 120.00 seconds")
         }
+        Ok(receipt) => answer(&receipt),
+        Err(failure) => failed(failure.error_type, &failure.message),
     }
+}
+
+fn failed(error_type: &str, message: &str) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-function-error", "Unhandled".parse().unwrap());
+    (StatusCode::OK, headers, json!({"errorType": error_type, "errorMessage": message}).to_string())
 }
 
 async fn configuration(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
@@ -219,6 +231,10 @@ async fn provisioned(State(shared): State<Arc<Shared>>, Path(name): Path<String>
 /// SQS says in a header what is asked, STS in the body.
 async fn queue_or_token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Answer {
     let Some(target) = headers.get("x-amz-target") else {
+        if body.contains("Action=AssumeRole") {
+            let xml = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>it trusts the function alone</Message></Error></ErrorResponse>";
+            return (StatusCode::FORBIDDEN, HeaderMap::new(), xml.to_owned());
+        }
         assert!(body.contains("Action=GetCallerIdentity"), "{body}");
         let arn = format!("arn:aws:sts::{ACCOUNT}:assumed-role/security-on-call/jane");
         let xml = format!(

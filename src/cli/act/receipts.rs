@@ -53,7 +53,8 @@ pub(in crate::cli) fn show(receipts: &[Value], printer: &Printer) -> Result<(), 
         false => Tone::Bad,
     })?;
     for receipt in receipts {
-        let endpoints = list(receipt, "endpoints").len();
+        let listed = |endpoint: &&Value| endpoint.get("error").is_none_or(Value::is_null);
+        let endpoints = list(receipt, "endpoints").iter().filter(listed).count();
         let [signal, mode] = ["signal_id", "mode"].map(|key| shown(&word(receipt.get(key))));
         let mut line = format!("{signal}: mode {mode}, {endpoints} endpoints listed");
         for (key, label) in

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::cli::act::confirm;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
+use crate::cli::error::cause;
 use crate::cli::field::Field;
 use crate::cli::handler::find;
 use crate::cli::output::{Printer, Progress};
@@ -58,7 +59,7 @@ impl Lessons {
 }
 
 fn failed(what: &str, error: &VpnError) -> CliError {
-    CliError::Aws { what: what.to_owned(), why: error.to_string() }
+    CliError::Aws { what: what.to_owned(), why: cause(error) }
 }
 
 /// What could not be done when a listing failed.

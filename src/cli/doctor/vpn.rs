@@ -1,5 +1,6 @@
 //! The endpoints: whether they are found, who is asked at their doors, and whether the function may end connections there.
 
+use revocation::policy::Mode;
 use serde_json::{Value, json};
 
 use super::Findings;
@@ -17,20 +18,24 @@ const NOBODY: &str = "vpn-revoker-doctor";
 
 pub(super) async fn look(findings: &mut Findings, settings: &Settings, deployment: &Deployment, aws: &Aws) {
     match Field::of(settings, aws).await {
-        Ok(field) => doors(findings, &field, deployment, aws).await,
+        Ok(field) => doors(findings, &field, settings.policy.mode, deployment, aws).await,
         Err(error) => findings.failed("endpoints", &error),
     }
     permissions(findings, deployment, aws).await;
 }
 
-async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, aws: &Aws) {
+async fn doors(findings: &mut Findings, field: &Field, mode: Mode, deployment: &Deployment, aws: &Aws) {
     let (doors, troubles) = field.doors().await;
     for trouble in troubles {
-        findings.wrong(
-            "endpoints",
-            trouble,
-            "check TARGETS and ENDPOINTS of the function, --region, and your own permissions",
-        );
+        let (what, text) = ("endpoints", trouble.to_string());
+        match trouble.elsewhere {
+            true => findings.look(what, text, "below stands whether the function may end connections there"),
+            false => findings.wrong(
+                what,
+                text,
+                "check TARGETS and ENDPOINTS of the function, --region, and your own permissions",
+            ),
+        }
     }
     let ours = match Handlers::of(deployment, aws).await {
         Ok(ours) => ours,
@@ -45,6 +50,11 @@ async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, 
         let found = format!("{}, connect handler: {}", door.status, row.state);
         let attach = format!("vpn-revoker handler attach {}", door.endpoint);
         match (row.state, &door.handler) {
+            (OURS, Some(arn)) if ours.only_watches(arn) && mode == Mode::Enforce => findings.wrong(
+                &what,
+                format!("{found}, in shadow mode: it lets in whoever is locked"),
+                "deploy the connect handler with Mode=enforce",
+            ),
             (OURS, _) => findings.fine(&what, found),
             ("unchecked", _) => {
                 findings.look(&what, found, "vpn-revoker handler status --handler ARN tells whether it is ours");
