@@ -41,7 +41,7 @@ impl IdentityStore {
             Some("ResourceNotFoundException") => {
                 "check VPN_REVOKER_IDENTITY_STORE_ID, VPN_REVOKER_IDENTITY_STORE_REGION and the store's encryption key"
             }
-            Some("ValidationException") => "the id is none of this store's; send a command with the name",
+            Some("ValidationException") => "it takes no such id or name; send a command with the name that the VPN has",
             _ => "it is tried again",
         };
         DirectoryError(format!("identity store {} could not be asked: {why}; {next}", self.id))
@@ -51,6 +51,14 @@ impl IdentityStore {
 /// Whether the directory says that there is no such user, and not that it can't find the store or its key.
 fn is_no_user(error: &ResourceNotFoundException) -> bool {
     error.resource_type() == Some(&ResourceType::User) && error.reason().is_none()
+}
+
+/// Whether a user there can be called so: letters, marks, symbols, digits and punctuation
+/// (<https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html>). The store answers to
+/// anything else with an error, and the name of a certificate may well have a space in it.
+fn can_be_user_name(name: &str) -> bool {
+    let is_allowed = |c: char| !c.is_whitespace() && !c.is_control();
+    (1..=MAX_USER_NAME).contains(&name.chars().count()) && name.chars().all(is_allowed)
 }
 
 #[async_trait]
@@ -72,8 +80,7 @@ impl Directory for IdentityStore {
     }
 
     async fn holder(&self, name: &str, kind: NameKind) -> Result<Option<String>, DirectoryError> {
-        // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html
-        if kind == NameKind::UserName && name.chars().count() > MAX_USER_NAME {
+        if kind == NameKind::UserName && !can_be_user_name(name) {
             return Ok(None);
         }
         // https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_GetUserId.html
@@ -119,5 +126,21 @@ fn enabled(status: Option<&UserStatus>) -> Option<bool> {
         Some(UserStatus::Enabled) => Some(true),
         Some(UserStatus::Disabled) => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_a_user_name_is_asked_about() {
+        let longest = "x".repeat(MAX_USER_NAME);
+        for name in ["alice", "alice@example.com", "CORP\\alice", "o'neil+vpn", "mañana", longest.as_str()] {
+            assert!(can_be_user_name(name), "{name}");
+        }
+        for name in ["", "Alice Example", "alice\t", "\u{0}", &format!("{longest}x")] {
+            assert!(!can_be_user_name(name), "{name:?}");
+        }
     }
 }
