@@ -193,7 +193,7 @@ class Cloud:
                 resource["Condition"] = "OnlyOnAws"
         variables = template["Resources"]["ConnectHandler"]["Properties"]["Environment"]["Variables"]
         variables["AWS_ENDPOINT_URL_DYNAMODB"] = self.front.url
-        package = next((ROOT / "dist").glob("connect-handler-*.zip"))
+        package = next((ROOT / "dist").glob("connect-handler-x86_64.zip"))
         self.client("s3").upload_file(str(package), BUCKET, package.name)
         formation = self.client("cloudformation")
         home = {row["OutputKey"]: row["OutputValue"] for row in formation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]}
