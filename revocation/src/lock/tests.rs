@@ -67,6 +67,15 @@ fn a_revocation_locks_and_its_authoritys_restore_unlocks() {
 }
 
 #[test]
+fn a_lock_is_written_again_only_where_it_was_made_good() {
+    let stored = after(&[revoke("okta:acme", 1), restore("okta:acme", 2)]);
+    assert_eq!(Transition::Unchanged.of_stored(&stored, stored.clone()), Transition::Unchanged);
+    let made_good = Lock { holds: after(&[restore("okta:acme", 3)]).holds, ..stored.clone() };
+    let Transition::Changed(next) = Transition::Unchanged.of_stored(&stored, made_good.clone()) else { panic!() };
+    assert_eq!((next.holds, next.version), (made_good.holds, stored.version + 1));
+}
+
+#[test]
 fn on_a_tie_the_revocation_wins_in_either_order() {
     for signals in
         [[revoke("okta:acme", 1), restore("okta:acme", 1)], [restore("okta:acme", 1), revoke("okta:acme", 1)]]
