@@ -105,13 +105,38 @@ pub struct Marker {
     chain: String,
     kind: Kind,
     attempt: Option<String>,
+    /// What the signal asked for. Not part of the key: an id that is used again for something else finds this marker.
+    action: Option<&'static str>,
+    /// Of a refusal, why. Not part of the key either.
+    refusal: Option<&'static str>,
+}
+
+/// What is known of a marker that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// What its signal asked for. Markers of before this was kept say nothing.
+    pub action: Option<String>,
+    /// Of a refusal, why.
+    pub refusal: Option<String>,
 }
 
 impl Marker {
     /// The marker of an entry that may stand once per signal and subject.
     #[must_use]
     pub fn new(signal: &SignalId, chain: &str, kind: Kind) -> Self {
-        Self { signal: signal.clone(), chain: chain.to_owned(), kind, attempt: None }
+        Self { signal: signal.clone(), chain: chain.to_owned(), kind, attempt: None, action: None, refusal: None }
+    }
+
+    /// What the signal asked for, where a signal is the cause.
+    #[must_use]
+    pub fn action(&self) -> Option<&'static str> {
+        self.action
+    }
+
+    /// Of a refusal, why.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&'static str> {
+        self.refusal
     }
 
     /// The key under which it is stored.
@@ -181,7 +206,9 @@ impl Draft {
     /// What `kind` of thing happened to `chain` because of `signal`, at `at`.
     #[must_use]
     pub fn new(signal: &Signal, chain: &str, kind: Kind, at: Timestamp, detail: Map<String, Value>) -> Self {
-        Self::because(&Cause::from(signal), chain, kind, at, detail)
+        let mut draft = Self::because(&Cause::from(signal), chain, kind, at, detail);
+        draft.marker.action = Some(signal.action.word());
+        draft
     }
 
     /// What `kind` of thing happened to `chain`, at `at`, and what it goes back to.
@@ -210,6 +237,13 @@ impl Draft {
     #[must_use]
     pub fn once_per_attempt(mut self, attempt: &str) -> Self {
         self.marker.attempt = Some(attempt.to_owned());
+        self
+    }
+
+    /// Says of a refusal why it was, which another one of the same signal can be told apart by.
+    #[must_use]
+    pub(crate) fn refused_because(mut self, word: Option<&'static str>) -> Self {
+        self.marker.refusal = word;
         self
     }
 

@@ -98,7 +98,7 @@ impl Hold {
         self.expires_at.zip(other).map(|(a, b)| a.max(b))
     }
 
-    fn in_force(&self, now: Timestamp) -> bool {
+    pub(crate) fn in_force(&self, now: Timestamp) -> bool {
         self.is_locked() && self.expires_at.is_none_or(|at| now < at)
     }
 }

@@ -177,13 +177,16 @@ pub enum Refusal {
     },
     /// More connections than the limit.
     #[error(
-        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}), so they were left alone while the lock stands; if all of them are meant, send a `revoke` with `force` and a reason"
+        "{found} connections match, more than VPN_REVOKER_MAX_CONNECTIONS ({limit}), so no more of them are ended{}; if all of them are meant, send the command with `force` and a reason",
+        if *.locked { ", and the lock stands" } else { "" }
     )]
     TooManyConnections {
         /// How many match.
         found: usize,
         /// How many may.
         limit: usize,
+        /// Whether the name is locked all the same.
+        locked: bool,
     },
     /// Connections were spared because a protected name stands on them.
     #[error(
@@ -380,7 +383,7 @@ mod tests {
             (Refusal::BreakerOpen { authority, since, limit: 50 }, "breaker-open"),
             (Refusal::EndpointOutOfScope(EndpointId::new("e")), "endpoint-out-of-scope"),
             (Refusal::AnothersName { name: name("alice"), by: "bob".to_owned() }, "anothers-name"),
-            (Refusal::TooManyConnections { found: 26, limit: 25 }, "too-many-connections"),
+            (Refusal::TooManyConnections { found: 26, limit: 25, locked: true }, "too-many-connections"),
             (Refusal::SharedCertificate(2), "shared-certificate"),
         ];
         for (refusal, word) in refusals {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::audit::{Entry, Head, Marker};
+use crate::audit::{Entry, Head, Mark, Marker};
 use crate::breaker::{Counted, Minute, Standing};
 use crate::connection::{Connection, ConnectionId, EndpointId, Status, Target};
 use crate::lock::Lock;
@@ -375,8 +375,8 @@ pub trait AuditTrail: Send + Sync {
     /// error may stand for either outcome: the marker tells which.
     async fn commit(&self, entry: &Entry, marker: &Marker) -> Result<Commit, StoreError>;
 
-    /// Which of `markers` stand, in their order.
-    async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError>;
+    /// Which of `markers` stand, in their order, with what is known of them.
+    async fn standing(&self, markers: &[Marker]) -> Result<Vec<Option<Mark>>, StoreError>;
 }
 
 /// The stored audit trail, for whoever verifies it. The functions only add to it.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::execute_transaction::ExecuteTransactionError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ParameterizedStatement};
-use revocation::audit::{Entry, Head, Marker};
+use revocation::audit::{Entry, Head, Mark, Marker};
 use revocation::ports::{AuditTrail, Commit, StoreError};
 
 use super::convert::to_attribute;
@@ -72,15 +72,17 @@ impl DynamoAudit {
         };
         let at = entry.text("at").unwrap_or_default();
         let until = revocation::time::Timestamp::parse(at).map_or(0, |at| at.as_seconds()) + MARKER_SECONDS;
-        let marker = vec![
+        let mut stands = vec![
             (KEY, AttributeValue::S(marker.key())),
             ("at", AttributeValue::S(at.to_owned())),
             ("ttl", AttributeValue::N(until.to_string())),
         ];
+        let words = [("action", marker.action()), ("refusal", marker.refusal())];
+        stands.extend(words.iter().filter_map(|(key, word)| Some((*key, AttributeValue::S((*word)?.to_owned())))));
         let built = |statement: Result<ParameterizedStatement, _>| {
             statement.map_err(|e: aws_sdk_dynamodb::error::BuildError| StoreError::unusable(&self.entries, &e))
         };
-        Ok([built(insert(&self.entries, attributes))?, built(head)?, built(insert(&self.locks, marker))?])
+        Ok([built(insert(&self.entries, attributes))?, built(head)?, built(insert(&self.locks, stands))?])
     }
 
     pub(super) fn unusable(&self, chain: &str) -> StoreError {
@@ -135,10 +137,13 @@ impl AuditTrail for DynamoAudit {
         Ok(Commit::HeadMoved)
     }
 
-    async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError> {
+    async fn standing(&self, markers: &[Marker]) -> Result<Vec<Option<Mark>>, StoreError> {
         let keys: Vec<String> = markers.iter().map(Marker::key).collect();
         let items = read_items(&self.client, &self.locks, &keys).await?;
-        Ok(keys.iter().map(|key| items.contains_key(key)).collect())
+        let standing = |key: &String| {
+            items.get(key).map(|item| Mark { action: text(item, "action"), refusal: text(item, "refusal") })
+        };
+        Ok(keys.iter().map(standing).collect())
     }
 }
 

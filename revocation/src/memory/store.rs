@@ -1,12 +1,12 @@
 //! Tables in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
 use super::{Calls, Mishap, lock};
-use crate::audit::{Entry, Head, Marker};
+use crate::audit::{Entry, Head, Mark, Marker};
 use crate::lock::{HoldState, Lock};
 use crate::name::Name;
 use crate::planted::{self, Fault};
@@ -283,7 +283,7 @@ impl Directory for MemoryDirectory {
 #[derive(Debug, Default)]
 struct Trail {
     chains: BTreeMap<String, Vec<Entry>>,
-    markers: BTreeSet<String>,
+    markers: BTreeMap<String, Mark>,
 }
 
 /// An audit trail in memory.
@@ -340,13 +340,16 @@ impl AuditTrail for MemoryAudit {
         }
         let head = self.head_of(entry.chain());
         let mut trail = lock(&self.trail);
-        if trail.markers.contains(&marker.key()) {
+        if trail.markers.contains_key(&marker.key()) {
             return Ok(Commit::AlreadyThere);
         }
         if entry.text("prev_hash") != Some(head.hash.as_str()) || entry.seq() != Some(head.seq + 1) {
             return Ok(Commit::HeadMoved);
         }
-        trail.markers.insert(marker.key());
+        trail.markers.insert(
+            marker.key(),
+            Mark { action: marker.action().map(str::to_owned), refusal: marker.refusal().map(str::to_owned) },
+        );
         trail.chains.entry(entry.chain().to_owned()).or_default().push(entry.clone());
         match mishap {
             None => Ok(Commit::Written),
@@ -354,13 +357,13 @@ impl AuditTrail for MemoryAudit {
         }
     }
 
-    async fn standing(&self, markers: &[Marker]) -> Result<Vec<bool>, StoreError> {
+    async fn standing(&self, markers: &[Marker]) -> Result<Vec<Option<Mark>>, StoreError> {
         let keys: Vec<String> = markers.iter().map(Marker::key).collect();
         if self.calls.make(format!("audit.standing {keys:?}")).await.is_some() {
             return Err(StoreError::away("audit", "planned to fail"));
         }
         let trail = lock(&self.trail);
-        Ok(keys.iter().map(|key| trail.markers.contains(key)).collect())
+        Ok(keys.iter().map(|key| trail.markers.get(key).cloned()).collect())
     }
 }
 

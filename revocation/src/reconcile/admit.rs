@@ -29,6 +29,12 @@ pub(super) const ADMISSION: Duration = Duration::from_secs(15);
 /// How many subjects are admitted, or recorded, at the same time.
 pub(super) const SUBJECTS_AT_ONCE: usize = 64;
 
+/// The answer to an id that was used before, for something that is not so now. It changes nothing.
+fn used_before(what: &str) -> Admission {
+    let why = format!("{what}; nothing was done now. Send a command with an id of its own");
+    Admission::Settled(Verdict { repeated: true, ..Verdict::because(Outcome::Superseded, &why) })
+}
+
 impl Revoker {
     /// Admits every case: subjects side by side, the cases of one subject in the order in which they apply.
     pub(super) async fn admit_all(
@@ -94,10 +100,12 @@ impl Revoker {
             None => self.look_behind(case).await?,
         };
         case.head = head;
-        if let Before::Settled(outcome) = before
-            && !self.is_half_lifted(case, outcome).await?
-        {
-            return self.repeated(case, outcome).await;
+        match before {
+            Before::Settled(outcome) if !self.is_half_lifted(case, outcome).await? => {
+                return self.repeated(case, outcome).await;
+            }
+            Before::Another => return Ok(used_before("something else was settled under this id before")),
+            Before::Settled(_) | Before::Requested | Before::Nothing => {}
         }
         if let Some(verdict) = &case.stuck {
             return Ok(Admission::Settled(verdict.clone()));
@@ -127,27 +135,55 @@ impl Revoker {
     }
 
     /// The answer to a repeated delivery. It changes nothing, and says nothing that is not so any more: where the lock
-    /// was lifted since, or the id of an old command is used for a new one, the subject is not out.
+    /// was lifted since, or what was let in is locked, somebody who sends the id of an old command again means a new one.
     async fn repeated(&self, case: &Case, outcome: Outcome) -> Result<Admission, StoreError> {
-        let revocation = matches!(case.signal.action, Action::Revoke { .. });
-        let verdict = if outcome == Outcome::Completed && revocation && !self.is_held(case).await? {
-            Verdict::because(
-                Outcome::Superseded,
-                "this id was completed before and its lock does not stand; nothing was done now. Send a command with an id of its own",
-            )
-        } else {
-            Verdict::because(outcome, "a repeated delivery: an earlier one was recorded so")
-        };
+        if let Some(changed) = self.does_not_stand(case, outcome).await? {
+            return Ok(used_before(changed));
+        }
+        let verdict = Verdict::because(outcome, "a repeated delivery: an earlier one was recorded so");
         Ok(Admission::Settled(Verdict { repeated: true, ..verdict }))
     }
 
-    /// Whether the signal's authority keeps the subject out: by the lock of its own name, and not because of somebody else
-    /// only to whom that was given.
-    async fn is_held(&self, case: &Case) -> Result<bool, StoreError> {
+    /// Why what a signal came to is not so any more.
+    async fn does_not_stand(&self, case: &Case, outcome: Outcome) -> Result<Option<&'static str>, StoreError> {
+        Ok(match (&case.signal.action, outcome) {
+            (Action::Revoke { expires_at }, Outcome::Completed) => match self.held_until(case).await? {
+                None => Some("this id was completed before and its lock does not stand"),
+                Some(Some(_)) if expires_at.is_none() => {
+                    Some("this id was completed before with an end, and its lock lapses by itself")
+                }
+                Some(_) => None,
+            },
+            (Action::Restore { authorities }, Outcome::Restored) => {
+                let held_by = self.held_by(case).await?;
+                let meant = |held: &Authority| authorities.as_ref().is_none_or(|meant| meant.contains(held));
+                held_by.iter().any(meant).then_some("this id was restored before, and the name was locked since")
+            }
+            (Action::CloseBreaker, Outcome::Restored) => match &case.about {
+                About::Breaker(authority) => {
+                    let standing = self.brake.standing(authority).await?;
+                    standing.opened_at.map(|_| "this id closed the breaker before, and it opened since")
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Whether, and until when, the signal's authority keeps the subject out: by the lock of its own name, and not because
+    /// of somebody else only to whom that was given.
+    async fn held_until(&self, case: &Case) -> Result<Option<Option<Timestamp>>, StoreError> {
         let (authority, now) = (&case.signal.authority, self.clock.now());
-        let Some(own) = case.names.first() else { return Ok(false) };
+        let Some(own) = case.names.first() else { return Ok(None) };
         let lock = self.lock_of(own).await?;
-        Ok(lock.held_by(now).contains(authority) && lock.own_lifted_at(authority).is_none())
+        let held = lock.hold_of(authority).filter(|hold| hold.in_force(now) && lock.own_lifted_at(authority).is_none());
+        Ok(held.map(|hold| hold.expires_at))
+    }
+
+    /// Who keeps the subject's own name out.
+    async fn held_by(&self, case: &Case) -> Result<Vec<Authority>, StoreError> {
+        let Some(own) = case.names.first() else { return Ok(Vec::new()) };
+        Ok(self.lock_of(own).await?.held_by(self.clock.now()))
     }
 
     async fn revoke(
@@ -245,7 +281,9 @@ impl Revoker {
         if !self.is_rehearsal(case) {
             self.brake.close(authority).await?;
         }
-        let what = if was_open {
+        let what = if self.is_rehearsal(case) {
+            "it would be closed, and count from zero; nothing was changed"
+        } else if was_open {
             "the breaker is closed, and counts from zero; what was refused is done when it is tried again"
         } else {
             "no breaker was open under this authority; it counts from zero. A `refused` entry says whose is open"

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Case, Revoker, in_own_task};
-use crate::audit::{Head, Kind, Marker};
+use crate::audit::{Head, Kind, Mark, Marker};
 use crate::lock::Lock;
 use crate::name::Name;
 use crate::policy::Mode;
@@ -27,6 +27,8 @@ pub(super) enum Before {
     Requested,
     /// It is settled.
     Settled(Outcome),
+    /// Another wish was settled under the same id.
+    Another,
 }
 
 /// What is known of a case before it is admitted.
@@ -41,16 +43,18 @@ pub(super) struct Ahead {
 
 /// Where to look whether an earlier delivery of a case was recorded.
 struct Marks {
+    action: &'static str,
     finals: &'static [Outcome],
     markers: Vec<Marker>,
 }
 
 impl Marks {
-    fn before(&self, standing: &[bool]) -> Before {
-        let settled = self.finals.iter().zip(standing).find(|(_, stands)| **stands);
+    fn before(&self, standing: &[Option<Mark>]) -> Before {
+        let settled = self.finals.iter().zip(standing).find_map(|(outcome, mark)| Some((outcome, mark.as_ref()?)));
         match (settled, standing.last()) {
+            (Some((_, mark)), _) if mark.action.as_ref().is_some_and(|action| action != self.action) => Before::Another,
             (Some((outcome, _)), _) => Before::Settled(*outcome),
-            (None, Some(true)) => Before::Requested,
+            (None, Some(Some(_))) => Before::Requested,
             _ => Before::Nothing,
         }
     }
@@ -114,7 +118,7 @@ impl Revoker {
         let (mut standing, mut locks, mut heads) = (standing?.into_iter(), locks?.into_iter(), heads?.into_iter());
         let mut ahead = BTreeMap::new();
         for one in wanted {
-            let stands: Vec<bool> = standing.by_ref().take(one.marks.markers.len()).collect();
+            let stands: Vec<Option<Mark>> = standing.by_ref().take(one.marks.markers.len()).collect();
             let lock = one.own.as_ref().and_then(|_| locks.next());
             ahead.insert(one.number, Ahead { before: one.marks.before(&stands), lock, head: heads.next() });
         }
@@ -143,12 +147,13 @@ impl Revoker {
             (Mode::Enforce, Action::Alias { .. }) => &[Outcome::Aliased, Outcome::Completed],
             (Mode::Enforce, _) => &[Outcome::Completed, Outcome::Superseded],
         };
+        let action = case.signal.action.word();
         if case.signal.dry_run {
-            return Marks { finals, markers: Vec::new() };
+            return Marks { action, finals, markers: Vec::new() };
         }
         let chain = case.chain();
         let kinds = finals.iter().filter_map(|outcome| outcome.kind()).chain([Kind::Requested]);
         let markers = kinds.map(|kind| Marker::new(&case.signal.id, &chain, kind)).collect();
-        Marks { finals, markers }
+        Marks { action, finals, markers }
     }
 }

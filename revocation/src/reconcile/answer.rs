@@ -20,6 +20,9 @@ impl Revoker {
         endpoints: &[EndpointReceipt],
     ) -> Vec<Receipt> {
         let receipt = |(index, signal): (usize, &Arc<Signal>)| {
+            let is_of = |pursuit: &&Pursuit| {
+                pursuit.cases.iter().any(|number| cases.get(*number).is_some_and(|case| case.index == index))
+            };
             let mut timings = Timings {
                 occurred_at: signal.occurred_at,
                 received_at: Some(signal.received_at),
@@ -48,13 +51,22 @@ impl Revoker {
             }
             timings.verified_at =
                 verified.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+            // What proved the last of them; a dry run's also says what EC2 would permit, and is the only one.
+            let proofs = pursuits.iter().filter(|pursuit| {
+                !pursuit.rehearsed && timings.verified_at.is_some() && pursuit.verified_at() == timings.verified_at
+            });
+            let proof = proofs.filter(is_of).find_map(|pursuit| pursuit.settled_by.clone());
             Receipt {
                 signal_id: signal.id.clone(),
                 action: signal.action.clone(),
                 mode: self.policy.mode,
                 outcome: subjects.iter().map(|subject| subject.outcome).max().unwrap_or(Outcome::Incomplete),
                 subjects,
-                endpoints: if looked { endpoints.to_vec() } else { Vec::new() },
+                endpoints: match proof {
+                    Some(listed) => listed.to_vec(),
+                    None if looked => endpoints.to_vec(),
+                    None => Vec::new(),
+                },
                 timings,
             }
         };

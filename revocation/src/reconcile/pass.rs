@@ -15,7 +15,6 @@ use crate::lock::Lock;
 use crate::name::Name;
 use crate::plan::{Certificates, Match, OnEndpoint, calls, matches, needs_a_call};
 use crate::planted::{self, Fault};
-use crate::policy::Refusal;
 use crate::receipt::EndpointReceipt;
 use crate::time::Timestamp;
 
@@ -323,7 +322,7 @@ impl Revoker {
                 continue;
             }
             if sighting.found > limit && !pursuit.force {
-                pursuit.state = State::Refused(Refusal::TooManyConnections { found: sighting.found, limit });
+                pursuit.state = State::Refused(pursuit.too_many(sighting.found, limit));
                 continue;
             }
             for (on, ready) in std::mem::take(&mut sighting.ready) {

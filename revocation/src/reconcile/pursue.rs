@@ -92,6 +92,10 @@ impl Revoker {
             for pursuit in pursuits.iter_mut().filter(|pursuit| pursuit.is_open()) {
                 pursuit.judge(&pass, &self.policy);
             }
+            let listed: Arc<[EndpointReceipt]> = pass.endpoints.as_slice().into();
+            for pursuit in pursuits.iter_mut().filter(|pursuit| !pursuit.is_open() && pursuit.settled_by.is_none()) {
+                pursuit.settled_by = Some(Arc::clone(&listed));
+            }
             self.ask_permission(pursuits, endpoints).await;
             if !pursuits.iter().any(Pursuit::is_open) {
                 return;

@@ -2,6 +2,7 @@
 //! made in here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,7 +15,7 @@ use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::{Policy, Refusal};
 use crate::ports::{Ended, VpnError, VpnErrorKind};
-use crate::receipt::ConnectionReceipt;
+use crate::receipt::{ConnectionReceipt, EndpointReceipt};
 use crate::time::Timestamp;
 
 /// What is to be brought about.
@@ -129,6 +130,8 @@ pub(super) struct Pursuit {
     /// When the latest listing began that showed any of them.
     last_alive_at: Option<Timestamp>,
     trouble: Option<String>,
+    /// The endpoints of the listing by which it was settled: others' may go on, and see fewer or more.
+    pub(super) settled_by: Option<Arc<[EndpointReceipt]>>,
     /// Log lines about it carry its signal's id.
     pub(super) span: tracing::Span,
 }
@@ -153,6 +156,7 @@ impl Pursuit {
             alive_in_listing: 0,
             last_alive_at: None,
             trouble: None,
+            settled_by: None,
             span: case.span(),
         }
     }
@@ -309,7 +313,7 @@ impl Pursuit {
         let (found, limit) = (self.alive_in_listing, policy.max_connections);
         let to_call = self.to_call().count();
         if self.rehearsed && to_call > limit && !self.force {
-            self.state = State::Refused(Refusal::TooManyConnections { found: to_call, limit });
+            self.state = State::Refused(self.too_many(to_call, limit));
         } else if self.rehearsed {
             self.state = self.spared_refusal().map_or(State::Rehearsed, State::Refused);
         } else if self.is_denied() {
@@ -382,6 +386,15 @@ impl Pursuit {
         self.to_end().find(|((_, on, _), _)| on.id == *endpoint).map(|((_, _, id), _)| id.clone())
     }
 
+    /// The refusal of more connections than the limit.
+    pub(super) fn too_many(&self, found: usize, limit: usize) -> Refusal {
+        Refusal::TooManyConnections {
+            found,
+            limit,
+            locked: matches!(self.goal, Goal::Locked { .. }) && !self.rehearsed,
+        }
+    }
+
     /// The refusal owed to connections that were spared and live on.
     pub(super) fn spared_refusal(&self) -> Option<Refusal> {
         let spared: Vec<&Spared> = (self.tracked.values())
@@ -390,8 +403,10 @@ impl Pursuit {
             .collect();
         match spared.len() {
             0 => None,
-            count if spared.contains(&&Spared::SharedCertificate) => Some(Refusal::SharedCertificate(count)),
-            count => Some(Refusal::ProtectedConnections(count)),
+            count => match spared.iter().filter(|spared| ***spared == Spared::SharedCertificate).count() {
+                0 => Some(Refusal::ProtectedConnections(count)),
+                shared => Some(Refusal::SharedCertificate(shared)),
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::admit::SUBJECTS_AT_ONCE;
 use super::pursuit::{Goal, Pursuit, State};
 use super::{Case, JoinAllOrSkip, Revoker, Run, Verdict, in_own_task, refused};
-use crate::audit::{Draft, append_after};
+use crate::audit::{Appended, Draft, Kind, Marker, append_after};
 use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
 
@@ -95,12 +95,29 @@ impl Revoker {
         if let Some(why) = &verdict.why {
             detail.insert("why".to_owned(), json!(shortened(why)));
         }
-        let draft = Draft::new(&case.signal, &case.chain(), kind, self.clock.now(), detail);
-        let draft = match verdict.outcome {
-            Outcome::Incomplete => draft.once_per_attempt(attempt),
-            _ => draft,
+        let draft = |kind| Draft::new(&case.signal, &case.chain(), kind, self.clock.now(), detail.clone());
+        let draft_of_kind = match verdict.outcome {
+            Outcome::Incomplete => draft(kind).once_per_attempt(attempt),
+            _ => draft(kind).refused_because(verdict.refusal),
         };
-        append_after(&*self.trail, &draft, case.head.clone()).await.map(|_| ())
+        let (appended, _) = append_after(&*self.trail, &draft_of_kind, case.head.clone()).await?;
+        // One refusal stands for each signal. Where it was another one, as when the breaker has been closed since, the
+        // trail must not end with what is not so any more.
+        if appended == Appended::AlreadyThere
+            && verdict.outcome == Outcome::Refused
+            && self.is_refused_otherwise(&draft_of_kind.marker).await?
+        {
+            let draft = draft(Kind::Incomplete).once_per_attempt(attempt);
+            append_after(&*self.trail, &draft, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the refusal that stands has another reason than this one.
+    async fn is_refused_otherwise(&self, marker: &Marker) -> Result<bool, StoreError> {
+        let standing = self.trail.standing(std::slice::from_ref(marker)).await?;
+        let why = standing.into_iter().flatten().find_map(|mark| mark.refusal);
+        Ok(why.is_some_and(|why| Some(why.as_str()) != marker.refusal()))
     }
 }
 
@@ -143,6 +160,7 @@ fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
     put("connection_count", json!(connections.len()));
     let listed: Vec<Value> = connections.iter().take(LISTED_AT_MOST).map(evidence).collect();
     put("connections", Value::Array(listed));
+    let endpoints = pursuit.settled_by.as_deref().unwrap_or(endpoints);
     put("endpoints", json!(endpoints.iter().map(|endpoint| &endpoint.endpoint_id).collect::<Vec<_>>()));
     verdict
 }

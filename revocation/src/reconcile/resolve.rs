@@ -186,9 +186,12 @@ impl Revoker {
         let trail = Arc::clone(&self.trail);
         let work = in_own_task(tracing::Span::current(), async move { trail.standing(&markers).await });
         match self.in_time(run.stop_at.min(self.clock.now().plus(ADMISSION)), work).await {
-            Some(Some(Ok(standing))) => {
-                Ok(numbers.into_iter().zip(standing).filter(|(_, stands)| *stands).map(|(number, _)| number).collect())
-            }
+            Some(Some(Ok(standing))) => Ok(numbers
+                .into_iter()
+                .zip(standing)
+                .filter(|(_, stands)| stands.is_some())
+                .map(|(number, _)| number)
+                .collect()),
             Some(Some(Err(error))) => Err(error.to_string()),
             Some(None) => Err("a fault of ours; it is tried again".to_owned()),
             None => Err("what an earlier attempt recorded could not be read in time; it is tried again".to_owned()),

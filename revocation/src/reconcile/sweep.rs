@@ -115,6 +115,10 @@ impl Revoker {
         if !all_listed || seen.leaving {
             receipt.timings.verified_at = None;
         }
+        // A sweep by schedule looks again within minutes.
+        if seen.leaving && order.commanded && !order.dry_run && receipt.outcome == Outcome::Completed {
+            receipt = receipt.left_undone("somebody who is locked is still on the way out; sweep again");
+        }
         for error in locks.unreadable {
             receipt = receipt.left_undone(&error.to_string());
         }

@@ -8,6 +8,7 @@ mod identity;
 mod invariants;
 mod mishaps;
 mod namesakes;
+mod old_ids;
 mod orders;
 mod simulation;
 mod sweeps;

@@ -261,7 +261,7 @@ fn a_rehearsal_is_refused_only_beyond_the_limit_and_unforced() {
         alice.state
     };
     assert_eq!((rehearse(2, false), rehearse(3, true)), (State::Rehearsed, State::Rehearsed));
-    assert_eq!(rehearse(3, false), State::Refused(Refusal::TooManyConnections { found: 3, limit: 2 }));
+    assert_eq!(rehearse(3, false), State::Refused(Refusal::TooManyConnections { found: 3, limit: 2, locked: false }));
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn who_was_spared_and_lives_on_is_owed_a_refusal() {
     let shared = |id| (id, Spared::SharedCertificate);
     assert_eq!(sees(&[]).spared_refusal(), None);
     assert_eq!(sees(&[protected("a"), protected("b")]).spared_refusal(), Some(Refusal::ProtectedConnections(2)));
-    assert_eq!(sees(&[protected("a"), shared("b")]).spared_refusal(), Some(Refusal::SharedCertificate(2)));
+    assert_eq!(sees(&[protected("a"), shared("b")]).spared_refusal(), Some(Refusal::SharedCertificate(1)));
     let mut alice = sees(&[protected("a"), protected("b"), protected("c")]);
     assert_eq!((alice.left(), alice.alive_in_listing, alice.needs_a_call()), (0, 0, false), "nothing of it is to end");
     assert_eq!(alice.connections()[0].error.as_deref(), Some("left alone: `ceo` is protected"));

@@ -200,3 +200,23 @@ async fn what_is_superseded_and_what_is_only_rehearsed_does_not_count() {
     }
     assert_eq!(world.calls.count("breaker.count"), 0);
 }
+
+#[tokio::test]
+async fn a_second_refusal_for_another_reason_is_in_the_trail() {
+    let mut world = World::braked();
+    world.policy.max_subjects = 1;
+    world.policy.max_connections = 1;
+    world.one(world.revoke("a")).await;
+    world.user("b");
+    world.on(1, Some("b"), None);
+    for _ in 0..2 {
+        assert_eq!(world.one(world.revoke("b")).await.subjects[0].refusal, Some("breaker-open"));
+    }
+    assert_eq!(world.kinds("b"), ["refused"]);
+    world.one(world.close("c-1")).await;
+    assert_eq!(world.one(world.revoke("b")).await.subjects[0].refusal, Some("too-many-connections"));
+    assert_eq!(world.kinds("b"), ["refused", "requested", "incomplete"]);
+    let last = world.audit.chains().remove("b").unwrap().pop().unwrap();
+    assert_eq!(last.detail("refusal"), Some(&serde_json::json!("too-many-connections")));
+    assert!(last.detail("why").unwrap().as_str().unwrap().contains("MAX_CONNECTIONS"), "{last:?}");
+}

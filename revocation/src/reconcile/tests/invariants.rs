@@ -768,3 +768,33 @@ async fn a_rehearsal_says_what_would_be_refused() {
     assert_eq!(receipt.outcome, Outcome::Shadowed);
     assert_eq!(world.audit.chains()["alice"][0].attributes()["detail"]["would_be"], "refused");
 }
+
+#[tokio::test]
+async fn an_entry_names_the_endpoints_by_which_it_was_proven() {
+    let world = World::new();
+    world.user("alice");
+    let stuck = world.on(1, Some("bob"), None);
+    world.vpn.stick(&stuck);
+    let about = vec![About::Connection(world.endpoints[1].clone(), stuck)];
+    let end_one = Signal { about, ..world.command(Action::Disconnect, "nobody-yet", "c-1") };
+    let receipts = world.handle(vec![world.revoke("alice"), end_one]).await;
+    let outcomes: Vec<Outcome> = receipts.iter().map(|receipt| receipt.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Completed, Outcome::Incomplete]);
+    assert_eq!(receipts[0].endpoints.len(), world.endpoints.len());
+    let entry = world.audit.chains().remove("alice").unwrap().pop().unwrap();
+    assert_eq!(entry.detail("endpoints").unwrap().as_array().unwrap().len(), world.endpoints.len(), "{entry:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_said_to_be_locked_who_was_to_be_disconnected_only() {
+    let mut world = World::new();
+    world.policy.max_connections = 1;
+    world.user("alice");
+    world.on(1, Some("alice"), None);
+    for (signal, locks) in [(world.disconnect("alice"), false), (world.revoke("alice"), true)] {
+        let receipt = world.one(signal).await;
+        let error = receipt.subjects[0].error.as_deref().unwrap();
+        assert_eq!(receipt.subjects[0].refusal, Some("too-many-connections"), "{receipt:?}");
+        assert_eq!((error.contains("the lock stands"), world.is_locked("alice")), (locks, locks), "{error}");
+    }
+}

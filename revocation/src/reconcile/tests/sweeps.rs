@@ -225,8 +225,13 @@ async fn who_is_on_the_way_out_already_is_no_news() {
     let receipt = world.sweep().await;
     assert_eq!((receipt.outcome, receipt.timings.verified_at), (Outcome::Completed, None), "and not gone yet");
     assert_eq!(world.calls.count("audit.commit"), written);
+    let asked_for = Sweep { commanded: true, via: Via::Direct, ..world.order() };
+    let receipt = world.revoker().sweep(&asked_for, &world.run()).await;
+    assert_eq!(receipt.outcome, Outcome::Incomplete, "whoever asked is not told that nobody is there");
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("on the way out"), "{receipt:?}");
     world.clock.advance(Duration::from_secs(60));
     assert!(world.sweep().await.timings.verified_at.is_some());
+    assert_eq!(world.revoker().sweep(&asked_for, &world.run()).await.outcome, Outcome::Completed);
 }
 
 #[tokio::test]
@@ -588,6 +593,21 @@ mod directory {
             }
             assert_eq!(world.vpn.alive(None), [back], "{by_event}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_was_taken_back_overruled_nobody() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(true));
+        let revoke = Action::Revoke { expires_at: None };
+        assert_eq!(world.one(world.command(revoke, "alice", "c-0")).await.outcome, Outcome::Completed);
+        world.clock.advance(Duration::from_secs(60));
+        world.let_in("alice", "c-1").await;
+        world.directory.put(ID, &["alice"], Some(false));
+        world.user("alice");
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert_eq!((world.alive(), world.is_locked("alice")), (0, true), "no event came, and the directory says it");
     }
 
     #[tokio::test]

@@ -1,0 +1,110 @@
+//! Somebody sends the id of an earlier command with another wish. Nothing is done, and nobody is told that it was.
+
+use std::time::Duration;
+
+use super::*;
+use crate::reconcile::tests::identity::REVOKE;
+
+const ID: &str = "INC-42";
+
+impl World {
+    /// What is answered to a wish under an id that was used before; it does nothing, and says what to do.
+    async fn is_told_of_the_id(&self, signal: Signal) {
+        let (written, alive) = (self.calls.count("audit.commit"), self.vpn.alive(None));
+        let receipt = self.one(signal).await;
+        let error = receipt.subjects[0].error.as_deref().unwrap_or_default();
+        assert_eq!(receipt.outcome, Outcome::Superseded, "{receipt:?}");
+        assert!(error.contains("nothing was done now") && error.contains("an id of its own"), "{error}");
+        assert_eq!((self.calls.count("audit.commit"), self.vpn.alive(None)), (written, alive));
+    }
+}
+
+#[tokio::test]
+async fn an_alias_under_the_id_of_a_revocation_is_not_said_to_be_given() {
+    let world = World::new();
+    let laptop = world.on(1, None, Some("laptop-7"));
+    assert_eq!(world.one(world.command(REVOKE, "alice", ID)).await.outcome, Outcome::Completed);
+    let alias = |id: &str| {
+        let names = vec![Name::new("laptop-7").unwrap()];
+        world.command(Action::Alias { names, remove: false }, "alice", id)
+    };
+    world.is_told_of_the_id(alias(ID)).await;
+    assert_eq!(world.vpn.alive(None), [laptop]);
+    assert_eq!(world.one(alias("INC-42-laptop")).await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_disconnect_under_the_id_of_a_revocation_is_not_said_to_be_done() {
+    let world = World::new();
+    world.one(world.command(REVOKE, "alice", ID)).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.command(Action::Restore { authorities: None }, "alice", "INC-42-over")).await;
+    world.user("alice");
+    world.is_told_of_the_id(world.command(Action::Disconnect, "alice", ID)).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_lapses_is_not_one_for_good() {
+    let world = World::new();
+    let until = Some(world.now().plus(Duration::from_secs(3_600)));
+    let for_an_hour = |world: &World| world.command(Action::Revoke { expires_at: until }, "alice", ID);
+    assert_eq!(world.one(for_an_hour(&world)).await.outcome, Outcome::Completed);
+    world.is_told_of_the_id(world.command(REVOKE, "alice", ID)).await;
+    assert_eq!(world.one(for_an_hour(&world)).await.outcome, Outcome::Completed, "the same again is the same");
+    assert_eq!(world.one(world.command(REVOKE, "alice", "INC-43")).await.outcome, Outcome::Completed);
+    assert_eq!(world.one(for_an_hour(&world)).await.outcome, Outcome::Completed, "and it is held for longer now");
+}
+
+#[tokio::test]
+async fn who_was_locked_again_is_not_said_to_be_let_in() {
+    let world = World::new();
+    let restore = || world.command(Action::Restore { authorities: None }, "alice", ID);
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.one(restore()).await.outcome, Outcome::Restored);
+    assert_eq!(world.one(restore()).await.outcome, Outcome::Restored, "the same again is the same");
+    world.clock.advance(Duration::from_secs(60));
+    world.one(Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") }).await;
+    world.is_told_of_the_id(restore()).await;
+}
+
+#[tokio::test]
+async fn another_authoritys_lock_is_not_what_a_restore_was_about() {
+    let world = World::new();
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
+    world.one(world.command(REVOKE, "alice", ID)).await;
+    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored, "Okta's word came twice");
+}
+
+#[tokio::test]
+async fn a_breaker_that_opened_again_is_not_said_to_be_closed() {
+    let mut world = World::new();
+    world.policy.max_subjects = 1;
+    let okta = Authority::producer("okta", Some("acme"));
+    let close = |world: &World| {
+        let about = vec![About::Breaker(okta.clone())];
+        Signal { about, ..world.command(Action::CloseBreaker, "nobody-yet", ID) }
+    };
+    let opens = async |world: &World, names: [&str; 2]| {
+        world.one(world.revoke(names[0])).await;
+        assert_eq!(world.one(world.revoke(names[1])).await.outcome, Outcome::Refused);
+    };
+    opens(&world, ["a", "b"]).await;
+    for _ in 0..2 {
+        assert_eq!(world.one(close(&world)).await.outcome, Outcome::Restored);
+    }
+    opens(&world, ["c", "d"]).await;
+    world.is_told_of_the_id(close(&world)).await;
+}
+
+#[tokio::test]
+async fn a_rehearsal_closes_no_breaker_and_does_not_say_so() {
+    let world = World::new();
+    let about = vec![About::Breaker(Authority::producer("okta", Some("acme")))];
+    let close = Signal { about, dry_run: true, ..world.command(Action::CloseBreaker, "nobody-yet", ID) };
+    let receipt = world.one(close).await;
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("would be closed"), "{receipt:?}");
+}
