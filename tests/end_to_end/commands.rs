@@ -36,6 +36,24 @@ async fn a_revoke_command_gets_its_receipt() {
 }
 
 #[tokio::test]
+async fn the_id_of_an_earlier_command_is_no_answer_to_another_wish() {
+    let world = World::new().await;
+    let app = world.app(&[]);
+    let laptop = world.connect(0, NewConnection::certificate("laptop-7"));
+    let of = |action: &str| json!({"action": action, "subjects": ["alice"], "reason": "INC-42", "id": "INC-42"});
+    assert_eq!(world.invoke(&app, &of("revoke")).await.unwrap()["outcome"], "completed");
+    let mut alias = of("alias");
+    alias["names"] = json!(["laptop-7"]);
+    let answer = world.invoke(&app, &alias).await.unwrap();
+    assert_eq!(answer["outcome"], "superseded", "{answer}");
+    assert!(answer["subjects"][0]["error"].as_str().unwrap().contains("an id of its own"), "{answer}");
+    assert_eq!(world.alive(), [laptop]);
+    alias["id"] = json!("INC-42-laptop");
+    assert_eq!(world.invoke(&app, &alias).await.unwrap()["outcome"], "completed");
+    assert_eq!(world.alive(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_command_wrapped_in_eventbridge_is_taken_and_a_restore_is_not() {
     let world = World::new().await;
     world.user("dana.reyes@example.com");
