@@ -14,8 +14,7 @@ use crate::ec2::Door;
 use crate::{Ec2ClientVpn, Settings};
 
 /// Where a target's role can't be assumed from here.
-const NOT_OURS: &str =
-    "its trust is for the function alone, as it should be: look with a profile of that account, and no function named";
+const NOT_OURS: &str = "where its trust is for the function alone, as it should be, look with a profile of that account, and name both tables";
 
 /// What could not be looked at, and why.
 pub(super) struct Trouble {

@@ -20,6 +20,11 @@ const OURS: &str = "VPN_REVOKER_LOCKS_TABLE";
 /// What decides whether a function of ours acts at all.
 const MODE: &str = "VPN_REVOKER_MODE";
 
+/// Whether a function with this environment decides and changes nothing.
+pub(super) fn is_in_shadow<'a>(variables: impl IntoIterator<Item = (&'a String, &'a String)>) -> bool {
+    variables.into_iter().any(|(name, value)| name == MODE && value.trim() == "shadow")
+}
+
 /// A connect handler beside the function.
 pub(super) struct ConnectHandler {
     pub(super) arn: String,
@@ -87,10 +92,9 @@ impl Function {
                 is_same_table((table, region), (locks_table, region))
             });
             if let Some(arn) = function.function_arn().filter(|_| same && name.starts_with(HANDLER)) {
-                let mode = variables.and_then(|variables| variables.get(MODE));
                 handlers.push(ConnectHandler {
                     arn: self.alias_kept_warm(&name).await?.unwrap_or_else(|| arn.to_owned()),
-                    only_watches: mode.is_some_and(|mode| mode == "shadow"),
+                    only_watches: variables.is_some_and(|variables| is_in_shadow(variables)),
                 });
             }
         }

@@ -122,13 +122,16 @@ async fn a_connect_handler_that_only_watches_is_wrong_where_the_function_acts() 
         json!({"VPN_REVOKER_LOCKS_TABLE": crate::world::LOCKS, "VPN_REVOKER_AUDIT_TABLE": crate::world::AUDIT});
     let mut watching = tables;
     watching["VPN_REVOKER_MODE"] = json!("shadow");
-    aws.also(HANDLER, watching);
+    aws.also(HANDLER, watching.clone());
     let (code, findings) = findings(&world, &aws).await;
     let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["state"] == "wrong").collect();
     assert_eq!((code, wrong.len()), (1, ENDPOINTS.len()), "{findings:#?}");
     for part in ["in shadow mode", "lets in whoever is locked", "Mode=enforce"] {
         assert!(wrong[0].to_string().contains(part), "no `{part}` in {}", wrong[0]);
     }
+    let both = Deployed::start(&world, &[("VPN_REVOKER_MODE", "shadow")]).await;
+    both.also(HANDLER, watching);
+    trouble(&world, &both, "look", &["shadow", "Mode=enforce"]).await;
 }
 
 #[tokio::test]

@@ -104,8 +104,10 @@ impl Revoker {
             Before::Settled(outcome) if !self.is_half_lifted(case, outcome).await? => {
                 return self.repeated(case, outcome).await;
             }
-            Before::Another => return Ok(used_before("something else was settled under this id before")),
-            Before::Settled(_) | Before::Requested | Before::Nothing => {}
+            Before::Another(outcome) if !self.is_half_lifted(case, outcome).await? => {
+                return Ok(used_before("something else was settled under this id before"));
+            }
+            Before::Settled(_) | Before::Another(_) | Before::Requested | Before::Nothing => {}
         }
         if let Some(verdict) = &case.stuck {
             return Ok(Admission::Settled(verdict.clone()));
@@ -150,7 +152,7 @@ impl Revoker {
             (Action::Revoke { expires_at }, Outcome::Completed) => match self.held_until(case).await? {
                 None => Some("this id was completed before and its lock does not stand"),
                 Some(Some(_)) if expires_at.is_none() => {
-                    Some("this id was completed before with an end, and its lock lapses by itself")
+                    Some("this id was completed before, and the lock that stands lapses by itself")
                 }
                 Some(_) => None,
             },
@@ -158,6 +160,15 @@ impl Revoker {
                 let held_by = self.held_by(case).await?;
                 let meant = |held: &Authority| authorities.as_ref().is_none_or(|meant| meant.contains(held));
                 held_by.iter().any(meant).then_some("this id was restored before, and the name was locked since")
+            }
+            (Action::Alias { names, remove }, _) => {
+                let given = match case.subject() {
+                    Some(subject) => self.aliases.names(std::slice::from_ref(subject.name())).await,
+                    None => Vec::new(),
+                };
+                let given = given.into_iter().next().transpose()?.unwrap_or_default();
+                let differs = names.iter().any(|name| given.contains(name) == *remove);
+                differs.then_some("this id changed other names before, or they were changed since")
             }
             (Action::CloseBreaker, Outcome::Restored) => match &case.about {
                 About::Breaker(authority) => {

@@ -28,7 +28,7 @@ pub(super) enum Before {
     /// It is settled.
     Settled(Outcome),
     /// Another wish was settled under the same id.
-    Another,
+    Another(Outcome),
 }
 
 /// What is known of a case before it is admitted.
@@ -52,7 +52,9 @@ impl Marks {
     fn before(&self, standing: &[Option<Mark>]) -> Before {
         let settled = self.finals.iter().zip(standing).find_map(|(outcome, mark)| Some((outcome, mark.as_ref()?)));
         match (settled, standing.last()) {
-            (Some((_, mark)), _) if mark.action.as_ref().is_some_and(|action| action != self.action) => Before::Another,
+            (Some((outcome, mark)), _) if mark.action.as_ref().is_some_and(|action| action != self.action) => {
+                Before::Another(*outcome)
+            }
             (Some((outcome, _)), _) => Before::Settled(*outcome),
             (None, Some(Some(_))) => Before::Requested,
             _ => Before::Nothing,

@@ -58,6 +58,12 @@ impl Revoker {
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
+        let ends = lock.hold_of(&authority).and_then(|hold| hold.expires_at);
+        if ends.is_some() && matches!(case.signal.action, Action::Revoke { expires_at: None }) {
+            let why = "this id asks for a lock without an end, and the one that stands lapses by itself; to lock for good, send a command with an id of its own";
+            locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
+            return Ok(locked);
+        }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
         // locked: as the own name is by now, which may be by a later word that is to lapse.
         case.remember(lock.further_names(|other, _| *other == authority));

@@ -107,7 +107,8 @@ impl Revoker {
             && verdict.outcome == Outcome::Refused
             && self.is_refused_otherwise(&draft_of_kind.marker).await?
         {
-            let draft = draft(Kind::Incomplete).once_per_attempt(attempt);
+            // Once for each reason, however often it comes again.
+            let draft = draft(Kind::Incomplete).once_per_attempt(verdict.refusal.unwrap_or(attempt));
             append_after(&*self.trail, &draft, None).await?;
         }
         Ok(())

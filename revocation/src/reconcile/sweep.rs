@@ -116,7 +116,7 @@ impl Revoker {
             receipt.timings.verified_at = None;
         }
         // A sweep by schedule looks again within minutes.
-        if seen.leaving && order.commanded && !order.dry_run && receipt.outcome == Outcome::Completed {
+        if seen.leaving && order.commanded && !order.dry_run && receipt.outcome < Outcome::Refused {
             receipt = receipt.left_undone("somebody who is locked is still on the way out; sweep again");
         }
         for error in locks.unreadable {

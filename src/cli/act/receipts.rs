@@ -53,7 +53,9 @@ pub(in crate::cli) fn show(receipts: &[Value], printer: &Printer) -> Result<(), 
         false => Tone::Bad,
     })?;
     for receipt in receipts {
-        let listed = |endpoint: &&Value| endpoint.get("error").is_none_or(Value::is_null);
+        // What EC2 would not permit was listed all the same.
+        let has = |of: &Value, key: &str| of.get(key).is_some_and(|at| !at.is_null());
+        let listed = |endpoint: &&Value| !has(endpoint, "error") || has(endpoint, "permitted");
         let endpoints = list(receipt, "endpoints").iter().filter(listed).count();
         let [signal, mode] = ["signal_id", "mode"].map(|key| shown(&word(receipt.get(key))));
         let mut line = format!("{signal}: mode {mode}, {endpoints} endpoints listed");

@@ -1,6 +1,5 @@
 //! The endpoints: whether they are found, who is asked at their doors, and whether the function may end connections there.
 
-use revocation::policy::Mode;
 use serde_json::{Value, json};
 
 use super::Findings;
@@ -9,6 +8,7 @@ use crate::cli::act::new_id;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::field::Field;
+use crate::cli::function::is_in_shadow;
 use crate::cli::handler::{OURS, Row};
 use crate::cli::handlers::Handlers;
 use crate::cli::output::{shown, word};
@@ -18,13 +18,13 @@ const NOBODY: &str = "vpn-revoker-doctor";
 
 pub(super) async fn look(findings: &mut Findings, settings: &Settings, deployment: &Deployment, aws: &Aws) {
     match Field::of(settings, aws).await {
-        Ok(field) => doors(findings, &field, settings.policy.mode, deployment, aws).await,
+        Ok(field) => doors(findings, &field, deployment, aws).await,
         Err(error) => findings.failed("endpoints", &error),
     }
     permissions(findings, deployment, aws).await;
 }
 
-async fn doors(findings: &mut Findings, field: &Field, mode: Mode, deployment: &Deployment, aws: &Aws) {
+async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, aws: &Aws) {
     let (doors, troubles) = field.doors().await;
     for trouble in troubles {
         let (what, text) = ("endpoints", trouble.to_string());
@@ -44,13 +44,14 @@ async fn doors(findings: &mut Findings, field: &Field, mode: Mode, deployment: &
             Handlers::unknown()
         }
     };
+    let acts = deployment.configuration(aws).await.is_ok_and(|function| !is_in_shadow(&function.variables));
     for (vpn, door) in &doors {
         let row = Row::new(vpn, door, &ours);
         let what = format!("endpoint {}", door.endpoint);
         let found = format!("{}, connect handler: {}", door.status, row.state);
         let attach = format!("vpn-revoker handler attach {}", door.endpoint);
         match (row.state, &door.handler) {
-            (OURS, Some(arn)) if ours.only_watches(arn) && mode == Mode::Enforce => findings.wrong(
+            (OURS, Some(arn)) if ours.only_watches(arn) && acts => findings.wrong(
                 &what,
                 format!("{found}, in shadow mode: it lets in whoever is locked"),
                 "deploy the connect handler with Mode=enforce",

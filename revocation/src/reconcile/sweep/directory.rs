@@ -257,17 +257,13 @@ fn digest<'a>(versions: impl IntoIterator<Item = (&'a Name, u64)>) -> String {
     hex_digest(text.as_bytes()).chars().take(32).collect()
 }
 
-/// Whether a command let in a name that somebody else's word kept out, and the directory has said nothing of its own since.
-/// A command that only took back another command's has overruled nobody.
+/// Whether a command let the name in, and the directory has said nothing of its own since. Where nobody but commands ever
+/// spoke of it, one took back another, and overruled nobody.
 fn was_let_in(lock: &Lock) -> bool {
     let directory = Authority::directory();
     let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ITS_OWN);
     let own: Option<Timestamp> = lock.hold_of(&directory).filter(|hold| is_its_own(hold)).map(|hold| hold.as_of);
-    let overruled = |by: &&Hold| {
-        let others = lock.holds.iter().filter(|(authority, _)| **authority != Authority::command());
-        others.map(|(_, hold)| hold).any(|hold| !hold.is_locked() && hold.signal_id == by.signal_id)
-    };
-    let command = lock.hold_of(&Authority::command()).filter(overruled);
+    let command = lock.hold_of(&Authority::command()).filter(|_| lock.holds.len() > 1);
     let said = [lock.hold_of(&directory), command].into_iter().flatten();
     let commands = said.filter(|hold| !hold.is_locked() && !is_its_own(hold));
     commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)

@@ -649,7 +649,7 @@ async fn a_retry_makes_nothing_longer_that_was_said_since_its_own_word_was_lifte
     let until = world.now().plus(Duration::from_secs(600));
     world.one(world.command(Action::Revoke { expires_at: Some(until) }, "alice", "c-3")).await;
     world.one(world.alias("alice", &["laptop-7"], false)).await;
-    world.one(forever).await;
+    assert_eq!(world.one(forever).await.outcome, Outcome::Superseded, "what it asked for is not so");
     for name in ["alice", "laptop-7"] {
         let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
         assert_eq!(lock.hold_of(&Authority::command()).unwrap().expires_at, Some(until), "{name}");

@@ -35,6 +35,36 @@ async fn an_alias_under_the_id_of_a_revocation_is_not_said_to_be_given() {
 }
 
 #[tokio::test]
+async fn other_names_under_the_id_of_an_alias_are_not_said_to_be_given() {
+    let world = World::new();
+    let alias = |name: &str, remove: bool, id: &str| {
+        world.command(Action::Alias { names: vec![Name::new(name).unwrap()], remove }, "alice", id)
+    };
+    for _ in 0..2 {
+        assert_eq!(world.one(alias("laptop-7", false, ID)).await.outcome, Outcome::Aliased);
+    }
+    world.is_told_of_the_id(alias("phone-9", false, ID)).await;
+    assert_eq!(world.one(alias("laptop-7", true, "INC-43")).await.outcome, Outcome::Aliased);
+    world.is_told_of_the_id(alias("laptop-7", false, ID)).await;
+    assert_eq!(world.one(alias("laptop-7", true, "INC-43")).await.outcome, Outcome::Aliased, "the same is the same");
+}
+
+#[tokio::test]
+async fn a_lock_for_good_is_not_completed_under_an_id_whose_lock_lapses() {
+    let mut world = World::new();
+    world.policy.max_connections = 0;
+    world.user("alice");
+    let until = Some(world.now().plus(Duration::from_secs(3_600)));
+    let for_an_hour = world.command(Action::Revoke { expires_at: until }, "alice", ID);
+    assert_eq!(world.one(for_an_hour.clone()).await.outcome, Outcome::Refused);
+    let for_good = Signal { force: true, ..world.command(REVOKE, "alice", ID) };
+    let receipt = world.one(for_good).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded);
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("an id of its own"), "{receipt:?}");
+    assert_eq!(world.one(Signal { force: true, ..for_an_hour }).await.outcome, Outcome::Superseded, "as is on record");
+}
+
+#[tokio::test]
 async fn a_disconnect_under_the_id_of_a_revocation_is_not_said_to_be_done() {
     let world = World::new();
     world.one(world.command(REVOKE, "alice", ID)).await;

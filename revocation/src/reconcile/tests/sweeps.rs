@@ -596,6 +596,32 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn who_was_let_in_by_several_commands_or_by_the_producer_as_well_stays_in() {
+        for again in 0..3 {
+            let world = asking();
+            world.directory.put(ID, &["alice"], Some(false));
+            world.one(world.revoke("alice")).await;
+            world.clock.advance(Duration::from_secs(60));
+            world.let_in("alice", "c-1").await;
+            world.clock.advance(Duration::from_secs(60));
+            match again {
+                0 => world.let_in("alice", "c-2").await,
+                1 => {
+                    let revoke = Action::Revoke { expires_at: None };
+                    world.one(world.command(revoke, "alice", "c-2")).await;
+                    world.clock.advance(Duration::from_secs(60));
+                    world.let_in("alice", "c-3").await;
+                }
+                _ => drop(world.one(world.restore("alice")).await),
+            }
+            let back = world.user("alice");
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+            assert_eq!(world.vpn.alive(None), [back], "{again}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_command_that_was_taken_back_overruled_nobody() {
         let world = asking();
         world.directory.put(ID, &["alice"], Some(true));
