@@ -94,7 +94,7 @@ impl Function {
             if let Some(arn) = function.function_arn().filter(|_| same && name.starts_with(HANDLER)) {
                 handlers.push(ConnectHandler {
                     arn: self.alias_kept_warm(&name).await?.unwrap_or_else(|| arn.to_owned()),
-                    only_watches: variables.is_some_and(|variables| is_in_shadow(variables)),
+                    only_watches: variables.is_some_and(is_in_shadow),
                 });
             }
         }
