@@ -67,6 +67,13 @@ fn a_revocation_locks_and_its_authoritys_restore_unlocks() {
 }
 
 #[test]
+fn a_late_revocation_is_told_since_when_the_name_is_let_in() {
+    let lock = after(&[revoke("okta:acme", 1), restore("okta:acme", 3)]);
+    let late = lock.apply(&revoke("okta:acme", 2), "alice", &[]);
+    assert_eq!(late, Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(3) });
+}
+
+#[test]
 fn a_lock_is_written_again_only_where_it_was_made_good() {
     let stored = after(&[revoke("okta:acme", 1), restore("okta:acme", 2)]);
     assert_eq!(Transition::Unchanged.of_stored(&stored, stored.clone()), Transition::Unchanged);
@@ -702,10 +709,12 @@ fn what_is_let_go_is_as_old_as_it_was_and_what_was_said_of_anybody_else_stands()
         ..signal
     };
     let let_go = |hold: Hold, signal: &Signal| asmith(hold).let_go(signal, "ajones", &name("ajones"));
-    let lift = of("00u1", restore("okta:acme", 5));
+    let lift = of("00u1", Signal { reason: Some("she is back".to_owned()), ..restore("okta:acme", 5) });
     for hold in [said("asmith@corp.example", Some("00u1")), said("ajones", Some("00u1")), said("ajones", None)] {
         let Some(Transition::Changed(next)) = let_go(hold, &lift) else { panic!("it is hers") };
         assert_eq!((next.in_force(at(9)), next.holds[&okta].as_of), (false, at(3)));
+        // Whoever looks finds who let her in, and why.
+        assert_eq!((&next.holds[&okta].signal_id, &next.holds[&okta].reason), (&lift.id, &lift.reason));
         assert_eq!(next.let_go(&of("00u1", restore_all(8)), "ajones", &name("ajones")), None, "once");
     }
     for hold in [
