@@ -67,6 +67,23 @@ fn a_revocation_locks_and_its_authoritys_restore_unlocks() {
 }
 
 #[test]
+fn what_is_lifted_without_an_id_is_of_whom_it_was_said_and_of_nobody_else() {
+    let okta = Authority::named("okta:acme");
+    let who = Subject::new("alice").unwrap().who_is(PersonId::new("00u1"));
+    let lock = after(&[Signal { about: vec![About::Subject(who)], ..revoke("okta:acme", 1) }]);
+    let person_after_restore = |lock: &Lock| {
+        let Transition::Changed(next) = lock.apply(&restore("okta:acme", 2), "alice", &[]) else {
+            panic!("it is locked")
+        };
+        next.holds[&okta].person.clone()
+    };
+    assert_eq!(person_after_restore(&lock), Some(PersonId::new("00u1")));
+    let mut bobs = lock;
+    bobs.holds.get_mut(&okta).unwrap().subject = "bob".to_owned();
+    assert_eq!(person_after_restore(&bobs), None);
+}
+
+#[test]
 fn a_late_revocation_is_told_since_when_the_name_is_let_in() {
     let lock = after(&[revoke("okta:acme", 1), restore("okta:acme", 3)]);
     let late = lock.apply(&revoke("okta:acme", 2), "alice", &[]);
