@@ -703,8 +703,9 @@ fn what_is_lifted_with_the_own_name_keeps_its_own_further_names() {
     assert!(!made_good.in_force(at(9)) && own.holds[&okta].names.len() == 1 && made_good.holds[&okta].names.is_empty());
     // What was said later stands, and so does what was lifted here by itself.
     let later = Hold { as_of: at(4), ..further.holds[&okta].clone() };
+    let at_once = Hold { as_of: at(3), ..later.clone() };
     let lifted_before = Hold { state: HoldState::Released, ..further.holds[&okta].clone() };
-    for hold in [later, lifted_before] {
+    for hold in [later, at_once, lifted_before] {
         let further = Lock { holds: [(okta.clone(), hold)].into_iter().collect(), ..further.clone() };
         assert_eq!(further.lifted_with(&own, None), further);
     }
