@@ -622,6 +622,22 @@ mod directory {
     }
 
     #[tokio::test]
+    async fn a_commands_lock_that_lapsed_let_nobody_in_against_the_directory() {
+        let world = asking();
+        world.directory.put(ID, &["alice"], Some(true));
+        world.one(world.revoke("alice")).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.one(world.restore("alice")).await;
+        let until = Some(world.now().plus(Duration::from_secs(600)));
+        world.one(world.command(Action::Revoke { expires_at: until }, "alice", "c-1")).await;
+        world.directory.put(ID, &["alice"], Some(false));
+        world.clock.advance(Duration::from_secs(3_600));
+        world.user("alice");
+        world.sweep().await;
+        assert_eq!((world.alive(), world.is_locked("alice")), (0, true));
+    }
+
+    #[tokio::test]
     async fn a_command_that_was_taken_back_overruled_nobody() {
         let world = asking();
         world.directory.put(ID, &["alice"], Some(true));
