@@ -153,6 +153,28 @@ fn a_walk_finds_what_a_chain_and_head_rewritten_together_hide() {
 }
 
 #[test]
+fn a_selection_may_leave_entries_out_and_what_is_there_is_held_against_itself() {
+    let (entries, _) = chain(&reasons(5));
+    let (others, _) = chain(&(0..5).map(|n| format!("another reason {n}")).collect::<Vec<_>>());
+    let found_in = |selected: &[&Entry]| {
+        let mut selection = Walk::default();
+        selection.of_selection();
+        let selected: Vec<Entry> = selected.iter().map(|entry| (*entry).clone()).collect();
+        walk(selection, &selected).1.iter().map(Finding::word).collect::<Vec<_>>()
+    };
+    assert_eq!(found_in(&[&entries[1], &entries[3], &entries[4]]), [""; 0]);
+    assert_eq!(found_in(&[&entries[4], &entries[1], &entries[2]]), [""; 0], "days and kinds stand in no order");
+    assert_eq!(found_in(&[&entries[1], &entries[1]]), ["out-of-order"]);
+    assert_eq!(found_in(&[&entries[1], &others[2]]), ["unlinked"], "the one before it is there");
+    let mut changed = entries[3].attributes().clone();
+    changed.insert("reason".to_owned(), "none".into());
+    assert_eq!(found_in(&[&entries[1], &Entry::from_attributes(changed)]), ["changed"]);
+    let mut numberless = entries[3].attributes().clone();
+    numberless.remove("seq");
+    assert_eq!(found_in(&[&entries[1], &Entry::from_attributes(numberless)]), ["out-of-order", "changed"]);
+}
+
+#[test]
 fn a_finding_says_in_words_what_is_wrong_and_where() {
     let chain = || "alice".to_owned();
     let findings = [
