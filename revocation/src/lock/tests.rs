@@ -85,9 +85,16 @@ fn what_is_lifted_without_an_id_is_of_whom_it_was_said_and_of_nobody_else() {
 
 #[test]
 fn a_late_revocation_is_told_since_when_the_name_is_let_in() {
-    let lock = after(&[revoke("okta:acme", 1), restore("okta:acme", 3)]);
-    let late = lock.apply(&revoke("okta:acme", 2), "alice", &[]);
-    assert_eq!(late, Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(3) });
+    // The own name, and a name that she was given.
+    for name in ["alice", "laptop-7"] {
+        let told = [revoke("okta:acme", 1), restore("okta:acme", 3)];
+        let lock = told.iter().fold(Lock::none(Name::new(name).unwrap()), |lock, signal| {
+            let Transition::Changed(next) = lock.apply(signal, "alice", &[]) else { panic!("{signal:?}") };
+            next
+        });
+        let late = lock.apply(&revoke("okta:acme", 2), "alice", &[]);
+        assert_eq!(late, Transition::Superseded { by: Authority::named("okta:acme"), as_of: at(3) }, "{name}");
+    }
 }
 
 #[test]
