@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 use super::aws::Aws;
 use super::deployment::Deployment;
 use super::field::place;
+use super::function::ConnectHandler;
 use super::output::{shown, word};
 use super::{CliError, arn};
 use crate::failure;
 
-/// The connect handlers that are ours, by ARN.
+/// The connect handlers that are ours.
 pub(super) struct Handlers {
-    arns: Vec<String>,
-    /// Those of them that are in shadow mode.
-    watching: Vec<String>,
+    ours: Vec<ConnectHandler>,
     /// Whether they are known at all.
     known: bool,
     /// The account of the deployment, where it is known.
@@ -31,45 +30,50 @@ impl Handlers {
                 "--handler {} is no ARN of a function; it looks like arn:aws:lambda:eu-west-1:111122223333:function:AWSClientVPN-…",
                 shown(wrong)
             ))),
-            None => Ok(Self { arns: arns.to_vec(), watching: Vec::new(), known: true, home: None }),
+            None => {
+                let ours = arns.iter().map(|arn| ConnectHandler { arn: arn.clone(), only_watches: false }).collect();
+                Ok(Self { ours, known: true, home: None })
+            }
         }
     }
 
     /// Those that read the function's locks, in its own account and Region.
     pub(super) async fn of(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let locks_table = deployment.scope(aws).await?.locks_table;
-        let handlers = deployment.function(aws).await?.handlers(&locks_table).await?;
-        let watching =
-            handlers.iter().filter(|handler| handler.only_watches).map(|handler| handler.arn.clone()).collect();
-        let arns: Vec<String> = handlers.into_iter().map(|handler| handler.arn).collect();
-        let home = arns.first().map(|first| arn::account(first).to_owned());
-        Ok(Self { arns, watching, known: true, home })
+        let ours = deployment.function(aws).await?.handlers(&locks_table).await?;
+        let home = ours.first().map(|first| arn::account(&first.arn).to_owned());
+        Ok(Self { ours, known: true, home })
     }
 
     /// Nobody could say which are ours.
     pub(super) fn unknown() -> Self {
-        Self { arns: Vec::new(), watching: Vec::new(), known: false, home: None }
+        Self { ours: Vec::new(), known: false, home: None }
     }
 
     /// Whether a function is one of them, by whichever version or alias.
     pub(super) fn include(&self, arn: &str) -> bool {
-        is_among(arn, &self.arns)
+        self.find(arn).is_some()
     }
 
     /// Whether it is one that lets in whoever is locked, being in shadow mode.
     pub(super) fn only_watches(&self, arn: &str) -> bool {
-        is_among(arn, &self.watching)
+        self.find(arn).is_some_and(|handler| handler.only_watches)
+    }
+
+    fn find(&self, arn: &str) -> Option<&ConnectHandler> {
+        let named = arn::function(arn)?;
+        self.ours.iter().find(|own| arn::function(&own.arn).as_ref() == Some(&named))
     }
 
     /// Whether any is known where an endpoint is: Client VPN invokes none of another account or Region
     /// (<https://docs.aws.amazon.com/vpn/latest/clientvpn-admin/connection-authorization.html>).
     pub(super) fn any_in(&self, target: &Target) -> bool {
-        self.known && self.arns.iter().any(|arn| is_in(arn, target, self.home()))
+        self.known && self.ours.iter().any(|own| is_in(&own.arn, target, self.home()))
     }
 
     /// The one for the endpoints of a target.
     pub(super) fn the_one_in(&self, target: &Target) -> Result<String, CliError> {
-        let mut there = self.arns.iter().filter(|arn| is_in(arn, target, self.home()));
+        let mut there = self.ours.iter().map(|own| &own.arn).filter(|arn| is_in(arn, target, self.home()));
         match (there.next(), there.next()) {
             (Some(arn), None) => Ok(arn.clone()),
             (None, _) => Err(CliError::Usage(format!(
@@ -87,11 +91,6 @@ impl Handlers {
     fn home(&self) -> Option<&str> {
         self.home.as_deref()
     }
-}
-
-/// Whether a function is one of these, by whichever version or alias.
-fn is_among(arn: &str, arns: &[String]) -> bool {
-    arn::function(arn).is_some_and(|named| arns.iter().any(|own| arn::function(own).as_ref() == Some(&named)))
 }
 
 fn is_in(arn: &str, target: &Target, home: Option<&str>) -> bool {

@@ -53,7 +53,7 @@ const EVENTS: [(&str, &str); 44] = [
 ];
 
 /// So often each has to happen in ten thousand runs.
-const ENOUGH: u64 = 75;
+const ENOUGH: u64 = 100;
 
 /// And what happens seldom: of the directory's answers only news is kept.
 const ENOUGH_OF_NEWS: u64 = 25;
