@@ -1,6 +1,6 @@
 //! What the `revoker` function does with an invoke.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use revocation::breaker::Brake;
@@ -75,6 +75,12 @@ impl Kind {
     }
 }
 
+/// A message that was read.
+struct Read {
+    message_id: String,
+    reading: Result<Reading, Rejected>,
+}
+
 /// What became of one message.
 #[derive(Default)]
 struct Handled {
@@ -113,7 +119,7 @@ impl App {
         for vpn in self.vpn(None) {
             asked.spawn(async move { vpn.endpoints().await.err().map(|error| error.to_string()) });
         }
-        let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
+        let locks = self.locks();
         let nobody = revocation::name::Name::new("warm-up").ok();
         let read = locks.read(nobody.as_slice()).await;
         let mut failures = vec![read.err().map(|error| error.to_string())];
@@ -148,29 +154,31 @@ impl App {
                 let handled = self.handle(messages, Via::Event, call).await;
                 answer(handled, true)
             }
-            Envelope::Single => {
-                let message = Message {
-                    id: Some(call.request_id.clone()),
-                    body: Some(String::from_utf8_lossy(payload).into_owned()),
-                    sent_at: None,
-                };
-                let mut handled = self.handle(vec![message], Via::Direct, call).await;
-                match handled.pop() {
-                    Some(Handled {
-                        rejected: Some(rejected @ Rejected::InvalidCommand { via: Via::Direct, .. }),
-                        ..
-                    }) => Err(Failure::new(rejected.error_type(), rejected.to_string())),
-                    Some(Handled { kind: Kind::SyncDirectory, .. }) => self.sync_directory(call).await,
-                    Some(Handled { kind: Kind::Command, receipts, .. }) if !receipts.is_empty() => {
-                        Ok(receipts.into_iter().next().map_or(Value::Null, |receipt| json!(receipt)))
-                    }
-                    Some(only) => {
-                        let retried = only.kind == Kind::EventsSentAgain;
-                        answer(vec![only], retried)
-                    }
-                    None => answer(Vec::new(), false),
-                }
+            Envelope::Single => self.invoke_with_one(payload, call).await,
+        }
+    }
+
+    /// Answers an invoke with one payload: a command with its receipt, an event with all receipts.
+    async fn invoke_with_one(&self, payload: &[u8], call: &Call) -> Result<Value, Failure> {
+        let message = Message {
+            id: Some(call.request_id.clone()),
+            body: Some(String::from_utf8_lossy(payload).into_owned()),
+            sent_at: None,
+        };
+        let mut handled = self.handle(vec![message], Via::Direct, call).await;
+        match handled.pop() {
+            Some(Handled { rejected: Some(rejected @ Rejected::InvalidCommand { via: Via::Direct, .. }), .. }) => {
+                Err(Failure::new(rejected.error_type(), rejected.to_string()))
             }
+            Some(Handled { kind: Kind::SyncDirectory, .. }) => self.sync_directory(call).await,
+            Some(Handled { kind: Kind::Command, receipts, .. }) if !receipts.is_empty() => {
+                Ok(receipts.into_iter().next().map_or(Value::Null, |receipt| json!(receipt)))
+            }
+            Some(only) => {
+                let retried = only.kind == Kind::EventsSentAgain;
+                answer(vec![only], retried)
+            }
+            None => answer(Vec::new(), false),
         }
     }
 
@@ -191,11 +199,15 @@ impl App {
 
     fn people(&self) -> Option<People> {
         let id = self.settings.identity_store.as_ref()?;
-        let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
         Some(People {
             directory: Arc::new(IdentityStore::new(self.clients.identity_store.clone(), id)),
-            known: Arc::new(locks.people_of(id)),
+            known: Arc::new(self.locks().people_of(id)),
         })
+    }
+
+    /// The table of locks, which holds aliases, breakers and people as well.
+    fn locks(&self) -> DynamoLocks {
+        DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table)
     }
 
     /// Takes messages all the way: read each in a task of its own, then all their signals in one run.
@@ -212,9 +224,10 @@ impl App {
             handled.iter_mut().for_each(|handled| handled.broke = true);
             return handled;
         }
-        let (owners, signals) = self.read_all(messages, via, call, &mut handled).await;
-        let rehearsed = signals.iter().map(|signal| signal.dry_run);
-        let owners: Vec<(usize, bool)> = owners.into_iter().zip(rehearsed).collect();
+        let read = self.read_all(messages, via, call, now).await;
+        let taken = self.take_in(read, &mut handled, now);
+        let owners: Vec<(usize, bool)> = taken.iter().map(|(owner, signal)| (*owner, signal.dry_run)).collect();
+        let signals: Vec<Signal> = taken.into_iter().map(|(_, signal)| signal).collect();
         let run = run(call, now, &deadline);
         let revoker = self.revoker(call);
         let receipts = match signals.is_empty() {
@@ -270,7 +283,7 @@ impl App {
 
     /// Leaves word that a sweep was made, for whoever looks after the deployment. Nothing hangs on it.
     async fn note_sweep(&self, begun_at: Timestamp, receipt: &Receipt, run: &Run) {
-        let locks = DynamoLocks::new(self.clients.tables.clone(), &self.settings.locks_table);
+        let locks = self.locks();
         tokio::select! {
             biased;
             noted = locks.note_sweep(begun_at, receipt.outcome) => if let Err(error) = noted {
@@ -282,15 +295,8 @@ impl App {
         }
     }
 
-    /// Reads every message in a task of its own; returns the signals with the message each belongs to.
-    async fn read_all(
-        &self,
-        messages: Vec<Message>,
-        via: Via,
-        call: &Call,
-        handled: &mut [Handled],
-    ) -> (Vec<usize>, Vec<Signal>) {
-        let now = self.clock.now();
+    /// Reads every message in a task of its own. What a fault of ours kept from being read is missing.
+    async fn read_all(&self, messages: Vec<Message>, via: Via, call: &Call, now: Timestamp) -> BTreeMap<usize, Read> {
         let mut readers = JoinSet::new();
         for (number, message) in messages.into_iter().enumerate() {
             let intake = Arc::clone(&self.settings.intake);
@@ -302,54 +308,53 @@ impl App {
             readers.spawn(async move {
                 let reading = match &message.body {
                     Some(body) => intake.read(body.as_bytes(), &delivery),
-                    None => Err(Rejected::Unreadable("the record has no body that is a text".to_owned())),
+                    None => Err(Rejected::Unreadable("the record has no body, or one that is not a string".to_owned())),
                 };
-                (number, delivery.id, reading)
+                (number, Read { message_id: delivery.id, reading })
             });
         }
-        let mut unread: BTreeSet<usize> = (0..handled.len()).collect();
-        let mut read = Vec::new();
-        while let Some(reader) = readers.join_next().await {
-            match reader {
-                Ok(result) => {
-                    unread.remove(&result.0);
-                    read.push(result);
-                }
+        let mut all = BTreeMap::new();
+        while let Some(read) = readers.join_next().await {
+            match read {
+                Ok((number, read)) => drop(all.insert(number, read)),
                 Err(error) => {
                     tracing::error!(error_type = "Panicked", %error, "a fault of ours ended the reading of a message");
                 }
             }
         }
-        for number in unread {
-            self.metrics.failed("Panicked", now);
-            if let Some(handled) = handled.get_mut(number) {
-                handled.broke = true;
-            }
-        }
-        read.sort_by_key(|(number, ..)| *number);
-        let mut owners = Vec::new();
+        all
+    }
+
+    /// Notes of each message what it is; returns all signals, each with the number of its message.
+    fn take_in(
+        &self,
+        mut read: BTreeMap<usize, Read>,
+        handled: &mut [Handled],
+        now: Timestamp,
+    ) -> Vec<(usize, Signal)> {
         let mut signals = Vec::new();
-        for (number, message_id, reading) in read {
-            let Some(handled) = handled.get_mut(number) else { continue };
-            match reading {
-                Ok(reading) => {
+        for (number, handled) in handled.iter_mut().enumerate() {
+            match read.remove(&number) {
+                Some(Read { message_id, reading: Ok(reading) }) => {
                     handled.kind = Kind::of(&reading);
                     handled.sweeps = reading.sweeps().to_vec();
                     if let Reading::Events { put_aside, .. } = &reading {
                         put_aside.iter().for_each(|rejected| self.put_aside(rejected, &message_id, now));
                     }
-                    let found = reading.into_signals();
-                    owners.extend(std::iter::repeat_n(number, found.len()));
-                    signals.extend(found);
+                    signals.extend(reading.into_signals().into_iter().map(|signal| (number, signal)));
                 }
-                Err(rejected) => {
+                Some(Read { message_id, reading: Err(rejected) }) => {
                     self.put_aside(&rejected, &message_id, now);
                     handled.broke = matches!(rejected, Rejected::Fault(_));
                     handled.rejected = Some(rejected);
                 }
+                None => {
+                    self.metrics.failed("Panicked", now);
+                    handled.broke = true;
+                }
             }
         }
-        (owners, signals)
+        signals
     }
 
     /// Says why an event does nothing. One that is known to mean nothing is no failure.
@@ -388,12 +393,9 @@ impl App {
         let Settings { locks_table, audit_table, policy, .. } = &*self.settings;
         Revoker {
             vpn: self.vpn(call.account().as_ref()),
-            locks: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
-            aliases: Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
-            brake: Brake::new(
-                Arc::new(DynamoLocks::new(self.clients.tables.clone(), locks_table)),
-                Arc::clone(&self.clock),
-            ),
+            locks: Arc::new(self.locks()),
+            aliases: Arc::new(self.locks()),
+            brake: Brake::new(Arc::new(self.locks()), Arc::clone(&self.clock)),
             people: self.people(),
             trail: Arc::new(DynamoAudit::new(self.clients.tables.clone(), audit_table, locks_table)),
             clock: Arc::clone(&self.clock),
@@ -410,7 +412,7 @@ fn run(call: &Call, now: Timestamp, deadline: &Deadline) -> Run {
 /// The answer to an invoke that is neither an SQS batch nor a direct command. Where whoever invoked tries an error
 /// again, a result that is worth it is one.
 fn answer(handled: Vec<Handled>, retried: bool) -> Result<Value, Failure> {
-    if retried && handled.iter().any(Handled::is_worth_a_retry) || handled.iter().any(|handled| handled.broke) {
+    if (retried && handled.iter().any(Handled::is_worth_a_retry)) || handled.iter().any(|handled| handled.broke) {
         let receipts = || handled.iter().flat_map(|handled| &handled.receipts);
         let worst = receipts().map(|receipt| receipt.outcome).max();
         let error_type = match worst {

@@ -3,6 +3,7 @@
 use aws_lambda_events::event::sqs::SqsMessage;
 use revocation::time::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// An invoke, taken apart into messages.
@@ -73,11 +74,38 @@ fn sqs(record: &RawValue, probe: Option<&RecordProbe>) -> Message {
             id: message.message_id,
             body: message.body,
         },
-        Err(_) => Message { id: probe.and_then(|probe| probe.message_id.clone()), body: None, sent_at: None },
+        // Not as AWS writes it, in a field that nobody reads here.
+        Err(_) => match serde_json::from_str::<BareRecord>(record.get()) {
+            Ok(bare) => Message { sent_at: bare.attributes.sent_at(), id: bare.message_id, body: Some(bare.body) },
+            Err(_) => Message { id: probe.and_then(|probe| probe.message_id.clone()), body: None, sent_at: None },
+        },
     }
 }
 
-/// As much of an SNS record as is needed: a record must not be lost over a field that nobody reads.
+/// As much of an SQS record as is needed: a record must not be lost over a field that nobody reads.
+#[derive(Deserialize)]
+struct BareRecord {
+    #[serde(rename = "messageId")]
+    message_id: Option<String>,
+    body: String,
+    #[serde(default)]
+    attributes: BareAttributes,
+}
+
+#[derive(Deserialize, Default)]
+struct BareAttributes {
+    #[serde(rename = "SentTimestamp", default)]
+    sent_at: Value,
+}
+
+impl BareAttributes {
+    fn sent_at(&self) -> Option<Timestamp> {
+        let millis = self.sent_at.as_i64().or_else(|| self.sent_at.as_str()?.parse().ok());
+        millis.map(Timestamp::from_millis)
+    }
+}
+
+/// The same of an SNS record.
 #[derive(Deserialize)]
 struct SnsRecord {
     #[serde(rename = "Sns")]
@@ -115,6 +143,21 @@ mod tests {
             messages.iter().map(|m| (m.id.as_deref(), m.body.as_deref())).collect();
         assert_eq!(seen, [(Some("1"), Some("a")), (Some("2"), None), (None, None)]);
         assert_eq!(messages[0].sent_at.unwrap().to_string(), "2026-03-01T09:29:59.000Z");
+    }
+
+    #[test]
+    fn a_record_is_not_lost_over_a_field_that_nobody_reads() {
+        let odd = json!({"Records": [
+            {"eventSource": "aws:sqs", "messageId": "1", "body": "a", "attributes": {"SentTimestamp": 1_772_357_399_000_u64}},
+            {"eventSource": "aws:sqs", "messageId": "2", "body": "b", "attributes": {"SentTimestamp": "1772357399000"},
+                "messageAttributes": {"note": {"dataType": "Binary", "binaryValue": "%"}}},
+            {"eventSource": "aws:sqs", "messageId": "3", "body": "c", "awsRegion": 7},
+        ]});
+        let Envelope::Sqs(messages) = Envelope::of(odd.to_string().as_bytes()) else { panic!("no SQS batch") };
+        let seen = messages.iter().map(|m| (m.id.as_deref(), m.body.as_deref(), m.sent_at.map(|at| at.to_string())));
+        let sent = Some("2026-03-01T09:29:59.000Z".to_owned());
+        let expected = [("1", "a", sent.clone()), ("2", "b", sent), ("3", "c", None)];
+        assert!(seen.eq(expected.map(|(id, body, sent)| (Some(id), Some(body), sent))));
     }
 
     #[test]

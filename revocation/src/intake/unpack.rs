@@ -136,7 +136,9 @@ fn layer(payload: Value) -> Layer {
     {
         return match message {
             Value::String(message) => Layer::Text("SNS", None, message.clone()),
-            _ => Layer::Broken(Rejected::Unreadable("an SNS record has no message that is a text".to_owned())),
+            _ => Layer::Broken(Rejected::Unreadable(
+                "an SNS record has no message, or one that is not a string".to_owned(),
+            )),
         };
     }
     if let Some(Value::Array(records)) = fields.get("Records")
