@@ -26,7 +26,7 @@ pub enum AliasError {
     #[error("`{0}` is no domain; give one such as corp.example, or `*` for all others")]
     Domain(String),
     /// The same domain again.
-    #[error("`{0}` stands twice")]
+    #[error("`{0}` is listed twice; remove one")]
     Twice(String),
     /// Without a domain there is no local part, and people of all domains would share the name.
     #[error("`{{local}}` without a domain would give people of different domains one name; name the domain")]

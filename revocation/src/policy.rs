@@ -45,7 +45,7 @@ pub enum ProtectedError {
     /// Only stars: nobody could ever be revoked.
     #[error("`{0}` would protect everybody; name whom to protect")]
     Everybody(String),
-    /// It could be of no name, and would be taken for what it is not.
+    /// It holds a control character: no name can, and the matcher would take NUL for any character.
     #[error("{0:?} holds a control character, which no name can; write it again")]
     Control(String),
 }
@@ -153,7 +153,7 @@ pub enum Refusal {
     #[error("`{0}` may not come as an event; invoke the function directly, or allow it in VPN_REVOKER_EVENT_COMMANDS")]
     NotByEvent(&'static str),
     /// The endpoint of a `disconnect` is none that this function acts on.
-    #[error("endpoint {0} is none of those this function acts on; check the id and VPN_REVOKER_ENDPOINTS")]
+    #[error("this function does not act on endpoint {0}; check the id and VPN_REVOKER_ENDPOINTS")]
     EndpointOutOfScope(EndpointId),
     /// The circuit breaker of the authority is open. Once it is closed, trying again helps.
     #[error(

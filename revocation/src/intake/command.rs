@@ -32,7 +32,7 @@ const FIELDS: [&str; 16] = [
 const ACTIONS: [&str; 8] =
     ["revoke", "disconnect", "restore", "alias", "unalias", SWEEP, CLOSE_BREAKER, SYNC_DIRECTORY];
 
-/// The command that holds everything connected against every lock.
+/// The command that checks everything connected against every lock.
 const SWEEP: &str = "sweep";
 
 /// The fields that it may have.
@@ -52,6 +52,9 @@ const MAX_NAMES: usize = 20;
 
 /// The most subjects of one command: a hundred times the ordinary, and small enough for one invoke.
 const MAX_SUBJECTS: usize = 1000;
+
+/// How many unknown fields an error names.
+const MAX_SHOWN: usize = 20;
 
 /// The longest id, reason and the like.
 const MAX_TEXT: usize = 1024;
@@ -118,18 +121,21 @@ fn is_of(payload: &Value, action: &str, its_fields: &[&str]) -> Result<bool, Rej
     if payload.get("action").and_then(Value::as_str) != Some(action) {
         return Ok(false);
     }
-    let unknown = payload.as_object().into_iter().flatten().find(|(key, _)| !its_fields.contains(&key.as_str()));
-    match unknown {
-        None => Ok(true),
-        Some((key, _)) => {
-            let problem = format!("does not go with `{action}`; it has {}", its_fields.join(", "));
-            Err(Rejected::field(&shown(key), problem))
+    let fields = payload.as_object().into_iter().flatten().map(|(key, _)| key);
+    match others(fields, its_fields).as_slice() {
+        [] => Ok(true),
+        [first, rest @ ..] => {
+            let nor: String = rest.iter().map(|field| format!(", nor does `{field}`")).collect();
+            let problem = format!("does not go with `{action}`{nor}; it has {}", its_fields.join(", "));
+            Err(Rejected::field(first, problem))
         }
     }
 }
 
-fn shown(key: &str) -> String {
-    key.chars().filter(|c| !c.is_control()).take(60).collect()
+/// The fields that are none of those known, as an error names them.
+fn others<'a>(fields: impl Iterator<Item = &'a String>, known: &[&str]) -> Vec<String> {
+    let others = fields.filter(|key| !known.contains(&key.as_str())).take(MAX_SHOWN);
+    others.map(|key| key.chars().filter(|c| !c.is_control()).take(60).collect()).collect()
 }
 
 /// Reads a command.
@@ -138,8 +144,9 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
         return Err(Rejected::field("detail", "must be an object that holds the command"));
     };
     let fields = Fields(fields);
-    if let Some(unknown) = fields.0.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-        return Err(Rejected::field(&shown(unknown), format!("is unknown; a command has {}", FIELDS.join(", "))));
+    if let [first, rest @ ..] = others(fields.0.keys(), &FIELDS).as_slice() {
+        let so: String = rest.iter().map(|field| format!(", and so is `{field}`")).collect();
+        return Err(Rejected::field(first, format!("is unknown{so}; a command has {}", FIELDS.join(", "))));
     }
     let action = fields.action(delivery.received_at)?;
     let about = fields.about(&action)?;
@@ -178,6 +185,10 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
     })
 }
 
+fn known_actions() -> String {
+    ACTIONS.map(|action| format!("`{action}`")).join(", ")
+}
+
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
@@ -192,10 +203,10 @@ impl Fields<'_> {
                 Err(Rejected::field(field, "is empty; leave it out or fill it"))
             }
             Some(Value::String(text)) if text.chars().count() > MAX_TEXT => {
-                Err(Rejected::field(field, format!("is longer than {MAX_TEXT} characters")))
+                Err(Rejected::field(field, format!("is longer than {MAX_TEXT} characters; shorten it")))
             }
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(Rejected::field(field, "must be a text")),
+            Some(_) => Err(Rejected::field(field, "must be a string")),
         }
     }
 
@@ -212,17 +223,14 @@ impl Fields<'_> {
         let texts: Option<Vec<&str>> = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
         match texts {
             Some(texts) if !texts.is_empty() => Ok(Some(texts)),
-            _ => Err(Rejected::field(field, "must be a list of one or more texts")),
+            _ => Err(Rejected::field(field, "must be a list of one or more strings")),
         }
     }
 
     fn action(&self, received_at: Timestamp) -> Result<Action, Rejected> {
-        let word = self.text("action")?.ok_or_else(|| {
-            Rejected::field(
-                "action",
-                "is missing; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sweep`, `close_breaker`, `sync_directory`",
-            )
-        })?;
+        let word = self
+            .text("action")?
+            .ok_or_else(|| Rejected::field("action", format!("is missing; give one of {}", known_actions())))?;
         let expires_at = match self.text("expires_in")? {
             None => None,
             Some(duration) => {
@@ -259,17 +267,14 @@ impl Fields<'_> {
             "revoke" => Ok(Action::Revoke { expires_at }),
             "disconnect" => Ok(Action::Disconnect),
             "restore" => Ok(Action::Restore { authorities }),
-            _ => Err(Rejected::field(
-                "action",
-                "is none that is known; give one of `revoke`, `disconnect`, `restore`, `alias`, `unalias`, `sweep`, `close_breaker`, `sync_directory`",
-            )),
+            _ => Err(Rejected::field("action", format!("is unknown; give one of {}", known_actions()))),
         }
     }
 
     fn names(&self) -> Result<Option<Vec<Name>>, Rejected> {
         let Some(texts) = self.texts("names")? else { return Ok(None) };
         if texts.len() > MAX_NAMES {
-            return Err(Rejected::field("names", format!("has more than {MAX_NAMES}")));
+            return Err(Rejected::field("names", format!("has more than {MAX_NAMES}; send several commands")));
         }
         let mut names = Vec::new();
         for (number, text) in texts.iter().enumerate() {
@@ -347,7 +352,7 @@ impl Fields<'_> {
                 return Err(Rejected::field("username", "can't stand beside `subjects`; give one of the two"));
             }
             (Some(Value::String(name)), None) => vec![("username".to_owned(), name)],
-            (Some(_), None) => return Err(Rejected::field("username", "must be a text")),
+            (Some(_), None) => return Err(Rejected::field("username", "must be a string")),
             (None, Some(names)) if names.len() > MAX_SUBJECTS => {
                 return Err(Rejected::field(
                     "subjects",

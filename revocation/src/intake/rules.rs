@@ -279,7 +279,7 @@ impl Compiled {
         let shared = CompiledPlaces::compile(&table.places, CompiledPlaces::default(), checked, &mut wrong);
         for row in &table.rules {
             if self.rules.iter().any(|rule| rule.name == row.name) {
-                mistakes.push(format!("rule `{}`, name: stands twice", row.name));
+                mistakes.push(format!("rule `{}`, name: is listed twice; remove one", row.name));
             }
             let mut wrong =
                 |field: &str, problem: String| mistakes.push(format!("rule `{}`, {field}: {problem}", row.name));

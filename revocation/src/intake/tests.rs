@@ -213,6 +213,20 @@ fn a_mistake_in_a_command_names_the_field() {
 }
 
 #[test]
+fn a_mistake_in_a_command_names_every_unknown_field() {
+    let (field, message) = problem(&json!({"action": "revoke", "subjects": ["a"], "urgency": 1, "ticket": 2}));
+    assert_eq!(field, "ticket");
+    assert!(message.starts_with("is unknown, and so is `urgency`; a command has action, "), "{message}");
+    let (field, message) = problem(&json!({"action": "sweep", "subjects": ["a"], "force": true}));
+    assert_eq!(field, "force");
+    assert!(message.starts_with("does not go with `sweep`, nor does `subjects`; it has action, "), "{message}");
+    let many: serde_json::Map<String, Value> = (0..10_000).map(|number| (format!("f{number}"), json!(1))).collect();
+    let mut command = json!({"action": "revoke", "subjects": ["a"]});
+    command.as_object_mut().unwrap().extend(many);
+    assert!(problem(&command).1.len() < 1_000);
+}
+
+#[test]
 fn a_command_may_be_as_long_as_is_said() {
     let reason = "r".repeat(1024);
     let signal = command(&json!({"action": "revoke", "username": "a", "reason": reason})).unwrap();
