@@ -39,7 +39,7 @@ const LOOK_ANSWERS_IN: Duration = Duration::from_secs(1);
 const TURNS_FOR: Duration = Duration::from_secs(15);
 
 /// How often whoever counts yields first, so that holds that come together share one write.
-const A_MOMENT: usize = 8;
+const YIELDS_BEFORE_COUNTING: usize = 8;
 
 /// How many hexadecimal digits stand for a counted hold: with ten thousand of them, two are alike once in a million
 /// million times, and an item holds them all.
@@ -99,7 +99,7 @@ pub struct Standing {
 
 /// Whether a hold may come into force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
+pub enum Passage {
     /// It may, and is counted.
     Free,
     /// The breaker is open.
@@ -130,7 +130,7 @@ struct Line {
 
 struct Waiting {
     hold: Counted,
-    answer: oneshot::Sender<Result<Pass, StoreError>>,
+    answer: oneshot::Sender<Result<Passage, StoreError>>,
 }
 
 impl Brake {
@@ -153,12 +153,12 @@ impl Brake {
 
     /// Counts a hold that is about to come into force newly, or says that the breaker is open.
     ///
-    /// When this returns [`Pass::Free`], the hold is counted, durably; trying again counts it anew and not twice. Runs side
+    /// When this returns [`Passage::Free`], the hold is counted, durably; trying again counts it anew and not twice. Runs side
     /// by side see what the others have counted.
     ///
     /// # Errors
     /// Where the table is away: without a count nothing may pass.
-    pub async fn pass(&self, authority: &Authority, hold: &Counted, limit: usize) -> Result<Pass, StoreError> {
+    pub async fn pass(&self, authority: &Authority, hold: &Counted, limit: usize) -> Result<Passage, StoreError> {
         let line = self.line(authority);
         let (answer, mut answered) = oneshot::channel();
         lock(&line.waiting).push(Waiting { hold: hold.clone(), answer });
@@ -194,13 +194,13 @@ impl Brake {
         limit: usize,
     ) -> Result<(), StoreError> {
         // The others of a batch are a few turns away.
-        for _ in 0..A_MOMENT {
+        for _ in 0..YIELDS_BEFORE_COUNTING {
             tokio::task::yield_now().await;
         }
         let Standing { round, opened_at, counted } = self.look(authority, line, now, limit).await?;
         let waiting = take(line);
         if let Some(since) = opened_at {
-            waiting.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Open { since })));
+            waiting.into_iter().for_each(|waiting| waiting.hears(Ok(Passage::Open { since })));
             return Ok(());
         }
         let (within, mut braked) = split(waiting, &counted, limit);
@@ -210,7 +210,7 @@ impl Brake {
                 Ok(others) => {
                     let (free, past) = split(within, &counted.union(&others).cloned().collect(), limit);
                     braked.extend(past);
-                    free.into_iter().for_each(|waiting| waiting.hears(Ok(Pass::Free)));
+                    free.into_iter().for_each(|waiting| waiting.hears(Ok(Passage::Free)));
                 }
                 Err(error) => within.into_iter().for_each(|waiting| waiting.hears(Err(error.clone()))),
             }
@@ -218,7 +218,7 @@ impl Brake {
         if !braked.is_empty() {
             tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opens");
             let opened = self.breaker.open(authority, round, now).await;
-            braked.into_iter().for_each(|waiting| waiting.hears(opened.clone().map(|()| Pass::Open { since: now })));
+            braked.into_iter().for_each(|waiting| waiting.hears(opened.clone().map(|()| Passage::Open { since: now })));
         }
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Brake {
 
 impl Waiting {
     /// Whoever waits may be gone.
-    fn hears(self, passed: Result<Pass, StoreError>) {
+    fn hears(self, passed: Result<Passage, StoreError>) {
         let _ = self.answer.send(passed);
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Name, PersonId};
-use crate::signal::{Authority, SignalId};
+use crate::signal::{Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
 mod apply;
@@ -98,6 +98,15 @@ impl Hold {
         self.expires_at.zip(other).map(|(a, b)| a.max(b))
     }
 
+    /// Whether a revocation that stands under this hold asks for a longer one. A command that is tried again counts from
+    /// then, so that it is longer only if it both lasts longer and ends later.
+    pub(crate) fn ends_before(&self, revocation: &Signal) -> bool {
+        let (Action::Revoke { expires_at: wanted }, Some(ends)) = (&revocation.action, self.expires_at) else {
+            return false;
+        };
+        wanted.is_none_or(|wanted| wanted > ends && wanted.since(revocation.as_of) > ends.since(self.as_of))
+    }
+
     pub(crate) fn in_force(&self, now: Timestamp) -> bool {
         self.is_locked() && self.expires_at.is_none_or(|at| now < at)
     }
@@ -158,13 +167,18 @@ impl Lock {
     /// The first of the holds that keep the name out now.
     #[must_use]
     pub fn held(&self, now: Timestamp) -> Option<(&Authority, &Hold)> {
-        self.holds.iter().find(|(_, hold)| hold.in_force(now))
+        self.holds_in_force(now).next()
+    }
+
+    /// The holds that keep the name out now.
+    pub fn holds_in_force(&self, now: Timestamp) -> impl Iterator<Item = (&Authority, &Hold)> {
+        self.holds.iter().filter(move |(_, hold)| hold.in_force(now))
     }
 
     /// The authorities that keep the name out now.
     #[must_use]
     pub fn held_by(&self, now: Timestamp) -> Vec<Authority> {
-        self.holds.iter().filter(|(_, hold)| hold.in_force(now)).map(|(authority, _)| authority.clone()).collect()
+        self.holds_in_force(now).map(|(authority, _)| authority.clone()).collect()
     }
 
     /// `locked` while any hold is locked, expired or not: expiry is compared by whoever reads the lock.

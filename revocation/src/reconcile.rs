@@ -21,6 +21,7 @@ mod case;
 mod further;
 mod listing;
 mod locking;
+mod look;
 mod orders;
 mod pass;
 mod pursue;
@@ -47,7 +48,8 @@ use crate::receipt::Receipt;
 use crate::signal::Signal;
 use crate::time::Timestamp;
 
-use answer::earliest;
+use admit::ADMISSION;
+use answer::{Done, last_of_all, pursuit_of};
 use case::{Case, Verdict, cases_of, refused};
 use pursuit::Pursuit;
 use scope::{EVERY, Scope};
@@ -142,7 +144,27 @@ impl Revoker {
             of_it.for_each(|(_, case)| case.note_let_in(pursuit));
         }
         self.record_all(&cases, &mut verdicts, &pursuits, &endpoints, run).await;
-        self.receipts(signals, &cases, &verdicts, &pursuits, &endpoints)
+        let done = Done { cases: &cases, verdicts: &verdicts, pursuits: &pursuits, endpoints: &endpoints };
+        self.receipts(signals, &done)
+    }
+
+    /// Does `work` in a task of its own, until `stop_at` at the longest: neither a panic nor a call that hangs goes further.
+    async fn guarded<T: Send + 'static>(
+        &self,
+        stop_at: Timestamp,
+        span: tracing::Span,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Lost> {
+        match self.in_time(stop_at, in_own_task(span, work)).await {
+            Some(Some(done)) => Ok(done),
+            Some(None) => Err(Lost::Panicked),
+            None => Err(Lost::Late),
+        }
+    }
+
+    /// When those that hang are left for the next attempt, and the others go on.
+    fn admission_ends(&self, run: &Run) -> Timestamp {
+        run.stop_at.min(self.clock.now().plus(ADMISSION))
     }
 
     /// What comes of work before `stop_at`.
@@ -152,6 +174,30 @@ impl Revoker {
             done = work => Some(done),
             () = self.clock.reached(stop_at) => None,
         }
+    }
+}
+
+/// Why guarded work came to nothing.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// It panicked, which is logged.
+    Panicked,
+    /// Its time was up.
+    Late,
+}
+
+impl Lost {
+    /// What happened, where `late` says what could not be done in time.
+    fn what(self, late: &str) -> &str {
+        match self {
+            Self::Panicked => "a fault of ours",
+            Self::Late => late,
+        }
+    }
+
+    /// The same of what is tried again.
+    fn why(self, late: &str) -> String {
+        format!("{}; it is tried again", self.what(late))
     }
 }
 
@@ -174,22 +220,23 @@ async fn in_own_task<T: Send + 'static>(
     }
 }
 
-/// A [`JoinSet`] whose failed tasks are passed over, for callers that notice who is missing.
-trait JoinAllOrSkip<T> {
-    async fn join_all_or_skip(self) -> Vec<T>;
+/// What the next task comes to. One that panicked is logged and passed over, for callers that notice what is missing.
+async fn next_of<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
+    loop {
+        match tasks.join_next().await? {
+            Ok(result) => return Some(result),
+            Err(error) => tracing::error!(error_type = "Panicked", %error, "a fault of ours ended a task"),
+        }
+    }
 }
 
-impl<T: 'static> JoinAllOrSkip<T> for JoinSet<T> {
-    async fn join_all_or_skip(mut self) -> Vec<T> {
-        let mut results = Vec::new();
-        while let Some(result) = self.join_next().await {
-            match result {
-                Ok(result) => results.push(result),
-                Err(error) => tracing::error!(error_type = "Panicked", %error, "a fault of ours ended a task"),
-            }
-        }
-        results
+/// What all tasks come to, but for those that panicked.
+async fn all_of<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
+    let mut results = Vec::new();
+    while let Some(result) = next_of(&mut tasks).await {
+        results.push(result);
     }
+    results
 }
 
 #[cfg(test)]

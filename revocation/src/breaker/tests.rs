@@ -30,22 +30,22 @@ async fn a_brake_shows_what_it_counted_until_it_is_closed() {
     let brake = Brake::new(Arc::new(MemoryBreaker::new(&Calls::new())), clock.clone());
     let (okta, holds) = (Authority::named("okta:acme"), ["a", "b"].map(Counted::kept));
     for hold in [&holds[0], &holds[0], &holds[1]] {
-        assert_eq!(brake.pass(&okta, hold, 2).await, Ok(Pass::Free));
+        assert_eq!(brake.pass(&okta, hold, 2).await, Ok(Passage::Free));
     }
     let standing = brake.standing(&okta).await.unwrap();
     assert_eq!((standing.counted, standing.opened_at), (holds.clone().into(), None));
-    let open = Ok(Pass::Open { since: clock.now() });
+    let open = Ok(Passage::Open { since: clock.now() });
     assert_eq!(
         (brake.pass(&okta, &Counted::kept("c"), 2).await, brake.pass(&okta, &holds[0], 2).await),
         (open.clone(), open)
     );
     brake.close(&okta).await.unwrap();
     assert_eq!(brake.standing(&okta).await, Ok(Standing { round: 1, ..Standing::default() }));
-    assert_eq!(brake.pass(&okta, &holds[0], 2).await, Ok(Pass::Free));
+    assert_eq!(brake.pass(&okta, &holds[0], 2).await, Ok(Passage::Free));
 }
 
 /// So many holds at once, where so many are the limit; whether each may pass, and how often the table was asked.
-async fn at_once(holds: usize, limit: usize, calls: &Calls) -> (Vec<Result<Pass, StoreError>>, [usize; 2]) {
+async fn at_once(holds: usize, limit: usize, calls: &Calls) -> (Vec<Result<Passage, StoreError>>, [usize; 2]) {
     let clock = Arc::new(ManualClock::at(at("2026-03-01T09:30:30Z")));
     let brake = Brake::new(Arc::new(MemoryBreaker::new(calls)), clock);
     let mut passing = tokio::task::JoinSet::new();
@@ -56,8 +56,8 @@ async fn at_once(holds: usize, limit: usize, calls: &Calls) -> (Vec<Result<Pass,
     (passing.join_all().await, ["breaker.standing", "breaker.count"].map(|call| calls.count(call)))
 }
 
-fn free(passed: &[Result<Pass, StoreError>]) -> usize {
-    passed.iter().filter(|passed| **passed == Ok(Pass::Free)).count()
+fn free(passed: &[Result<Passage, StoreError>]) -> usize {
+    passed.iter().filter(|passed| **passed == Ok(Passage::Free)).count()
 }
 
 #[tokio::test]
@@ -65,7 +65,10 @@ async fn a_batch_is_counted_at_once() {
     for (limit, passing) in [(80, 10), (10, 10), (7, 7), (0, 0)] {
         let (passed, asked) = at_once(10, limit, &Calls::new()).await;
         assert_eq!((free(&passed), asked), (passing, [1, usize::from(passing > 0)]), "{limit}");
-        assert_eq!(passed.len() - free(&passed), passed.iter().filter(|p| matches!(p, Ok(Pass::Open { .. }))).count());
+        assert_eq!(
+            passed.len() - free(&passed),
+            passed.iter().filter(|p| matches!(p, Ok(Passage::Open { .. }))).count()
+        );
     }
 }
 
@@ -79,7 +82,7 @@ async fn whoever_comes_at_the_same_moment_is_counted_along_although_the_look_is_
         // As admission does it, in tasks of tasks.
         passing.spawn(async move { tokio::spawn(async move { brake.pass(&okta(), &hold, 50).await }).await });
     }
-    assert!(passing.join_all().await.into_iter().all(|passed| passed.unwrap() == Ok(Pass::Free)));
+    assert!(passing.join_all().await.into_iter().all(|passed| passed.unwrap() == Ok(Passage::Free)));
     assert_eq!(["breaker.standing", "breaker.count"].map(|call| calls.count(call)), [1, 1]);
 }
 
@@ -118,11 +121,11 @@ async fn what_others_counted_since_the_look_counts() {
     let [others, ours] = [(); 2].map(|()| Brake::new(Arc::clone(&brake.breaker), clock.clone()));
     looked_ahead(&ours).await;
     for hold in &holds[..2] {
-        assert_eq!(others.pass(&okta(), hold, 3).await, Ok(Pass::Free));
+        assert_eq!(others.pass(&okta(), hold, 3).await, Ok(Passage::Free));
     }
     let authority = okta();
     let (third, fourth) = tokio::join!(ours.pass(&authority, &holds[2], 3), ours.pass(&authority, &holds[3], 3));
-    assert_eq!((third, fourth), (Ok(Pass::Free), Ok(Pass::Open { since: clock.now() })));
+    assert_eq!((third, fourth), (Ok(Passage::Free), Ok(Passage::Open { since: clock.now() })));
     assert_eq!(others.standing(&okta()).await.unwrap().opened_at, Some(clock.now()));
 }
 
@@ -147,7 +150,7 @@ async fn a_hold_that_others_count_at_the_same_moment_takes_no_room_of_a_new_one_
             brake.pass(&authority, &holds[3], limit),
             brake.pass(&authority, &holds[4], limit)
         );
-        assert_eq!([first, second, third].map(|passed| passed == Ok(Pass::Free)), passing, "{limit}");
+        assert_eq!([first, second, third].map(|passed| passed == Ok(Passage::Free)), passing, "{limit}");
     }
 }
 
@@ -161,7 +164,7 @@ async fn what_others_counted_in_the_minute_beside_counts_where_it_turns() {
         let next = Minute(Minute::of(clock.now()).0 + 1);
         breaker.count(&okta(), 0, next, &[Counted::kept("others")]).await.unwrap();
         let passed = ours.pass(&okta(), &Counted::kept("ours"), 1).await;
-        assert_eq!(passed == Ok(Pass::Free), passes, "at {second}");
+        assert_eq!(passed == Ok(Passage::Free), passes, "at {second}");
     }
 }
 
@@ -172,7 +175,7 @@ async fn what_was_counted_before_is_no_more_than_the_limit_either() {
     brake.breaker.count(&okta(), 0, Minute::of(clock.now()), &holds[..1]).await.unwrap();
     looked_ahead(&brake).await;
     brake.breaker.count(&okta(), 0, Minute::of(clock.now()), &holds[1..]).await.unwrap();
-    assert_eq!(brake.pass(&okta(), &holds[0], 1).await, Ok(Pass::Open { since: clock.now() }));
+    assert_eq!(brake.pass(&okta(), &holds[0], 1).await, Ok(Passage::Open { since: clock.now() }));
 }
 
 #[tokio::test]
@@ -185,7 +188,7 @@ async fn a_look_ahead_does_not_refuse_whoever_waits_either() {
     clock.advance(Duration::from_secs(2));
     let authority = okta();
     let (first, second) = tokio::join!(brake.pass(&authority, &holds[0], 2), brake.pass(&authority, &holds[1], 2));
-    assert_eq!([first.clone(), second].iter().filter(|passed| **passed == Ok(Pass::Free)).count(), 1);
+    assert_eq!([first.clone(), second].iter().filter(|passed| **passed == Ok(Passage::Free)).count(), 1);
     assert_eq!(calls.count("breaker.standing"), 2, "looked at again before anybody is refused");
 }
 
@@ -200,7 +203,7 @@ async fn without_knowing_what_others_counted_nothing_passes() {
     })));
     let hold = Counted::kept("a");
     assert!(brake.pass(&okta(), &hold, 3).await.is_err(), "where a minute turns, it is looked again");
-    assert_eq!(brake.pass(&okta(), &hold, 3).await, Ok(Pass::Free));
+    assert_eq!(brake.pass(&okta(), &hold, 3).await, Ok(Passage::Free));
 }
 
 #[tokio::test]
@@ -209,9 +212,9 @@ async fn a_look_ahead_is_used_once_and_while_it_is_fresh() {
         let (brake, clock, calls) = brake();
         looked_ahead(&brake).await;
         clock.advance(Duration::from_secs(pause));
-        assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 3).await, Ok(Pass::Free));
+        assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 3).await, Ok(Passage::Free));
         assert_eq!(calls.count("breaker.standing"), looks, "{pause}");
-        assert_eq!(brake.pass(&okta(), &Counted::kept("b"), 3).await, Ok(Pass::Free));
+        assert_eq!(brake.pass(&okta(), &Counted::kept("b"), 3).await, Ok(Passage::Free));
         assert_eq!(calls.count("breaker.standing"), looks + 1);
     }
 }
@@ -222,7 +225,7 @@ async fn nobody_is_refused_by_what_stood_a_moment_ago() {
     brake.breaker.open(&okta(), 0, clock.now()).await.unwrap();
     looked_ahead(&brake).await;
     brake.close(&okta()).await.unwrap();
-    assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 1).await, Ok(Pass::Free));
+    assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 1).await, Ok(Passage::Free));
     assert_eq!(brake.standing(&okta()).await.unwrap().counted.len(), 1, "in the round that is");
 }
 
@@ -231,7 +234,7 @@ async fn a_look_ahead_that_hangs_or_fails_is_made_up_for() {
     let (brake, clock, calls) = brake();
     calls.plan("breaker.standing", 1, Mishap::Fails);
     brake.look_ahead(&okta());
-    assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 3).await, Ok(Pass::Free));
+    assert_eq!(brake.pass(&okta(), &Counted::kept("a"), 3).await, Ok(Passage::Free));
     calls.plan("breaker.standing", 1, Mishap::Hangs);
     brake.look_ahead(&okta());
     let passing = tokio::spawn(async move { brake.pass(&okta(), &Counted::kept("b"), 3).await });
@@ -239,7 +242,7 @@ async fn a_look_ahead_that_hangs_or_fails_is_made_up_for() {
         tokio::task::yield_now().await;
     }
     clock.advance(Duration::from_secs(1));
-    assert_eq!(passing.await.unwrap(), Ok(Pass::Free));
+    assert_eq!(passing.await.unwrap(), Ok(Passage::Free));
 }
 
 #[tokio::test]
@@ -256,7 +259,7 @@ async fn whoever_counts_and_is_given_up_takes_nobody_along_for_good() {
     }
     clock.advance(ANSWER_IN);
     assert!(passing.join_all().await.iter().all(Result::is_err), "none is known to be counted");
-    assert_eq!(brake.pass(&okta(), &Counted::kept("0"), 50).await, Ok(Pass::Free));
+    assert_eq!(brake.pass(&okta(), &Counted::kept("0"), 50).await, Ok(Passage::Free));
 }
 
 #[tokio::test]
@@ -268,6 +271,6 @@ async fn who_gave_up_waiting_is_not_counted() {
         _ = brake.pass(&okta, &gone, 50) => panic!("a look takes a moment"),
         () = std::future::ready(()) => {}
     }
-    assert_eq!(brake.pass(&okta, &first, 50).await, Ok(Pass::Free));
+    assert_eq!(brake.pass(&okta, &first, 50).await, Ok(Passage::Free));
     assert_eq!(brake.standing(&okta).await.unwrap().counted, [first].into());
 }

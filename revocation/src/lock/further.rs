@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 impl Lock {
     /// The same without what is said of some of the subjects.
     #[must_use]
-    pub fn without(&self, subjects: &BTreeSet<Name>) -> Self {
+    pub fn without_subjects(&self, subjects: &BTreeSet<Name>) -> Self {
         let mut left = self.clone();
         left.holds.retain(|_, hold| !hold.is_about(subjects));
         left
@@ -19,14 +19,14 @@ impl Lock {
 
     /// Adds further names to the hold of one authority. Called on the lock of the subject's own name.
     #[must_use]
-    pub fn extend_of(&self, authority: &Authority, further: &[Name]) -> Transition {
+    pub fn extend_hold_of(&self, authority: &Authority, further: &[Name]) -> Transition {
         let hold = self.hold_of(authority);
         self.with(hold.map(|hold| (authority.clone(), hold.also(further))))
     }
 
     /// A copy with the hold of this authority and no other, as a hold about this subject.
     #[must_use]
-    pub fn only(&self, authority: &Authority, subject: &str) -> Self {
+    pub fn only_hold_of(&self, authority: &Authority, subject: &str) -> Self {
         let hold = self.hold_of(authority).map(|hold| Hold { subject: subject.to_owned(), ..hold.clone() });
         Self { holds: hold.map(|hold| (authority.clone(), hold)).into_iter().collect(), ..self.clone() }
     }

@@ -534,9 +534,9 @@ fn a_lock_tells_whose_word_was_lifted_and_what_one_authority_says_of_whom() {
     assert_eq!(of("laptop-7").lifted_of_another(&okta, &name("bob")), None, "of the name by itself");
     let held = changed(laptop.apply(&revoke("okta:acme", 1), "alice", &[]));
     assert_eq!(held.lifted_of_another(&okta, &name("bob")), None, "nothing was lifted");
-    let only = held.only(&okta, "bob");
+    let only = held.only_hold_of(&okta, "bob");
     assert_eq!(only.hold_of(&okta).map(|hold| hold.subject.as_str()), Some("bob"));
-    assert!(held.only(&Authority::command(), "bob").holds.is_empty());
+    assert!(held.only_hold_of(&Authority::command(), "bob").holds.is_empty());
 }
 
 #[test]

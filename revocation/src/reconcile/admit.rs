@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 
 use super::ahead::{Ahead, Before};
 use super::pursuit::{Goal, Pursuit};
-use super::{Admission, Case, JoinAllOrSkip, Revoker, Run, Scope, Verdict, in_own_task, refused};
+use super::{Admission, Case, Revoker, Run, Scope, Verdict, all_of, refused};
 use crate::audit::{Draft, Kind, append_after};
-use crate::lock::Lock;
+use crate::lock::{Hold, Lock};
 use crate::planted::{self, Fault};
 use crate::policy::{Mode, Refusal};
 use crate::ports::StoreError;
@@ -63,7 +63,7 @@ impl Revoker {
                 admitted
             });
         }
-        let mut admitted: Vec<_> = subjects.join_all_or_skip().await.into_iter().flatten().collect();
+        let mut admitted: Vec<_> = all_of(subjects).await.into_iter().flatten().collect();
         admitted.sort_by_key(|(_, number, _)| *number);
         admitted
     }
@@ -76,21 +76,15 @@ impl Revoker {
         stop_at: Timestamp,
     ) -> (Case, Admission) {
         let (revoker, scope, span, mut named) = (self.clone(), Arc::clone(scope), case.span(), case.clone());
-        let work = in_own_task(span, async move {
+        let work = async move {
             let admission = revoker.admit(number, &mut named, &scope).await;
             (named, admission)
-        });
+        };
         let stuck = |why: &str| Admission::Settled(Verdict::because(Outcome::Incomplete, why));
-        tokio::select! {
-            biased;
-            admitted = work => match admitted {
-                Some((named, Ok(admission))) => (named, admission),
-                Some((named, Err(error))) => (named, stuck(&error.to_string())),
-                None => (case, stuck("a fault of ours; it is tried again")),
-            },
-            () = self.clock.reached(stop_at) => {
-                (case, stuck("it could not be locked and recorded in time; it is tried again"))
-            }
+        match self.guarded(stop_at, span, work).await {
+            Ok((named, Ok(admission))) => (named, admission),
+            Ok((named, Err(error))) => (named, stuck(&error.to_string())),
+            Err(lost) => (case, stuck(&lost.why("it could not be locked and recorded in time"))),
         }
     }
 
@@ -104,10 +98,10 @@ impl Revoker {
             Before::Settled(outcome) if !self.is_half_lifted(case, outcome).await? => {
                 return self.repeated(case, outcome).await;
             }
-            Before::Another(outcome) if !self.is_half_lifted(case, outcome).await? => {
+            Before::SettledOtherwise(outcome) if !self.is_half_lifted(case, outcome).await? => {
                 return Ok(used_before("something else was settled under this id before"));
             }
-            Before::Settled(_) | Before::Another(_) | Before::Requested | Before::Nothing => {}
+            Before::Settled(_) | Before::SettledOtherwise(_) | Before::Requested | Before::Nothing => {}
         }
         if let Some(verdict) = &case.stuck {
             return Ok(Admission::Settled(verdict.clone()));
@@ -149,10 +143,10 @@ impl Revoker {
     /// Why what a signal came to is not so any more.
     async fn does_not_stand(&self, case: &Case, outcome: Outcome) -> Result<Option<&'static str>, StoreError> {
         Ok(match (&case.signal.action, outcome) {
-            (Action::Revoke { expires_at }, Outcome::Completed) => match self.held_until(case).await? {
+            (Action::Revoke { .. }, Outcome::Completed) => match self.own_hold(case).await? {
                 None => Some("this id was completed before and its lock does not stand"),
-                Some(Some(_)) if expires_at.is_none() => {
-                    Some("this id was completed before, and the lock that stands lapses by itself")
+                Some(hold) if hold.ends_before(&case.signal) => {
+                    Some("this id was completed before, and the lock that stands lapses earlier than is asked for now")
                 }
                 Some(_) => None,
             },
@@ -160,6 +154,10 @@ impl Revoker {
                 let held_by = self.held_by(case).await?;
                 let meant = |held: &Authority| authorities.as_ref().is_none_or(|meant| meant.contains(held));
                 held_by.iter().any(meant).then_some("this id was restored before, and the name was locked since")
+            }
+            // Completed means that what was connected under the names ended, since the subject was locked.
+            (Action::Alias { .. }, Outcome::Completed) if self.held_by(case).await?.is_empty() => {
+                Some("this id was completed before, and the subject was let in since")
             }
             (Action::Alias { names, remove }, _) => {
                 let given = match case.subject() {
@@ -181,14 +179,14 @@ impl Revoker {
         })
     }
 
-    /// Whether, and until when, the signal's authority keeps the subject out: by the lock of its own name, and not because
-    /// of somebody else only to whom that was given.
-    async fn held_until(&self, case: &Case) -> Result<Option<Option<Timestamp>>, StoreError> {
+    /// The hold by which the signal's authority keeps the subject out: on its own name, and not because of somebody else
+    /// only to whom that was given.
+    async fn own_hold(&self, case: &Case) -> Result<Option<Hold>, StoreError> {
         let (authority, now) = (&case.signal.authority, self.clock.now());
         let Some(own) = case.names.first() else { return Ok(None) };
         let lock = self.lock_of(own).await?;
         let held = lock.hold_of(authority).filter(|hold| hold.in_force(now) && lock.own_lifted_at(authority).is_none());
-        Ok(held.map(|hold| hold.expires_at))
+        Ok(held.cloned())
     }
 
     /// Who keeps the subject's own name out.

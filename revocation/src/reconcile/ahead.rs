@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Case, Revoker, in_own_task};
+use super::{Case, Revoker};
 use crate::audit::{Head, Kind, Mark, Marker};
 use crate::lock::Lock;
 use crate::name::Name;
@@ -17,7 +17,7 @@ use crate::receipt::Outcome;
 use crate::signal::{Action, Authority};
 
 /// How long it may take, before each case reads for itself.
-const IN: Duration = Duration::from_secs(2);
+const READ_AHEAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is on record of a signal and a subject from earlier deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Before {
     /// It is settled.
     Settled(Outcome),
     /// Another wish was settled under the same id.
-    Another(Outcome),
+    SettledOtherwise(Outcome),
 }
 
 /// What is known of a case before it is admitted.
@@ -50,13 +50,13 @@ struct Marks {
 
 impl Marks {
     fn before(&self, standing: &[Option<Mark>]) -> Before {
+        let is_another = |mark: &Mark| mark.action.as_ref().is_some_and(|action| action != self.action);
         let settled = self.finals.iter().zip(standing).find_map(|(outcome, mark)| Some((outcome, mark.as_ref()?)));
         match (settled, standing.last()) {
-            (Some((outcome, mark)), _) if mark.action.as_ref().is_some_and(|action| action != self.action) => {
-                Before::Another(*outcome)
-            }
+            (Some((outcome, mark)), _) if is_another(mark) => Before::SettledOtherwise(*outcome),
             (Some((outcome, _)), _) => Before::Settled(*outcome),
-            (None, Some(Some(_))) => Before::Requested,
+            // What was requested under this id as another wish has locked nothing for this one.
+            (None, Some(Some(mark))) if !is_another(mark) => Before::Requested,
             _ => Before::Nothing,
         }
     }
@@ -90,10 +90,10 @@ impl Revoker {
         if wanted.is_empty() {
             return BTreeMap::new();
         }
-        let (revoker, late_at) = (self.clone(), self.clock.now().plus(IN));
-        let work = in_own_task(tracing::Span::current(), async move { revoker.read_all(wanted).await });
-        match self.in_time(late_at, work).await.flatten() {
-            Some(Ok(ahead)) => ahead,
+        let (revoker, late_at) = (self.clone(), self.clock.now().plus(READ_AHEAD_WITHIN));
+        let work = async move { revoker.read_all(wanted).await };
+        match self.guarded(late_at, tracing::Span::current(), work).await {
+            Ok(Ok(ahead)) => ahead,
             _ => BTreeMap::new(),
         }
     }

@@ -1,13 +1,13 @@
 //! By which names a subject is known: by rule of its domain, by explicit decision, and by the directory's word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::admit::ADMISSION;
 use super::pursuit::{Goal, Pursuit};
-use super::{Admission, Case, Revoker, Run, Scope, Verdict, in_own_task, refused};
+use super::{Admission, Case, Revoker, Run, Scope, Verdict, refused};
 use crate::name::{Name, Subject};
 use crate::policy::Refusal;
 use crate::ports::{Given, StoreError};
@@ -54,17 +54,14 @@ impl Revoker {
         if wanted.is_empty() {
             return Explicit::new();
         }
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
         let (aliases, names) = (self.aliases.clone(), wanted.clone());
-        let work = in_own_task(tracing::Span::current(), async move { aliases.names(&names).await });
-        let read = tokio::select! {
-            biased;
-            read = work => read.ok_or_else(|| StoreError::away("the aliases", "a fault of ours")),
-            () = self.clock.reached(stop_at) => Err(StoreError::away("the aliases", "no answer came in time")),
-        };
-        match read {
+        let read = async move { aliases.names(&names).await };
+        match self.guarded(self.admission_ends(run), tracing::Span::current(), read).await {
             Ok(given) => wanted.into_iter().zip(given).collect(),
-            Err(error) => wanted.into_iter().map(|name| (name, Err(error.clone()))).collect(),
+            Err(lost) => {
+                let error = StoreError::away("the aliases", lost.what("no answer came in time"));
+                wanted.into_iter().map(|name| (name, Err(error.clone()))).collect()
+            }
         }
     }
 
@@ -92,7 +89,7 @@ impl Revoker {
         subject: &Subject,
         scope: &OnceCell<Scope>,
     ) -> Result<Admission, StoreError> {
-        let signal = std::sync::Arc::clone(&case.signal);
+        let signal = Arc::clone(&case.signal);
         let Action::Alias { names, remove } = &signal.action else {
             return Ok(Admission::Settled(Verdict::new(Outcome::Refused)));
         };

@@ -141,9 +141,7 @@ impl Verdict {
 }
 
 pub(super) fn refused(refusal: &Refusal) -> Verdict {
-    let mut verdict = Verdict::because(Outcome::Refused, refusal);
-    verdict.detail.insert("refusal".to_owned(), Value::from(refusal.word()));
-    Verdict { refusal: Some(refusal.word()), ..verdict }
+    Verdict { refusal: Some(refusal.word()), ..Verdict::because(Outcome::Refused, refusal) }
 }
 
 /// The signals taken apart by subject, in the order in which they apply: within a subject by `as_of`.

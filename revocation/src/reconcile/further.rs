@@ -31,21 +31,21 @@ impl Revoker {
             let now = self.clock.now();
             let lock = self.lock_of(own).await?;
             let others = self.others_called(own, &lock).await?;
-            let is_held = lock.without(&others).in_force(now);
+            let is_held = lock.without_subjects(&others).in_force(now);
             if rehearsed || !is_held || planted::is(Fault::GiveWithoutLocking) {
                 if race > 0 {
                     // It was lifted while the names followed, and whoever lifted it may have missed them.
-                    self.follow_all(&lock.without(&others), further, given).await?;
+                    self.follow_all(&lock.without_subjects(&others), further, given).await?;
                 }
                 return Ok(is_held);
             }
-            self.tell_subjects(&lock.without(&others), given).await?;
+            self.tell_subjects(&lock.without_subjects(&others), given).await?;
             let told = match lock.extend(further, &others, now) {
                 Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => continue,
                 Transition::Changed(next) => next,
                 Transition::Unchanged | Transition::Superseded { .. } => lock,
             };
-            self.follow_all(&told.without(&others), further, given).await?;
+            self.follow_all(&told.without_subjects(&others), further, given).await?;
             if self.lock_of(own).await?.version == told.version {
                 return Ok(true);
             }
@@ -72,7 +72,7 @@ impl Revoker {
 
     async fn tell(&self, subject: &Name, authority: &Authority, given: &[Name]) -> Result<(), StoreError> {
         for _ in 0..MAX_RACES {
-            match self.lock_of(subject).await?.extend_of(authority, given) {
+            match self.lock_of(subject).await?.extend_hold_of(authority, given) {
                 Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => {}
                 _ => return Ok(()),
             }

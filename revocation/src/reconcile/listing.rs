@@ -23,15 +23,15 @@ pub(super) enum Listed {
     Done { on: usize },
 }
 
-impl Revoker {
-    /// Whether an endpoint has to be looked at: all of them, unless single connections are all that is sought.
-    pub(super) fn is_listed(&self, pursuits: &[Pursuit], endpoint: &Endpoint) -> bool {
-        pursuits.iter().filter(|pursuit| pursuit.is_open()).any(|pursuit| match &pursuit.goal {
-            Goal::One { endpoint: wanted, .. } => wanted == endpoint,
-            Goal::Locked { .. } | Goal::Existing { .. } => true,
-        })
-    }
+/// Whether an endpoint has to be looked at: all of them, unless single connections are all that is sought.
+pub(super) fn is_listed(pursuits: &[Pursuit], endpoint: &Endpoint) -> bool {
+    pursuits.iter().filter(|pursuit| pursuit.is_open()).any(|pursuit| match &pursuit.goal {
+        Goal::One { endpoint: wanted, .. } => wanted == endpoint,
+        Goal::Locked { .. } | Goal::Existing { .. } => true,
+    })
+}
 
+impl Revoker {
     /// Lists what the pursuits need.
     pub(super) fn list_for(&self, pursuits: &[Pursuit], scope: &Scope) -> (JoinSet<()>, mpsc::Receiver<Listed>) {
         let only: Vec<ConnectionId> = (pursuits.iter().filter(|pursuit| pursuit.is_open()))
@@ -42,8 +42,7 @@ impl Revoker {
             .collect::<Option<Vec<_>>>()
             .filter(|ids| ids.len() <= MAX_FILTER_VALUES)
             .unwrap_or_default();
-        let wanted = |endpoint: &Endpoint| self.is_listed(pursuits, endpoint);
-        self.list_all(scope, 0, &only, wanted)
+        self.list_all(scope, 0, &only, |endpoint| is_listed(pursuits, endpoint))
     }
 
     /// Lists the endpoints that are wanted, side by side, those from `first` on before the others; of each only some
@@ -76,6 +75,26 @@ impl Revoker {
     }
 }
 
+/// The tokens of the pages asked for so far.
+#[derive(Default)]
+struct Tokens(Vec<PageToken>);
+
+impl Tokens {
+    fn last(&self) -> Option<&PageToken> {
+        self.0.last()
+    }
+
+    /// Whether there is a next page. One that was there before would never come to an end.
+    fn go_on(&mut self, next: Option<PageToken>, endpoint: &Endpoint) -> Result<bool, VpnError> {
+        let Some(token) = next else { return Ok(false) };
+        if self.0.contains(&token) {
+            return Err(VpnError::endless_listing(&endpoint.id));
+        }
+        self.0.push(token);
+        Ok(true)
+    }
+}
+
 /// Lists one endpoint, page by page, as it goes.
 async fn list(
     vpn: &dyn ClientVpn,
@@ -84,26 +103,24 @@ async fn list(
     only: &[ConnectionId],
     report: &mpsc::Sender<Listed>,
 ) {
-    let mut tokens: Vec<PageToken> = Vec::new();
+    let mut tokens = Tokens::default();
     let last = loop {
+        let is_first = tokens.last().is_none();
         match vpn.connections(&endpoint.id, only, tokens.last()).await {
             Ok(Page { connections, next }) => {
-                let whole = tokens.is_empty() && next.is_none() && only.is_empty();
+                let whole = is_first && next.is_none() && only.is_empty();
                 if report.send(Listed::Page { on, rows: connections, whole }).await.is_err() {
                     return;
                 }
-                match next {
-                    None => break Listed::Done { on },
-                    Some(_) if planted::is(Fault::SkipLaterPages) => break Listed::Done { on },
-                    Some(token) if tokens.contains(&token) => {
-                        break Listed::Failed { on, error: VpnError::endless_listing(&endpoint.id) };
-                    }
-                    Some(token) => tokens.push(token),
+                match tokens.go_on(next, endpoint) {
+                    Ok(true) if !planted::is(Fault::SkipLaterPages) => {}
+                    Ok(_) => break Listed::Done { on },
+                    Err(error) => break Listed::Failed { on, error },
                 }
             }
             // An endpoint that is attached to no network holds no session. One that is said not to exist proves
             // nothing: EC2 has just named it, and will not name it again if it is gone.
-            Err(error) if error.kind == VpnErrorKind::NoAssociation && tokens.is_empty() => break Listed::Done { on },
+            Err(error) if error.kind == VpnErrorKind::NoAssociation && is_first => break Listed::Done { on },
             Err(error) => break Listed::Failed { on, error },
         }
     };
@@ -118,14 +135,12 @@ pub(super) async fn all_pages(
     only: &[ConnectionId],
 ) -> Result<Vec<Connection>, VpnError> {
     let mut rows = Vec::new();
-    let mut tokens: Vec<PageToken> = Vec::new();
+    let mut tokens = Tokens::default();
     loop {
         let Page { connections, next } = vpn.connections(&endpoint.id, only, tokens.last()).await?;
         rows.extend(connections);
-        match next {
-            None => return Ok(rows),
-            Some(token) if tokens.contains(&token) => return Err(VpnError::endless_listing(&endpoint.id)),
-            Some(token) => tokens.push(token),
+        if !tokens.go_on(next, endpoint)? {
+            return Ok(rows);
         }
     }
 }

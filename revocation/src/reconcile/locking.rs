@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
-use crate::breaker::{Counted, Pass};
-use crate::lock::{Lock, Transition};
+use crate::breaker::{Counted, Passage};
+use crate::lock::{Hold, Lock, Transition};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
@@ -26,8 +26,12 @@ pub(super) struct Locked {
 
 /// What became of the lock on a subject's own name.
 enum Own {
-    /// Also when what the authority had said before was lifted, if it was.
-    Locked(Lock, Transition, Option<Timestamp>),
+    Locked {
+        lock: Lock,
+        transition: Transition,
+        /// When what the authority had said before was lifted, if it was.
+        lifted_at: Option<Timestamp>,
+    },
     Braked(Refusal),
 }
 
@@ -58,9 +62,8 @@ impl Revoker {
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
-        let ends = lock.hold_of(&authority).and_then(|hold| hold.expires_at);
-        if ends.is_some() && matches!(case.signal.action, Action::Revoke { expires_at: None }) {
-            let why = "this id asks for a lock without an end, and the one that stands lapses by itself; to lock for good, send a command with an id of its own";
+        if lock.hold_of(&authority).is_some_and(|hold| hold.ends_before(&case.signal)) {
+            let why = "this id asks for a longer lock than the one that stands under it; to lock for longer, send a command with an id of its own";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
@@ -68,7 +71,7 @@ impl Revoker {
         // locked: as the own name is by now, which may be by a later word that is to lapse.
         case.remember(lock.further_names(|other, _| *other == authority));
         let further = case.further();
-        self.lead_on(case, &own, &further).await?;
+        self.carry_on_from_own(case, &own, &further).await?;
         for name in further {
             let lock = self.lock_of(&name).await?;
             // A rehearsal has not locked what a retry would lock.
@@ -83,16 +86,16 @@ impl Revoker {
 
     /// Brings the subject's names to where the own name's lock is by now, and tells that of all further ones; looks again
     /// at the end, since it may have been lifted meanwhile. What it may not have any more is not locked anew.
-    async fn lead_on(&self, case: &Case, own: &Name, further: &[Name]) -> Result<(), StoreError> {
+    async fn carry_on_from_own(&self, case: &Case, own: &Name, further: &[Name]) -> Result<(), StoreError> {
         let authority = &case.signal.authority;
         for _ in 0..MAX_RACES {
-            let told = self.lock(case, own, |lock| Some(lock.extend_of(authority, further))).await?;
+            let told = self.lock(case, own, |lock| Some(lock.extend_hold_of(authority, further))).await?;
             let Some((told, _)) = told.filter(|_| !self.is_rehearsal(case)) else { return Ok(()) };
             // Lifted since, and what stands there is about somebody else.
             if told.own_lifted_at(authority).is_some() {
                 return Ok(());
             }
-            let said = told.only(authority, &case.about.label());
+            let said = told.only_hold_of(authority, &case.about.label());
             for name in further.iter().filter(|name| !case.remembered.contains(name)) {
                 self.follow(&said, name, false).await?;
             }
@@ -126,9 +129,16 @@ impl Revoker {
                 Some(lock) => lock,
                 None => self.lock_of(&own).await?,
             };
+            if !is_restore
+                && lock.hold_of(&case.signal.authority).is_none()
+                && let Some(why) = self.let_in_since_as_another(case).await?
+            {
+                locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
+                return Ok(locked);
+            }
             self.add_names_of_before(case, &lock);
             let (lock, transition) = match self.lock_own(case, lock, is_ahead).await? {
-                Own::Locked(lock, transition, lifted) => {
+                Own::Locked { lock, transition, lifted_at: lifted } => {
                     lifted_at = lifted_at.or(lifted);
                     (lock, transition)
                 }
@@ -171,6 +181,24 @@ impl Revoker {
             }
         }
         Err(StoreError::busy(own.as_str()))
+    }
+
+    /// Whether the same authority has let the very person in since, under a name that was the own one then: where somebody
+    /// was renamed meanwhile, nothing on the new name tells that a revocation which comes late is old news.
+    async fn let_in_since_as_another(&self, case: &Case) -> Result<Option<String>, StoreError> {
+        let Signal { authority, as_of, .. } = &*case.signal;
+        let person = case.signal.person(&case.about.label());
+        let names = case.subject().map(|subject| subject.also()).unwrap_or_default();
+        if person.is_none() || names.is_empty() {
+            return Ok(None);
+        }
+        let locks = self.locks.read(names).await?;
+        let of_person = locks.iter().filter_map(|lock| Some((&lock.name, lock.hold_of(authority)?)));
+        let lifted = of_person.filter(|(_, hold)| !hold.is_locked() && hold.person.as_ref() == person);
+        let newer = lifted.filter(|(_, hold)| hold.as_of > *as_of).max_by_key(|(_, hold)| hold.as_of);
+        Ok(newer.map(|(name, Hold { as_of, .. })| {
+            format!("{authority} let the same person in as `{name}` as of {as_of}, which is newer")
+        }))
     }
 
     /// Adds the names that a hold which this signal is about was said of when it was set, whatever the subject is
@@ -225,7 +253,7 @@ impl Revoker {
             }
             let lifted_at = lifted_before(&case.signal, &lock);
             if let Some((lock, transition)) = self.store(case, lock, transition).await? {
-                return Ok(Own::Locked(lock, transition, lifted_at));
+                return Ok(Own::Locked { lock, transition, lifted_at });
             }
         }
         Err(StoreError::busy(own.as_str()))
@@ -317,8 +345,8 @@ impl Revoker {
         };
         let (hold, limit) = (Counted::new(&counted_as, own), self.policy.max_subjects);
         Ok(match self.brake.pass(authority, &hold, limit).await? {
-            Pass::Free => None,
-            Pass::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),
+            Passage::Free => None,
+            Passage::Open { since } => Some(Refusal::BreakerOpen { authority: authority.clone(), since, limit }),
         })
     }
 }

@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::Revoker;
 use super::pass::SIDE_BY_SIDE;
 use super::pursuit::{Goal, Pursuit};
+use super::{Revoker, next_of};
 use crate::connection::{Connection, ConnectionId, Endpoint};
 use crate::name::Name;
 use crate::plan::{Call, one_by_one};
@@ -38,7 +38,7 @@ pub(super) struct Order {
     call: Call,
     /// The locked name that its connections were seen under, where it follows from a lock.
     under: Option<Name>,
-    /// When the one of them that was asked for longest ago was; nothing if any never was.
+    /// The oldest of the times at which its connections were last asked to end; nothing if any never was.
     asked_at: Option<Timestamp>,
     /// How many subjects the signal names.
     one_of: usize,
@@ -151,11 +151,8 @@ impl Orders {
     pub(super) async fn answers(mut self, revoker: &Revoker, until: Timestamp) -> Vec<(Order, Vec<Answer>)> {
         let until = revoker.clock.now().plus(ANSWERED_IN).min(until);
         let mut all = Vec::new();
-        while let Some(Some(result)) = revoker.in_time(until, self.on_their_way.join_next()).await {
-            match result {
-                Ok((number, answers)) => all.extend(self.sent.remove(&number).map(|order| (order, answers))),
-                Err(error) => tracing::error!(error_type = "Panicked", %error, "a fault of ours ended a task"),
-            }
+        while let Some(Some((number, answers))) = revoker.in_time(until, next_of(&mut self.on_their_way)).await {
+            all.extend(self.sent.remove(&number).map(|order| (order, answers)));
         }
         let now = revoker.clock.now();
         for order in self.sent.into_values().filter(|order| order.begun.at().is_some()) {
@@ -167,7 +164,7 @@ impl Orders {
     }
 }
 
-/// Since when an order waits, and since when that its lock is in force is known.
+/// When an order was sent, and when its lock was last known to be in force.
 #[derive(Debug, Clone, Copy)]
 struct Since {
     locks_read_at: Timestamp,

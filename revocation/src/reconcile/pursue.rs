@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::listing::{MAX_FILTER_VALUES, all_pages};
 use super::pass::Pass;
 use super::pursuit::{Pursuit, State};
-use super::{JoinAllOrSkip, Revoker, Run, Scope, in_own_task};
+use super::{Revoker, Run, Scope, all_of, in_own_task};
 use crate::connection::{ConnectionId, Endpoint};
 use crate::planted::{self, Fault};
 use crate::receipt::EndpointReceipt;
@@ -67,11 +67,7 @@ impl Revoker {
     ) -> (Vec<Pursuit>, Vec<EndpointReceipt>) {
         let mut endpoints = Vec::new();
         if !pursuits.is_empty() {
-            tokio::select! {
-                biased;
-                () = self.pursue(&mut pursuits, scope, run, &mut endpoints) => {}
-                () = self.clock.reached(run.stop_at) => {}
-            }
+            self.in_time(run.stop_at, self.pursue(&mut pursuits, scope, run, &mut endpoints)).await;
         }
         (pursuits, endpoints)
     }
@@ -174,7 +170,7 @@ impl Revoker {
                 });
             }
         }
-        for (target, endpoint, asked, answer) in polls.join_all_or_skip().await {
+        for (target, endpoint, asked, answer) in all_of(polls).await {
             // A poll that failed proves nothing and costs nothing: the next listing decides.
             let Ok(rows) = answer else { continue };
             for id in asked {

@@ -11,6 +11,7 @@ use super::Case;
 use super::orders::{Answer, Begun, Order};
 use super::pass::Pass;
 use crate::connection::{Connection, ConnectionId, Endpoint, EndpointId, Status};
+use crate::lock::Lock;
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::{Policy, Refusal};
@@ -112,6 +113,8 @@ pub(super) struct Pursuit {
     pub(super) rehearsed: bool,
     /// And ask EC2 whether the change would be permitted.
     pub(super) dry_run: bool,
+    /// The subject's own name, where that is among those to be held: it decides.
+    own: Option<Name>,
     /// Why the locks could not be read again, so that nothing may be ended in this round.
     pub(super) blocked: Option<String>,
     /// When the lock, or what stands for it, was known to be durable.
@@ -138,8 +141,10 @@ pub(super) struct Pursuit {
 
 impl Pursuit {
     pub(super) fn new(case_number: usize, goal: Goal, case: &Case, rehearsed: bool, durable_at: Timestamp) -> Self {
+        let own = case.subject().map(|subject| subject.name().clone()).filter(|own| goal.names().contains(own));
         Self {
             goal,
+            own,
             cases: vec![case_number],
             one_of: case.signal.about.len(),
             force: case.signal.force,
@@ -191,6 +196,22 @@ impl Pursuit {
         match self.state {
             State::Verified(at) => Some(at),
             _ => None,
+        }
+    }
+
+    /// Goes on under the locks that are in force, and stops where none is.
+    pub(super) fn heed_locks(&mut self, locks: &[Lock], now: Timestamp) {
+        if !self.is_open() || self.rehearsed {
+            return;
+        }
+        self.blocked = None;
+        if let Goal::Locked { names } = &mut self.goal {
+            let in_force = |name: &Name| locks.iter().any(|lock| lock.name == *name && lock.in_force(now));
+            // One of several names may have been let in again by itself; with the own one, all of the subject was.
+            names.retain(in_force);
+            if names.is_empty() || self.own.as_ref().is_some_and(|own| !names.contains(own)) {
+                self.state = State::Superseded("the lock was lifted, or lapsed, while this was under way".to_owned());
+            }
         }
     }
 
@@ -283,7 +304,7 @@ impl Pursuit {
         is_free && self.to_call().any(waits)
     }
 
-    /// When the one of these connections that was asked for longest ago was; nothing if any never was.
+    /// The oldest of the times at which these connections were last asked to end; nothing if any never was.
     pub(super) fn asked_at(&self, target: usize, endpoint: &Endpoint, ids: &[ConnectionId]) -> Option<Timestamp> {
         let tracked = |id: &ConnectionId| self.tracked.get(&(target, endpoint.clone(), id.clone()));
         ids.iter().map(|id| tracked(id).and_then(|tracked| tracked.asked_at)).min().flatten()

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::admit::SUBJECTS_AT_ONCE;
 use super::pursuit::{Goal, Pursuit, State};
-use super::{Case, JoinAllOrSkip, Revoker, Run, Verdict, in_own_task, refused};
+use super::{Case, Revoker, Run, Verdict, all_of, pursuit_of, refused};
 use crate::audit::{Appended, Draft, Kind, Marker, append_after};
 use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
@@ -33,8 +33,7 @@ impl Revoker {
     ) {
         let mut by_subject: BTreeMap<String, Vec<(usize, Case, Verdict)>> = BTreeMap::new();
         for (number, case) in cases.iter().enumerate() {
-            let pursuit = pursuits.iter().find(|pursuit| pursuit.cases.contains(&number));
-            let verdict = match (verdicts.remove(&number), pursuit) {
+            let verdict = match (verdicts.remove(&number), pursuit_of(pursuits, number)) {
                 (Some(verdict), _) => verdict,
                 (None, Some(pursuit)) => verdict_of(pursuit, endpoints),
                 (None, None) => Verdict::because(Outcome::Incomplete, "a fault of ours; it is tried again"),
@@ -58,12 +57,12 @@ impl Revoker {
                 recorded
             });
         }
-        verdicts.extend(subjects.join_all_or_skip().await.into_iter().flatten());
+        verdicts.extend(all_of(subjects).await.into_iter().flatten());
     }
 
     async fn record_in_time(&self, case: Case, verdict: Verdict, run: &Run) -> Verdict {
         let (revoker, attempt, decided, span) = (self.clone(), run.attempt.clone(), verdict.clone(), case.span());
-        let work = in_own_task(span, async move { revoker.record(&case, &decided, &attempt).await });
+        let work = async move { revoker.record(&case, &decided, &attempt).await };
         let unrecorded = |why: String| Verdict {
             outcome: Outcome::Incomplete,
             why: Some(match &verdict.why {
@@ -74,14 +73,10 @@ impl Revoker {
             }),
             ..verdict.clone()
         };
-        tokio::select! {
-            biased;
-            recorded = work => match recorded {
-                Some(Ok(())) => verdict,
-                Some(Err(error)) => unrecorded(error.to_string()),
-                None => unrecorded("a fault of ours; it is tried again".to_owned()),
-            },
-            () = self.clock.reached(run.answer_by) => unrecorded("the time of this invoke ran out; it is tried again".to_owned()),
+        match self.guarded(run.answer_by, span, work).await {
+            Ok(Ok(())) => verdict,
+            Ok(Err(error)) => unrecorded(error.to_string()),
+            Err(lost) => unrecorded(lost.why("the time of this invoke ran out")),
         }
     }
 
@@ -92,6 +87,12 @@ impl Revoker {
         };
         let mut detail = self.circumstances(case);
         detail.extend(verdict.detail.clone());
+        if let Some(refusal) = verdict.refusal {
+            detail.insert("refusal".to_owned(), json!(refusal));
+        }
+        if let Some(at) = verdict.locked_at {
+            detail.insert("locked_at".to_owned(), json!(at));
+        }
         if let Some(why) = &verdict.why {
             detail.insert("why".to_owned(), json!(shortened(why)));
         }
@@ -145,7 +146,6 @@ fn verdict_of(pursuit: &Pursuit, endpoints: &[EndpointReceipt]) -> Verdict {
     };
     if matches!(pursuit.goal, Goal::Locked { .. }) && !pursuit.rehearsed {
         verdict.locked_at = Some(pursuit.durable_at);
-        verdict.detail.insert("locked_at".to_owned(), json!(pursuit.durable_at));
     }
     let mut put = |key: &str, value: Value| verdict.detail.insert(key.to_owned(), value);
     if let Some(at) = pursuit.first_terminate_at() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::pursuit::{Pursuit, State};
-use super::{Case, JoinAllOrSkip, Revoker, Verdict};
+use super::{Case, Revoker, Verdict, all_of};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::policy::Mode;
 use crate::ports::{VpnError, Which};
@@ -43,7 +43,7 @@ impl Revoker {
             let id = endpoint.endpoint_id.clone();
             asked.spawn(async move { (number, vpn.may_terminate(&id, &which).await) });
         }
-        for (number, answer) in asked.join_all_or_skip().await {
+        for (number, answer) in all_of(asked).await {
             if let Some(endpoint) = endpoints.get_mut(number) {
                 endpoint.permitted = Some(answer.is_ok());
                 endpoint.error = answer.err().map(|error: VpnError| error.to_string());

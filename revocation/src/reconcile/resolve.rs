@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::admit::ADMISSION;
-use super::{Revoker, Run, in_own_task};
+use super::{Revoker, Run, next_of};
 use crate::audit::{Kind, Marker};
 use crate::people::{Found, subject};
 use crate::signal::{About, Action, Signal};
@@ -49,8 +48,7 @@ struct Word {
 impl Revoker {
     /// Asks the directory about every id, side by side, each once.
     pub(super) async fn resolve_all(&self, signals: Vec<Signal>, run: &Run) -> Resolved {
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
-        let answers = self.ask(&signals, stop_at).await;
+        let answers = self.ask(&signals, self.admission_ends(run)).await;
         let mut resolved = Resolved { signals, unresolved: BTreeMap::new(), origins: BTreeMap::new() };
         let mut words = Vec::new();
         for (number, signal) in resolved.signals.iter_mut().enumerate() {
@@ -134,20 +132,8 @@ impl Revoker {
                 (id, answer)
             });
         }
-        loop {
-            tokio::select! {
-                biased;
-                answer = asked.join_next() => match answer {
-                    None => break,
-                    Some(Ok((id, answer))) => {
-                        answers.insert(id, answer);
-                    }
-                    Some(Err(error)) => {
-                        tracing::error!(error_type = "Panicked", %error, "a fault of ours ended a look-up");
-                    }
-                },
-                () = self.clock.reached(stop_at) => break,
-            }
+        while let Some(Some((id, answer))) = self.in_time(stop_at, next_of(&mut asked)).await {
+            answers.insert(id, answer);
         }
         answers
     }
@@ -184,17 +170,16 @@ impl Revoker {
             return Ok(BTreeSet::new());
         }
         let trail = Arc::clone(&self.trail);
-        let work = in_own_task(tracing::Span::current(), async move { trail.standing(&markers).await });
-        match self.in_time(run.stop_at.min(self.clock.now().plus(ADMISSION)), work).await {
-            Some(Some(Ok(standing))) => Ok(numbers
+        let work = async move { trail.standing(&markers).await };
+        match self.guarded(self.admission_ends(run), tracing::Span::current(), work).await {
+            Ok(Ok(standing)) => Ok(numbers
                 .into_iter()
                 .zip(standing)
                 .filter(|(_, stands)| stands.is_some())
                 .map(|(number, _)| number)
                 .collect()),
-            Some(Some(Err(error))) => Err(error.to_string()),
-            Some(None) => Err("a fault of ours; it is tried again".to_owned()),
-            None => Err("what an earlier attempt recorded could not be read in time; it is tried again".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(lost) => Err(lost.why("what an earlier attempt recorded could not be read in time")),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::Revoker;
+use super::{Revoker, next_of};
 use crate::connection::{Endpoint, EndpointId, Target};
 use crate::planted::{self, Fault};
 use crate::ports::VpnError;
@@ -40,15 +40,8 @@ impl Revoker {
         }
         let late_at = self.clock.now().plus(ENDPOINTS_IN);
         let mut answers: Vec<_> = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                answer = asked.join_next() => match answer {
-                    None => break,
-                    Some(answer) => answers.extend(answer),
-                },
-                () = self.clock.reached(late_at) => break,
-            }
+        while let Some(Some(answer)) = self.in_time(late_at, next_of(&mut asked)).await {
+            answers.push(answer);
         }
         for (number, vpn) in self.vpn.iter().enumerate() {
             let target = Arc::new(vpn.target().clone());

@@ -1,4 +1,4 @@
-//! The sweep: everything that is connected, held against every lock there is.
+//! The sweep: everything that is connected, checked against every lock there is.
 //!
 //! Two things slip past a signal: a client that comes back before a connect handler is wired, and an event that never
 //! came. The first is found here by its lock; the second, where a directory may be asked, by the directory's word.
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-use super::admit::{ADMISSION, SUBJECTS_AT_ONCE};
+use super::admit::SUBJECTS_AT_ONCE;
 use super::listing::Listed;
 use super::pursuit::{Goal, Pursuit};
-use super::{Case, EVERY, Revoker, Run, Scope, Verdict, in_own_task, refused};
+use super::{Case, EVERY, Revoker, Run, Scope, Verdict, in_own_task, last_of_all, next_of, refused};
 use crate::audit::hex_digest;
 use crate::connection::{ConnectionId, Endpoint, EndpointId, Target};
 use crate::lock::Lock;
@@ -232,12 +232,13 @@ impl Revoker {
         let confirmed = self.confirm(&names, locks, run).await;
         let (mut signals, mut cases, mut verdicts, mut pursuits) =
             (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
-        for hit in hits(&confirmed, found, self.clock.now()).into_values() {
+        let now = self.clock.now();
+        for hit in hits(&confirmed, found, &self.policy.protected, now).into_values() {
             let signal = Arc::new(hit.signal(order));
             let Some(about) = signal.about.first().cloned() else { continue };
             let number = cases.len();
             // Who was protected since is left alone under every name.
-            if let Some(name) = hit.all_names().find(|name| self.policy.protected.covers(name)) {
+            if let Some(name) = hit.all_names(locks, now).find(|name| self.policy.protected.covers(name)) {
                 verdicts.insert(number, refused(&Refusal::Protected(name)));
             }
             cases.push(Case { names: hit.names, ..Case::new(Arc::clone(&signal), number, about) });
@@ -266,10 +267,9 @@ impl Revoker {
     /// nothing is ended under a lock that can't be read again, and what is left is told.
     async fn confirm(&self, names: &[Name], locks: &HashMap<Name, Lock>, run: &Run) -> Vec<Lock> {
         let (revoker, again) = (self.clone(), names.to_vec());
-        let read = in_own_task(tracing::Span::current(), async move { revoker.locks.read(&again).await });
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
-        match self.in_time(stop_at, read).await {
-            Some(Some(Ok(confirmed))) => confirmed,
+        let read = async move { revoker.locks.read(&again).await };
+        match self.guarded(self.admission_ends(run), tracing::Span::current(), read).await {
+            Ok(Ok(confirmed)) => confirmed,
             _ => {
                 tracing::warn!(error_type = "SweepUnconfirmed", "the locks of those connected could not be read again");
                 names.iter().filter_map(|name| locks.get(name).cloned()).collect()
@@ -297,10 +297,10 @@ impl Revoker {
                 (number, revoker.request(&mut case, scope).await)
             });
         }
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let stop_at = self.admission_ends(run);
         let mut done = BTreeMap::new();
-        while let Some(Some(result)) = self.in_time(stop_at, requests.join_next()).await {
-            done.extend(result.ok());
+        while let Some(Some((number, requested))) = self.in_time(stop_at, next_of(&mut requests)).await {
+            done.insert(number, requested);
         }
         done
     }
@@ -390,13 +390,12 @@ impl Receipt {
             let Timings { first_terminate_at, verified_at, locked_at, .. } = receipt.timings;
             verified.push(verified_at);
             let timings = &mut self.timings;
-            timings.first_terminate_at = super::earliest(timings.first_terminate_at, first_terminate_at);
+            timings.first_terminate_at = [timings.first_terminate_at, first_terminate_at].into_iter().flatten().min();
             timings.locked_at = timings.locked_at.max(locked_at);
             self.outcome = self.outcome.max(receipt.outcome);
             self.subjects.extend(receipt.subjects);
         }
         // Not before everybody is verified.
-        self.timings.verified_at =
-            verified.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+        self.timings.verified_at = last_of_all(verified);
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::super::admit::ADMISSION;
 use super::super::{Revoker, Run};
 use super::{Seen, Sweep};
 use crate::alias::Aliases;
@@ -21,7 +20,7 @@ use crate::signal::{About, Action, Authority, DIRECTORY, Signal, SignalId};
 use crate::time::Timestamp;
 
 /// How its signals' ids begin.
-const ITS_OWN: &str = "directory:";
+const ID_PREFIX: &str = "directory:";
 
 /// Why somebody is let in.
 const LET_IN: &str = "the directory says that they are enabled";
@@ -87,7 +86,7 @@ impl Revoker {
 
     /// What came of the questions in time. What did not is asked by another sweep.
     async fn words(&self, order: &Sweep, mut asked: JoinSet<Result<Option<Word>, String>>, run: &Run) -> Vec<Signal> {
-        let stop_at = run.stop_at.min(self.clock.now().plus(ADMISSION));
+        let stop_at = self.admission_ends(run);
         let (mut signals, mut unanswered) = (Vec::new(), None);
         loop {
             match self.in_time(stop_at, asked.join_next()).await {
@@ -139,7 +138,7 @@ impl Revoker {
     fn signal_of(&self, order: &Sweep, word: Word) -> Signal {
         let now = self.clock.now();
         Signal {
-            id: SignalId::new(&format!("{ITS_OWN}{}", word.of)),
+            id: SignalId::new(&format!("{ID_PREFIX}{}", word.of)),
             action: word.action,
             about: vec![word.about],
             authority: Authority::directory(),
@@ -186,7 +185,7 @@ async fn holder(people: &People, name: &str) -> Result<Option<String>, String> {
 async fn about_held(people: &People, rule: &Aliases, hold: &Hold, of: String) -> Result<Option<Word>, String> {
     let subject = hold.subject.as_str();
     let by_word =
-        || hold.signal_id.as_str().strip_prefix(ITS_OWN).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
+        || hold.signal_id.as_str().strip_prefix(ID_PREFIX).and_then(|rest| rest.split_once(':')).map(|(id, _)| id);
     let mut person = find(people, hold.person.as_ref().and_then(PersonId::one).or_else(by_word)).await?;
     if !person.as_ref().is_some_and(|person| is_called(person, subject))
         && let Some(id) = holder(people, subject).await?
@@ -261,7 +260,7 @@ fn digest<'a>(versions: impl IntoIterator<Item = (&'a Name, u64)>) -> String {
 /// spoke of it, one took back another, and overruled nobody.
 fn was_let_in(lock: &Lock) -> bool {
     let directory = Authority::directory();
-    let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ITS_OWN);
+    let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ID_PREFIX);
     let own: Option<Timestamp> = lock.hold_of(&directory).filter(|hold| is_its_own(hold)).map(|hold| hold.as_of);
     let command = lock.hold_of(&Authority::command()).filter(|_| lock.holds.len() > 1);
     let said = [lock.hold_of(&directory), command].into_iter().flatten();

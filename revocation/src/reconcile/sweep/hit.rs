@@ -1,12 +1,13 @@
 //! What a sweep found of one subject.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Sweep;
 use crate::audit::hex_digest;
 use crate::connection::ConnectionId;
 use crate::lock::{Hold, Lock};
 use crate::name::{Name, Subject};
+use crate::policy::Protected;
 use crate::signal::{About, Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
@@ -22,11 +23,15 @@ pub(super) struct Hit {
 pub(super) fn hits(
     confirmed: &[Lock],
     found: &BTreeMap<Name, BTreeSet<ConnectionId>>,
+    protected: &Protected,
     now: Timestamp,
 ) -> BTreeMap<String, Hit> {
     let mut hits: BTreeMap<String, Hit> = BTreeMap::new();
     for lock in confirmed {
-        let Some((authority, hold)) = lock.held(now) else { continue };
+        // Of those who share a name, one who is protected by now keeps no call from the others.
+        let is_free = |hold: &Hold| hold.about().is_none_or(|subject| !protected.covers(&subject));
+        let free = lock.holds_in_force(now).find(|(_, hold)| is_free(hold));
+        let Some((authority, hold)) = free.or_else(|| lock.held(now)) else { continue };
         let Some(connections) = found.get(&lock.name) else { continue };
         let own = Name::new(&hold.subject).unwrap_or_else(|_| lock.name.clone());
         let hit = hits.entry(own.to_string()).or_insert_with(|| Hit {
@@ -42,10 +47,20 @@ pub(super) fn hits(
 }
 
 impl Hit {
-    /// The names found, the subject's own, and those that its hold was said of as well.
-    pub(super) fn all_names(&self) -> impl Iterator<Item = Name> {
+    /// The names found, the subject's own, and those that its hold was said of as well and that are still kept out as the
+    /// subject's.
+    pub(super) fn all_names<'a>(
+        &'a self,
+        locks: &'a HashMap<Name, Lock>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Name> + 'a {
         let own = Name::new(&self.hold.subject).ok();
-        self.names.iter().chain(&self.hold.names).cloned().chain(own)
+        let is_theirs = |hold: &Hold| hold.about() == self.hold.about();
+        let is_kept = move |name: &Name| {
+            locks.get(name).is_some_and(|lock| lock.holds_in_force(now).any(|(_, hold)| is_theirs(hold)))
+        };
+        let further = self.hold.names.iter().filter(move |name| is_kept(name));
+        self.names.iter().chain(further).cloned().chain(own)
     }
 
     /// What is recorded of it: the lock's own word, under an id that another sweep at the same time arrives at too.

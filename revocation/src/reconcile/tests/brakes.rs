@@ -58,7 +58,7 @@ async fn what_an_environment_whose_clock_is_ahead_counted_counts() {
     let brake = crate::breaker::Brake::new(Arc::new(world.breaker.clone()), ahead as Arc<dyn crate::ports::Clock>);
     for name in ["a", "b", "c"] {
         let hold = crate::breaker::Counted::new(&SignalId::new(name), &Name::new(name).unwrap());
-        assert_eq!(brake.pass(&okta(), &hold, 3).await.unwrap(), crate::breaker::Pass::Free);
+        assert_eq!(brake.pass(&okta(), &hold, 3).await.unwrap(), crate::breaker::Passage::Free);
     }
     assert_eq!(world.one(world.revoke("d")).await.subjects[0].refusal, Some("breaker-open"));
 }

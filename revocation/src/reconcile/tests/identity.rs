@@ -212,6 +212,21 @@ async fn a_name_that_is_let_in_while_connections_are_being_ended_is_told_as_such
 }
 
 #[tokio::test]
+async fn whose_own_name_was_let_in_meanwhile_is_not_completed_under_a_name_that_another_holds() {
+    let mut world = World::new();
+    world.policy.aliases = Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.command(REVOKE, "alice", "c-1")).await;
+    world.user("alice@corp.example");
+    let (revoker, run, signal) = (world.revoker(), world.run(), world.revoke("alice@corp.example"));
+    let terminated = world.calls.count("vpn.terminate");
+    let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
+    until(|| world.calls.count("vpn.terminate") != terminated).await;
+    world.locks.put(Lock { version: 9, ..Lock::none(Name::new("alice@corp.example").unwrap()) });
+    assert_eq!(working.await.unwrap().remove(0).outcome, Outcome::Superseded);
+    assert!(world.is_locked("alice"), "what a command said of it stands");
+}
+
+#[tokio::test]
 async fn what_was_locked_under_former_names_is_pursued_and_lifted_under_them_too() {
     let world = World::new();
     world.directory.put(ID, &["alice", "old@example.com"], Some(false));
@@ -232,6 +247,25 @@ async fn what_was_locked_under_former_names_is_pursued_and_lifted_under_them_too
     assert_eq!(world.one(back).await.outcome, Outcome::Restored);
     for name in ["alice", "old@example.com", "new@example.com"] {
         assert!(!world.is_locked(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_let_in_and_renamed_since_is_not_locked_by_an_older_word() {
+    for is_older in [true, false] {
+        let world = World::new();
+        world.directory.put(ID, &["alice"], Some(true));
+        let as_of = world.now().plus(Duration::from_secs(if is_older { 10 } else { 30 }));
+        let late = Signal { id: SignalId::new("identity-center:e-8"), as_of, ..world.by_id(REVOKE) };
+        let restore = Action::Restore { authorities: Some(vec![late.authority.clone()]) };
+        let back = Signal { as_of: world.now().plus(Duration::from_secs(20)), ..world.by_id(restore) };
+        world.clock.advance(Duration::from_secs(60));
+        assert_eq!(world.one(back).await.outcome, Outcome::Restored);
+        world.directory.put(ID, &["alicia"], Some(is_older));
+        world.user("alicia");
+        let outcome = world.one(late).await.outcome;
+        let expected = if is_older { (Outcome::Superseded, false, 1) } else { (Outcome::Completed, true, 0) };
+        assert_eq!((outcome, world.is_locked("alicia"), world.alive()), expected);
     }
 }
 

@@ -87,6 +87,85 @@ async fn a_lock_that_lapses_is_not_one_for_good() {
 }
 
 #[tokio::test]
+async fn a_longer_lock_is_not_completed_under_an_id_whose_lock_lapses_earlier() {
+    let world = World::new();
+    let for_hours = |hours: u64| {
+        let until = Some(world.now().plus(Duration::from_secs(hours * 3_600)));
+        world.command(Action::Revoke { expires_at: until }, "alice", ID)
+    };
+    assert_eq!(world.one(for_hours(2)).await.outcome, Outcome::Completed);
+    world.clock.advance(Duration::from_secs(60));
+    world.is_told_of_the_id(for_hours(168)).await;
+    for shorter in [2, 1] {
+        assert_eq!(world.one(for_hours(shorter)).await.outcome, Outcome::Completed, "the same again, a minute later");
+    }
+}
+
+#[tokio::test]
+async fn a_longer_lock_is_not_taken_for_the_shorter_one_that_was_begun() {
+    let mut world = World::new();
+    world.policy.max_connections = 0;
+    world.user("alice");
+    let for_hours = |world: &World, hours: u64| {
+        let until = Some(world.now().plus(Duration::from_secs(hours * 3_600)));
+        world.command(Action::Revoke { expires_at: until }, "alice", ID)
+    };
+    assert_eq!(world.one(for_hours(&world, 1)).await.outcome, Outcome::Refused);
+    let longer = Signal { force: true, ..for_hours(&world, 2) };
+    let receipt = world.one(longer).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded);
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("an id of its own"), "{receipt:?}");
+}
+
+#[tokio::test]
+async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_of_another_command() {
+    // Let in by an earlier command; locked by one, for an hour; locked as a name of somebody else's.
+    for history in 0..3 {
+        let world = World::new();
+        let until = Some(world.now().plus(Duration::from_secs(3_600)));
+        match history {
+            0 => {
+                world.one(world.command(REVOKE, "alice", "c-1")).await;
+                world.clock.advance(Duration::from_secs(60));
+                world.one(world.command(Action::Restore { authorities: None }, "alice", "c-2")).await;
+            }
+            1 => drop(world.one(world.command(Action::Revoke { expires_at: until }, "alice", "c-1")).await),
+            _ => {
+                world.one(world.alias("bob", &["alice"], false)).await;
+                world.one(world.command(REVOKE, "bob", "c-1")).await;
+            }
+        }
+        world.clock.advance(Duration::from_secs(60));
+        world.user("alice");
+        world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+        assert_eq!(world.one(world.command(Action::Disconnect, "alice", ID)).await.outcome, Outcome::Incomplete);
+        world.calls.forget();
+        world.clock.advance(Duration::from_secs(60));
+        assert_eq!(world.one(world.command(REVOKE, "alice", ID)).await.outcome, Outcome::Completed, "{history}");
+        world.clock.advance(Duration::from_secs(7_200));
+        world.one(world.alias("bob", &["alice"], true)).await;
+        world.one(world.command(Action::Restore { authorities: None }, "bob", "c-3")).await;
+        assert_eq!((world.is_locked("alice"), world.alive()), (true, 0), "{history}");
+    }
+}
+
+#[tokio::test]
+async fn an_alias_of_somebody_let_in_since_is_not_said_to_be_completed_again() {
+    let world = World::new();
+    world.one(world.revoke("alice")).await;
+    let alias = || {
+        let names = vec![Name::new("laptop-7").unwrap()];
+        world.command(Action::Alias { names, remove: false }, "alice", ID)
+    };
+    for _ in 0..2 {
+        assert_eq!(world.one(alias()).await.outcome, Outcome::Completed);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.command(Action::Restore { authorities: None }, "alice", "INC-42-over")).await;
+    world.is_told_of_the_id(alias()).await;
+}
+
+#[tokio::test]
 async fn who_was_locked_again_is_not_said_to_be_let_in() {
     let world = World::new();
     let restore = || world.command(Action::Restore { authorities: None }, "alice", ID);

@@ -298,6 +298,33 @@ async fn who_is_protected_under_one_name_is_swept_under_none() {
     assert_eq!(world.vpn.alive(None), [back]);
 }
 
+#[tokio::test]
+async fn who_shares_a_name_with_somebody_protected_since_is_swept_all_the_same() {
+    let mut world = World::new();
+    world.one(world.alias("boss", &["laptop-7"], false)).await;
+    world.one(world.command(Action::Revoke { expires_at: None }, "boss", "c-1")).await;
+    world.one(world.revoke("laptop-7")).await;
+    world.clock.advance(Duration::from_secs(300));
+    world.user("laptop-7");
+    world.policy.protected = Protected::parse("boss").unwrap();
+    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_name_let_in_and_protected_since_keeps_nobody_from_being_swept() {
+    let mut world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.restore("laptop-7")).await;
+    world.clock.advance(Duration::from_secs(300));
+    world.user("alice");
+    world.policy.protected = Protected::parse("laptop-*").unwrap();
+    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
 mod directory {
     use super::*;
 
