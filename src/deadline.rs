@@ -11,7 +11,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Kept free before the answer for recording what is left; less where the whole invoke is short.
 const RECORDING: Duration = Duration::from_secs(3);
 
-/// Before this nothing is an instant at which an invoke of ours ends: Lambda is of 2014.
+/// No invoke ends before this: Lambda was launched in 2014.
 const NO_INSTANT: Timestamp = Timestamp::from_millis(1_388_534_400_000); // 2014-01-01
 
 /// The longest that Lambda lets a function run

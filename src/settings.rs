@@ -181,7 +181,10 @@ mod tests {
     fn the_defaults_are_the_documented_ones() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.policy.mode, Mode::Enforce);
-        assert_eq!(settings.policy.max_connections, 25);
+        assert_eq!((settings.policy.max_connections, settings.policy.max_subjects), (25, 50));
+        assert_eq!(settings.policy.sweep_directory, 0);
+        assert!(settings.policy.protected.is_empty() && settings.identity_store.is_none());
+        assert_eq!(settings.targets.len(), 1);
         assert_eq!((settings.policy.settle.as_secs(), settings.policy.verify.as_secs()), (10, 60));
         assert_eq!(settings.policy.event_commands, ["revoke", "disconnect"]);
         assert!(settings.policy.endpoints.is_empty());

@@ -33,7 +33,7 @@ impl<T> AtFirstUse<T> {
         Arc::new(Self { made: OnceCell::new(), make: Box::new(move || Box::pin(make())) })
     }
 
-    /// It.
+    /// The value, made now where nobody has made it yet.
     pub async fn get(&self) -> &T {
         self.made.get_or_init(|| (self.make)()).await
     }

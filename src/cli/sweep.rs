@@ -1,4 +1,4 @@
-//! `sweep`: everything connected held against every lock, now.
+//! `sweep`: checks every connection against every lock, now.
 
 use clap::Args;
 use serde_json::{Map, json};
@@ -9,7 +9,7 @@ use super::deployment::Deployment;
 use super::output::{Printer, shown};
 use super::{CliError, Outcome};
 
-/// Hold everything that is connected against every lock now, and end what is locked; the schedule does it by itself
+/// Check every connection against every lock now, and end what is locked; the schedule does it by itself
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vpn-revoker sweep --dry-run

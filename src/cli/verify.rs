@@ -31,7 +31,7 @@ pub(super) struct Verify {
     /// Check this export instead of the tables; needs no AWS
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
-    /// An earlier export of the whole trail, to hold today's against
+    /// An earlier export of the whole trail, to compare today's with
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 }

@@ -79,6 +79,16 @@ impl DynamoLocks {
         }
     }
 
+    /// Strikes out whose these names are, but for those that the subject had before they were claimed: what is refused
+    /// changes nothing.
+    async fn disclaim_new(&self, subject: &Name, claimed: &[Name]) -> Result<(), StoreError> {
+        let had = self.names(std::slice::from_ref(subject)).await.into_iter().next().transpose()?.unwrap_or_default();
+        for name in claimed.iter().filter(|name| !had.contains(name)) {
+            self.disclaim(subject, name).await?;
+        }
+        Ok(())
+    }
+
     /// ADD and DELETE work on the set itself, so that two changes at once both take effect.
     async fn change_set(&self, subject: &Name, names: &[Name], verb: &str) -> Result<(), StoreError> {
         let names = AttributeValue::Ss(names.iter().map(Name::to_string).collect());
@@ -105,8 +115,9 @@ impl AliasBook for DynamoLocks {
     }
 
     async fn give(&self, subject: &Name, names: &[Name]) -> Result<Given, StoreError> {
-        for name in names {
+        for (claimed, name) in names.iter().enumerate() {
             if let Some(by) = self.claim(subject, name).await? {
+                self.disclaim_new(subject, names.get(..claimed).unwrap_or_default()).await?;
                 return Ok(Given::Taken { name: name.clone(), by });
             }
         }

@@ -127,6 +127,21 @@ async fn each_name_by_rule_or_decision_has_a_lock_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_refused_alias_gives_nobody_any_of_its_names() {
+    let world = World::new().await;
+    let app = world.app(&[]);
+    let alias = async |of: &str, names: &[&str], id: &str| {
+        let command = json!({"action": "alias", "username": of, "names": names, "id": id});
+        world.invoke(&app, &command).await.unwrap()["outcome"].clone()
+    };
+    assert_eq!(alias("alice", &["laptop-1"], "c-1").await, "aliased");
+    assert_eq!(alias("bob", &["laptop-2"], "c-2").await, "aliased");
+    assert_eq!(alias("alice", &["laptop-1", "laptop-3", "laptop-2"], "c-3").await, "refused");
+    assert_eq!(alias("carol", &["laptop-3"], "c-4").await, "aliased", "it was free, and still is");
+    assert_eq!(alias("carol", &["laptop-1"], "c-5").await, "refused", "it was hers before");
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_found_makes_nobody_a_deleted_user() {
     let world = World::new().await;
     let app = world.app(&[("VPN_REVOKER_IDENTITY_STORE_ID", STORE)]);

@@ -140,6 +140,17 @@ async fn an_sns_record_is_read_like_the_event_in_it() {
 }
 
 #[tokio::test]
+async fn an_sns_invoke_that_leaves_something_undone_is_an_error_and_so_comes_again() {
+    let world = World::new().await;
+    let mut record = sample("wrapped/sns-okta-suspend.json");
+    let by_id = sample("identity-center/disable-user-eventbridge.json");
+    record["Records"][0]["Sns"]["Message"] = json!(by_id.to_string());
+    let failure = world.invoke(&world.app(&[]), &record).await.unwrap_err();
+    assert_eq!(failure.error_type, "Unresolved");
+    assert!(failure.message.ends_with("is unresolved; it is to be tried again"), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn signals_of_one_batch_for_one_subject_apply_in_the_order_of_their_facts() {
     let world = World::new().await;
     let dana = world.connect(2, NewConnection::user(DANA));

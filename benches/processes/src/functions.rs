@@ -23,7 +23,7 @@ struct Program {
     event: fn(usize) -> Value,
     /// How many events it gets while it is warm: enough to be measured in hundredths of a second.
     warm: usize,
-    /// The row whose start this one is held against.
+    /// The row with whose start this one is compared.
     beside: &'static str,
     /// Somebody is connected whom the event is about.
     ends: bool,

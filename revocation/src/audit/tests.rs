@@ -80,6 +80,17 @@ fn the_hash_is_sha_256_over_the_canonical_form() {
 }
 
 #[test]
+fn keys_are_in_the_order_of_utf_16_and_only_what_json_must_escape_is_escaped() {
+    let mut attributes = Map::new();
+    attributes.insert("\u{e000}".to_owned(), json!(1.0));
+    attributes.insert("\u{1f600}".to_owned(), json!("a\u{2028}\u{e9}\u{1f}\n\"\\/"));
+    attributes.insert("B".to_owned(), json!([null, true, -0.0, 1e21]));
+    attributes.insert("hash".to_owned(), json!("left out"));
+    let form = "{\"B\":[null,true,0,1e+21],\"\u{1f600}\":\"a\u{2028}\u{e9}\\u001f\\n\\\"\\\\/\",\"\u{e000}\":1}";
+    assert_eq!(hash_of(&attributes).unwrap(), hex_digest(form.as_bytes()));
+}
+
+#[test]
 fn a_marker_is_one_per_signal_subject_and_kind() {
     let id = SignalId::of_producer("okta", "e-1");
     assert_eq!(Marker::new(&id, "alice", Kind::Completed).key(), "#done/okta:e-1/alice/completed");

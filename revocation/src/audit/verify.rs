@@ -276,13 +276,13 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// A walk that also holds each chain against where it stood earlier, such as by [`Walk::standing`] of an export.
+    /// A walk that also compares each chain with where it stood earlier, such as by [`Walk::standing`] of an export.
     #[must_use]
     pub fn against(earlier: BTreeMap<String, Head>) -> Self {
         Self { earlier, ..Self::default() }
     }
 
-    /// From here on entries may be left out, and days and kinds stand in no order: what is there is held against its own
+    /// From here on entries may be left out, and days and kinds stand in no order: what is there is checked against its own
     /// hash, and against the entry before it where that one is there too.
     pub fn of_selection(&mut self) {
         self.is_selection = true;

@@ -11,7 +11,7 @@ use super::{Delivery, Event, Intake, Rejected, command, parse};
 use crate::signal::{About, Signal, Via};
 
 /// What comes of an order to sweep.
-const SWEPT: &str = "everything that is connected is held against every lock";
+const SWEPT: &str = "every connection is checked against every lock";
 
 /// How many rules that nearly matched are told of.
 const NEAR_AT_MOST: usize = 3;

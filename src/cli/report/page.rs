@@ -9,7 +9,7 @@ use crate::cli::CliError;
 use crate::cli::output::{counted, shown, word};
 
 /// What the page can't show, since nobody could from the tables alone.
-const NOT_SHOWN: &str = "a chain that was rewritten together with its head (hold an export kept elsewhere against it: vpn-revoker audit verify --against), entries that somebody added who may write both tables, and chains that have no entry in this report";
+const NOT_SHOWN: &str = "a chain that was rewritten together with its head (compare it with an export kept elsewhere: vpn-revoker audit verify --against), entries that somebody added who may write both tables, and chains that have no entry in this report";
 
 #[derive(Template)]
 #[template(path = "report.html")]

@@ -44,8 +44,8 @@ impl Revoker {
         self.people.as_ref().filter(|_| self.policy.sweep_directory > 0)
     }
 
-    /// Asks the directory about some of those who are connected, and about those whom its word locked before: who is
-    /// disabled or gone is locked, and who is enabled again is let in, and so is a newcomer who has a name of theirs.
+    /// Asks the directory about some of those who are connected, and about those whom its word locked before. Somebody who
+    /// is disabled or gone is locked; somebody who is enabled again is let in, and so is a newcomer who has such a name.
     pub(super) async fn heed_directory(
         &self,
         order: &Sweep,

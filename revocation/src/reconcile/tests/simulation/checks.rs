@@ -118,7 +118,7 @@ pub(super) fn lost(company: &Company, watch: &mut Watch, still_there: &BTreeSet<
 
 /// `completed` says that nothing was alive, and that it waited long enough to know.
 ///
-/// Both instants are by one clock, so the settle time between them depends on no skew; where they are held against what
+/// Both instants are by one clock, so the settle time between them depends on no skew; where they are compared with what
 /// really happened, that clock may be off.
 fn completed_was_true(company: &Company, entry: &Entry, sessions: &[Vec<Session>], watch: &mut Watch) {
     if action(entry) == "disconnect" {
