@@ -98,13 +98,15 @@ impl Hold {
         self.expires_at.zip(other).map(|(a, b)| a.max(b))
     }
 
-    /// Whether a revocation that stands under this hold asks for a longer one. A command that is tried again counts from
-    /// then, so that it is longer only if it both lasts longer and ends later.
+    /// Whether a revocation under the same id asks for a longer hold than this. A command that is tried again counts from
+    /// then, and a month is longer in March than in February: it is longer if it lasts longer by more than an eighth.
     pub(crate) fn ends_before(&self, revocation: &Signal) -> bool {
         let (Action::Revoke { expires_at: wanted }, Some(ends)) = (&revocation.action, self.expires_at) else {
             return false;
         };
-        wanted.is_none_or(|wanted| wanted > ends && wanted.since(revocation.as_of) > ends.since(self.as_of))
+        let lasts = ends.since(self.as_of);
+        let is_longer = |wanted: Timestamp| wanted > ends && wanted.since(revocation.as_of) > lasts + lasts / 8;
+        wanted.is_none_or(|wanted| self.signal_id == revocation.id && is_longer(wanted))
     }
 
     pub(crate) fn in_force(&self, now: Timestamp) -> bool {
@@ -173,6 +175,12 @@ impl Lock {
     /// The holds that keep the name out now.
     pub fn holds_in_force(&self, now: Timestamp) -> impl Iterator<Item = (&Authority, &Hold)> {
         self.holds.iter().filter(move |(_, hold)| hold.in_force(now))
+    }
+
+    /// Whether it is kept out now as a name of this subject's.
+    #[must_use]
+    pub(crate) fn is_held_about(&self, subject: &Name, now: Timestamp) -> bool {
+        self.holds_in_force(now).any(|(_, hold)| hold.about().as_ref() == Some(subject))
     }
 
     /// The authorities that keep the name out now.

@@ -261,7 +261,7 @@ pub trait AliasBook: Send + Sync {
 pub enum Given {
     /// They are the subject's.
     Stored,
-    /// One of them is another subject's: two people can't share a name. Those before it may be stored.
+    /// One of them is another subject's: two people can't share a name. None of them is given.
     Taken {
         /// The name.
         name: Name,

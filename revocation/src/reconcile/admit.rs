@@ -156,7 +156,7 @@ impl Revoker {
                 held_by.iter().any(meant).then_some("this id was restored before, and the name was locked since")
             }
             // Completed means that what was connected under the names ended, since the subject was locked.
-            (Action::Alias { .. }, Outcome::Completed) if self.held_by(case).await?.is_empty() => {
+            (Action::Alias { .. }, Outcome::Completed) if !self.is_held_itself(case).await? => {
                 Some("this id was completed before, and the subject was let in since")
             }
             (Action::Alias { names, remove }, _) => {
@@ -187,6 +187,12 @@ impl Revoker {
         let lock = self.lock_of(own).await?;
         let held = lock.hold_of(authority).filter(|hold| hold.in_force(now) && lock.own_lifted_at(authority).is_none());
         Ok(held.cloned())
+    }
+
+    /// Whether the subject's own name is kept out as that, and not only as another's.
+    async fn is_held_itself(&self, case: &Case) -> Result<bool, StoreError> {
+        let Some(own) = case.names.first() else { return Ok(false) };
+        Ok(self.lock_of(own).await?.is_held_about(own, self.clock.now()))
     }
 
     /// Who keeps the subject's own name out.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Passage};
-use crate::lock::{Hold, Lock, Transition};
+use crate::lock::{Lock, Transition};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
@@ -62,8 +62,9 @@ impl Revoker {
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
-        if lock.hold_of(&authority).is_some_and(|hold| hold.ends_before(&case.signal)) {
-            let why = "this id asks for a longer lock than the one that stands under it; to lock for longer, send a command with an id of its own";
+        let ends = lock.hold_of(&authority).and_then(|hold| hold.expires_at);
+        if ends.is_some() && matches!(case.signal.action, Action::Revoke { expires_at: None }) {
+            let why = "this id asks for a lock without an end, and the one that stands lapses by itself; to lock for good, send a command with an id of its own";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
@@ -131,7 +132,7 @@ impl Revoker {
             };
             if !is_restore
                 && lock.hold_of(&case.signal.authority).is_none()
-                && let Some(why) = self.let_in_since_as_another(case).await?
+                && let Some(why) = self.let_in_since_as_another(case).await
             {
                 locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
                 return Ok(locked);
@@ -184,21 +185,23 @@ impl Revoker {
     }
 
     /// Whether the same authority has let the very person in since, under a name that was the own one then: where somebody
-    /// was renamed meanwhile, nothing on the new name tells that a revocation which comes late is old news.
-    async fn let_in_since_as_another(&self, case: &Case) -> Result<Option<String>, StoreError> {
+    /// was renamed meanwhile, nothing on the new name tells that a revocation which comes late is old news. Where that can't
+    /// be read, the revocation counts.
+    async fn let_in_since_as_another(&self, case: &Case) -> Option<String> {
         let Signal { authority, as_of, .. } = &*case.signal;
         let person = case.signal.person(&case.about.label());
         let names = case.subject().map(|subject| subject.also()).unwrap_or_default();
         if person.is_none() || names.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let locks = self.locks.read(names).await?;
-        let of_person = locks.iter().filter_map(|lock| Some((&lock.name, lock.hold_of(authority)?)));
-        let lifted = of_person.filter(|(_, hold)| !hold.is_locked() && hold.person.as_ref() == person);
-        let newer = lifted.filter(|(_, hold)| hold.as_of > *as_of).max_by_key(|(_, hold)| hold.as_of);
-        Ok(newer.map(|(name, Hold { as_of, .. })| {
-            format!("{authority} let the same person in as `{name}` as of {as_of}, which is newer")
-        }))
+        let locks = self.locks.read(names).await.ok()?;
+        let holds = locks.iter().filter_map(|lock| Some((&lock.name, lock.hold_of(authority)?)));
+        // As the own name: of another's restore, who has the name as well, this person's hold there is lifted too.
+        let let_in = holds.filter(|(name, hold)| {
+            !hold.is_locked() && hold.person.as_ref() == person && hold.about().as_ref() == Some(name)
+        });
+        let (name, hold) = let_in.filter(|(_, hold)| hold.as_of > *as_of).max_by_key(|(_, hold)| hold.as_of)?;
+        Some(format!("{authority} let the same person in as `{name}` as of {}, which is newer", hold.as_of))
     }
 
     /// Adds the names that a hold which this signal is about was said of when it was set, whatever the subject is

@@ -206,10 +206,15 @@ impl Pursuit {
         }
         self.blocked = None;
         if let Goal::Locked { names } = &mut self.goal {
-            let in_force = |name: &Name| locks.iter().any(|lock| lock.name == *name && lock.in_force(now));
-            // One of several names may have been let in again by itself; with the own one, all of the subject was.
-            names.retain(in_force);
-            if names.is_empty() || self.own.as_ref().is_some_and(|own| !names.contains(own)) {
+            let lock_of = |name: &Name| locks.iter().find(|lock| lock.name == *name);
+            // One of several names may have been let in again by itself.
+            names.retain(|name| lock_of(name).is_some_and(|lock| lock.in_force(now)));
+            // With the own one the subject was: what is left for it are names that are still kept out as the subject's, as
+            // where a newcomer was let in who is called so, and not those that somebody said by themselves.
+            if let Some(own) = self.own.as_ref().filter(|own| !names.contains(own)) {
+                names.retain(|name| lock_of(name).is_some_and(|lock| lock.is_held_about(own, now)));
+            }
+            if names.is_empty() {
                 self.state = State::Superseded("the lock was lifted, or lapsed, while this was under way".to_owned());
             }
         }

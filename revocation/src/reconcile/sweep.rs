@@ -238,7 +238,8 @@ impl Revoker {
             let Some(about) = signal.about.first().cloned() else { continue };
             let number = cases.len();
             // Who was protected since is left alone under every name.
-            if let Some(name) = hit.all_names(locks, now).find(|name| self.policy.protected.covers(name)) {
+            let names = hit.all_names(&self.policy.aliases, locks, now);
+            if let Some(name) = names.into_iter().find(|name| self.policy.protected.covers(name)) {
                 verdicts.insert(number, refused(&Refusal::Protected(name)));
             }
             cases.push(Case { names: hit.names, ..Case::new(Arc::clone(&signal), number, about) });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Sweep;
+use crate::alias::Aliases;
 use crate::audit::hex_digest;
 use crate::connection::ConnectionId;
 use crate::lock::{Hold, Lock};
@@ -47,20 +48,13 @@ pub(super) fn hits(
 }
 
 impl Hit {
-    /// The names found, the subject's own, and those that its hold was said of as well and that are still kept out as the
-    /// subject's.
-    pub(super) fn all_names<'a>(
-        &'a self,
-        locks: &'a HashMap<Name, Lock>,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Name> + 'a {
-        let own = Name::new(&self.hold.subject).ok();
-        let is_theirs = |hold: &Hold| hold.about() == self.hold.about();
-        let is_kept = move |name: &Name| {
-            locks.get(name).is_some_and(|lock| lock.holds_in_force(now).any(|(_, hold)| is_theirs(hold)))
-        };
-        let further = self.hold.names.iter().filter(move |name| is_kept(name));
-        self.names.iter().chain(further).cloned().chain(own)
+    /// The names found, the subject's own with those that follow by rule, and those that its hold was said of as well and
+    /// that are still kept out.
+    pub(super) fn all_names(&self, rule: &Aliases, locks: &HashMap<Name, Lock>, now: Timestamp) -> BTreeSet<Name> {
+        let by_rule = self.hold.about().map(|own| rule.names(&own)).unwrap_or_default();
+        let is_kept = |name: &&Name| locks.get(name).is_some_and(|lock| lock.in_force(now));
+        let further = self.hold.names.iter().filter(is_kept);
+        self.names.iter().chain(&by_rule).chain(further).cloned().collect()
     }
 
     /// What is recorded of it: the lock's own word, under an id that another sweep at the same time arrives at too.

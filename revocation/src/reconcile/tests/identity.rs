@@ -221,7 +221,9 @@ async fn whose_own_name_was_let_in_meanwhile_is_not_completed_under_a_name_that_
     let terminated = world.calls.count("vpn.terminate");
     let working = tokio::spawn(async move { revoker.handle(vec![signal], &run).await });
     until(|| world.calls.count("vpn.terminate") != terminated).await;
-    world.locks.put(Lock { version: 9, ..Lock::none(Name::new("alice@corp.example").unwrap()) });
+    let later = world.now().plus(Duration::from_secs(1));
+    let back = Signal { as_of: later, ..world.restore("alice@corp.example") };
+    assert_eq!(world.one(back).await.outcome, Outcome::Restored);
     assert_eq!(working.await.unwrap().remove(0).outcome, Outcome::Superseded);
     assert!(world.is_locked("alice"), "what a command said of it stands");
 }
@@ -267,6 +269,26 @@ async fn who_was_let_in_and_renamed_since_is_not_locked_by_an_older_word() {
         let expected = if is_older { (Outcome::Superseded, false, 1) } else { (Outcome::Completed, true, 0) };
         assert_eq!((outcome, world.is_locked("alicia"), world.alive()), expected);
     }
+}
+
+#[tokio::test]
+async fn who_was_renamed_is_locked_though_somebody_else_who_shares_an_address_was_let_in() {
+    let world = World::new();
+    world.directory.put(ID, &["alice", "team@example.com"], Some(false));
+    world.directory.put("2", &["bob", "team@example.com"], Some(true));
+    let revoke = world.by_id(REVOKE);
+    world.user("alice");
+    world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    world.clock.advance(Duration::from_secs(60));
+    let about = vec![About::unresolved("identity-center", "2", true)];
+    let restore = Action::Restore { authorities: Some(vec![revoke.authority.clone()]) };
+    let back = Signal { about, ..world.signal(restore, "nobody-yet", "identity-center:e-2") };
+    assert_eq!(world.one(back).await.outcome, Outcome::Restored);
+    world.directory.put(ID, &["zz-alice", "team@example.com"], Some(false));
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    assert_eq!((world.is_locked("zz-alice"), world.alive()), (true, 0));
 }
 
 #[tokio::test]

@@ -56,6 +56,21 @@ async fn a_newcomer_opens_none_of_the_other_names_of_whoever_was_called_so_befor
 }
 
 #[tokio::test]
+async fn whoever_is_let_in_as_a_newcomer_leaves_the_others_laptop_to_be_ended() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    let newcomer = world.user("alice");
+    world.user("laptop-7");
+    let disabled = world.okta(REVOKE, "00u-Old", "r-1");
+    let hired = Signal { as_of: disabled.as_of.plus(Duration::from_secs(60)), ..world.okta(lift(), "00u-new", "b-1") };
+    world.clock.advance(Duration::from_secs(120));
+    let receipts = world.handle(vec![disabled, hired]).await;
+    assert_eq!(outcomes(&receipts), [Outcome::Completed, Outcome::Restored]);
+    assert_eq!(receipts[0].subjects[0].names, [Name::new("laptop-7").unwrap()], "and not of the own name");
+    assert_eq!(world.vpn.alive(None), [newcomer]);
+}
+
+#[tokio::test]
 async fn a_revocation_without_an_id_makes_no_name_the_newcomers() {
     let world = World::new();
     world.deleted(false).await;

@@ -102,22 +102,6 @@ async fn a_longer_lock_is_not_completed_under_an_id_whose_lock_lapses_earlier() 
 }
 
 #[tokio::test]
-async fn a_longer_lock_is_not_taken_for_the_shorter_one_that_was_begun() {
-    let mut world = World::new();
-    world.policy.max_connections = 0;
-    world.user("alice");
-    let for_hours = |world: &World, hours: u64| {
-        let until = Some(world.now().plus(Duration::from_secs(hours * 3_600)));
-        world.command(Action::Revoke { expires_at: until }, "alice", ID)
-    };
-    assert_eq!(world.one(for_hours(&world, 1)).await.outcome, Outcome::Refused);
-    let longer = Signal { force: true, ..for_hours(&world, 2) };
-    let receipt = world.one(longer).await;
-    assert_eq!(receipt.outcome, Outcome::Superseded);
-    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("an id of its own"), "{receipt:?}");
-}
-
-#[tokio::test]
 async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_of_another_command() {
     // Let in by an earlier command; locked by one, for an hour; locked as a name of somebody else's.
     for history in 0..3 {

@@ -312,11 +312,12 @@ async fn who_shares_a_name_with_somebody_protected_since_is_swept_all_the_same()
 }
 
 #[tokio::test]
-async fn a_name_let_in_and_protected_since_keeps_nobody_from_being_swept() {
+async fn a_name_of_before_that_is_protected_now_keeps_nobody_from_being_swept() {
     let mut world = World::new();
     world.one(world.alias("alice", &["laptop-7"], false)).await;
     world.one(world.revoke("alice")).await;
     world.clock.advance(Duration::from_secs(60));
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
     world.one(world.restore("laptop-7")).await;
     world.clock.advance(Duration::from_secs(300));
     world.user("alice");
