@@ -184,6 +184,7 @@ fn show_how_to_use(world: &World) {
     println!(
         "aws dynamodb query --table-name {AUDIT} --key-condition-expression 'subject = :s' --expression-attribute-values '{{\":s\":{{\"S\":\"{DANA}\"}}}}'"
     );
-    println!("cargo lambda watch --bin revoker      # the function in a Lambda runtime loop");
-    println!("cargo lambda invoke revoker --data-file events/command/revoke.json");
+    println!("\n# The function in a Lambda runtime loop; the second line in a third terminal:");
+    println!("cargo lambda watch --invoke-address 127.0.0.1 --ignore-changes");
+    println!("cargo lambda invoke --invoke-address 127.0.0.1 revoker --data-file events/command/revoke.json");
 }

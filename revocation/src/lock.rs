@@ -5,6 +5,7 @@
 //! for a command that says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::name::{Name, PersonId};
 use crate::signal::{Action, Authority, Signal, SignalId};
@@ -12,6 +13,9 @@ use crate::time::Timestamp;
 
 mod apply;
 mod further;
+
+/// The least that a month of a duration comes to.
+const SHORTEST_MONTH: Duration = Duration::from_secs(28 * 24 * 3_600);
 
 /// What one authority last said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +103,14 @@ impl Hold {
     }
 
     /// Whether a revocation under the same id asks for a longer hold than this. A command that is tried again counts from
-    /// then, and a month is longer in March than in February: it is longer if it lasts longer by more than an eighth.
+    /// then, and a month is longer in March than in February: so of months an eighth more is not longer.
     pub(crate) fn ends_before(&self, revocation: &Signal) -> bool {
         let (Action::Revoke { expires_at: wanted }, Some(ends)) = (&revocation.action, self.expires_at) else {
             return false;
         };
         let lasts = ends.since(self.as_of);
-        let is_longer = |wanted: Timestamp| wanted > ends && wanted.since(revocation.as_of) > lasts + lasts / 8;
+        let slack = if lasts < SHORTEST_MONTH { Duration::ZERO } else { lasts / 8 };
+        let is_longer = |wanted: Timestamp| wanted > ends && wanted.since(revocation.as_of) > lasts + slack;
         wanted.is_none_or(|wanted| self.signal_id == revocation.id && is_longer(wanted))
     }
 

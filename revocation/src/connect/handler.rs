@@ -102,7 +102,11 @@ impl ConnectHandler {
             biased;
             done = task.join_next() => match done {
                 Some(Ok(result)) => result.map_err(|error| error.to_string()),
-                Some(Err(_)) | None => Err("a fault of ours ended it; report this".to_owned()),
+                Some(Err(error)) => {
+                    tracing::error!(error_type = "Panicked", %error, "a fault of ours ended the work");
+                    Err("a fault of ours ended it; report this with the log line `Panicked`".to_owned())
+                }
+                None => Err("a fault of ours ended it; report this".to_owned()),
             },
             () = self.clock.reached(end) => Err(format!("it took longer than {} ms; see whether DynamoDB is well", limit.as_millis())),
         }

@@ -570,7 +570,7 @@ fn what_was_lifted_at_the_same_instant_was_not_lifted_since() {
 }
 
 #[test]
-fn what_is_lifted_by_a_names_own_restore_is_about_the_name_and_what_was_lifted_before_about_who_lifts_it_again() {
+fn a_release_says_of_whom_the_hold_was_until_it_is_released_again() {
     let okta = Authority::named("okta:acme");
     let about = |lock: &Lock| lock.hold_of(&okta).unwrap().subject.clone();
     let alices = laptop("alice", &[revoke("okta:acme", 1)]);
@@ -727,7 +727,21 @@ fn a_restore_by_command_that_names_an_authority_makes_what_was_lifted_younger() 
 }
 
 #[test]
-fn what_is_let_go_is_as_old_as_it_was_and_what_was_said_of_anybody_else_stands() {
+fn a_month_from_february_is_as_long_as_one_from_march() {
+    let days = |days: u64| at(0).plus(Duration::from_secs(days * 24 * 3_600));
+    let until = |ends| Signal { action: Action::Revoke { expires_at: Some(ends) }, ..revoke("command", 0) };
+    let held = |ends| none().apply(&until(ends), "alice", &[]);
+    let Transition::Changed(lock) = held(days(28)) else { panic!("it was not held") };
+    let hold = lock.hold_of(&Authority::command()).unwrap();
+    assert_eq!([28, 31, 32, 365].map(|longer| hold.ends_before(&until(days(longer)))), [false, false, true, true]);
+    let another = Signal { id: SignalId::new("another"), ..until(days(365)) };
+    assert!(!hold.ends_before(&another), "which judges by itself");
+    let Transition::Changed(lock) = held(days(27)) else { panic!("it was not held") };
+    assert!(lock.hold_of(&Authority::command()).unwrap().ends_before(&until(days(28))));
+}
+
+#[test]
+fn lifting_for_a_former_owner_keeps_the_holds_age_and_spares_everybody_else() {
     let okta = Authority::named("okta:acme");
     let asmith =
         |hold: Hold| Lock { holds: [(okta.clone(), hold)].into_iter().collect(), ..Lock::none(name("asmith")) };

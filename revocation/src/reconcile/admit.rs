@@ -189,10 +189,12 @@ impl Revoker {
         Ok(held.cloned())
     }
 
-    /// Whether the subject's own name is kept out as that, and not only as another's.
+    /// Whether the subject's own name is kept out as that, and not only as another's to whom it was given.
     async fn is_held_itself(&self, case: &Case) -> Result<bool, StoreError> {
         let Some(own) = case.names.first() else { return Ok(false) };
-        Ok(self.lock_of(own).await?.is_held_about(own, self.clock.now()))
+        let lock = self.lock_of(own).await?;
+        let others = self.others_called(own, &lock).await?;
+        Ok(lock.without_subjects(&others).in_force(self.clock.now()))
     }
 
     /// Who keeps the subject's own name out.

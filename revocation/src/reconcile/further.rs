@@ -81,7 +81,7 @@ impl Revoker {
     }
 
     /// Those subjects that a lock speaks of and that are not called so by themselves.
-    async fn others_called(&self, name: &Name, lock: &Lock) -> Result<BTreeSet<Name>, StoreError> {
+    pub(super) async fn others_called(&self, name: &Name, lock: &Lock) -> Result<BTreeSet<Name>, StoreError> {
         let mut others: BTreeSet<Name> = lock.holds.values().filter_map(Hold::about).collect();
         for subject in others.clone() {
             if self.is_called(&subject, name).await? {

@@ -62,9 +62,8 @@ impl Revoker {
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
-        let ends = lock.hold_of(&authority).and_then(|hold| hold.expires_at);
-        if ends.is_some() && matches!(case.signal.action, Action::Revoke { expires_at: None }) {
-            let why = "this id asks for a lock without an end, and the one that stands lapses by itself; to lock for good, send a command with an id of its own";
+        if lock.hold_of(&authority).is_some_and(|hold| hold.ends_before(&case.signal)) {
+            let why = "this id asks for a longer lock than the one that stands; to lock for longer, send a command with an id of its own";
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
@@ -195,13 +194,13 @@ impl Revoker {
             return None;
         }
         let locks = self.locks.read(names).await.ok()?;
-        let holds = locks.iter().filter_map(|lock| Some((&lock.name, lock.hold_of(authority)?)));
-        // As the own name: of another's restore, who has the name as well, this person's hold there is lifted too.
-        let let_in = holds.filter(|(name, hold)| {
-            !hold.is_locked() && hold.person.as_ref() == person && hold.about().as_ref() == Some(name)
+        // By itself: the restore of somebody else who has the name as well lifts this person's hold there too.
+        let let_in = locks.iter().filter_map(|lock| {
+            let hold = lock.hold_of(authority).filter(|hold| !hold.is_locked() && hold.person.as_ref() == person)?;
+            Some((hold.own_lifted_at.filter(|lifted_at| lifted_at > as_of)?, &lock.name))
         });
-        let (name, hold) = let_in.filter(|(_, hold)| hold.as_of > *as_of).max_by_key(|(_, hold)| hold.as_of)?;
-        Some(format!("{authority} let the same person in as `{name}` as of {}, which is newer", hold.as_of))
+        let (lifted_at, name) = let_in.max()?;
+        Some(format!("{authority} let the same person in as `{name}` as of {lifted_at}, which is newer"))
     }
 
     /// Adds the names that a hold which this signal is about was said of when it was set, whatever the subject is

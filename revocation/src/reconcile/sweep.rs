@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 mod directory;
 mod hit;
 
-use hit::hits;
+use hit::{Known, hits};
 
 /// Of the time of a sweep, the listing may take this part; the rest is for ending what it finds.
 const LISTING_SHARE: u32 = 2;
@@ -232,15 +232,14 @@ impl Revoker {
         let confirmed = self.confirm(&names, locks, run).await;
         let (mut signals, mut cases, mut verdicts, mut pursuits) =
             (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
-        let now = self.clock.now();
-        for hit in hits(&confirmed, found, &self.policy.protected, now).into_values() {
+        let known = Known { policy: &self.policy, locks, now: self.clock.now() };
+        for hit in hits(&confirmed, found, &known).into_values() {
             let signal = Arc::new(hit.signal(order));
             let Some(about) = signal.about.first().cloned() else { continue };
             let number = cases.len();
             // Who was protected since is left alone under every name.
-            let names = hit.all_names(&self.policy.aliases, locks, now);
-            if let Some(name) = names.into_iter().find(|name| self.policy.protected.covers(name)) {
-                verdicts.insert(number, refused(&Refusal::Protected(name)));
+            if let Some(name) = &hit.protected {
+                verdicts.insert(number, refused(&Refusal::Protected(name.clone())));
             }
             cases.push(Case { names: hit.names, ..Case::new(Arc::clone(&signal), number, about) });
             signals.push(signal);

@@ -3,60 +3,77 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Sweep;
-use crate::alias::Aliases;
 use crate::audit::hex_digest;
 use crate::connection::ConnectionId;
 use crate::lock::{Hold, Lock};
 use crate::name::{Name, Subject};
-use crate::policy::Protected;
+use crate::policy::Policy;
 use crate::signal::{About, Action, Authority, Signal, SignalId};
 use crate::time::Timestamp;
 
 /// One subject's names with something connected under them.
 pub(super) struct Hit {
     pub(super) names: Vec<Name>,
+    /// A name of the subject's that is protected by now, if any is.
+    pub(super) protected: Option<Name>,
     authority: Authority,
     hold: Hold,
     connections: BTreeSet<ConnectionId>,
+}
+
+/// What is known while hits are gathered.
+pub(super) struct Known<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) locks: &'a HashMap<Name, Lock>,
+    pub(super) now: Timestamp,
 }
 
 /// What was found, by subject: a subject's names are ended together, and its own chain tells of it.
 pub(super) fn hits(
     confirmed: &[Lock],
     found: &BTreeMap<Name, BTreeSet<ConnectionId>>,
-    protected: &Protected,
-    now: Timestamp,
+    known: &Known<'_>,
 ) -> BTreeMap<String, Hit> {
     let mut hits: BTreeMap<String, Hit> = BTreeMap::new();
     for lock in confirmed {
         // Of those who share a name, one who is protected by now keeps no call from the others.
-        let is_free = |hold: &Hold| hold.about().is_none_or(|subject| !protected.covers(&subject));
-        let free = lock.holds_in_force(now).find(|(_, hold)| is_free(hold));
-        let Some((authority, hold)) = free.or_else(|| lock.held(now)) else { continue };
+        let mut holds: Vec<_> = lock.holds_in_force(known.now).map(|held| (known.protected(held), held)).collect();
+        holds.sort_by_key(|(protected, _)| protected.is_some());
+        let Some((protected, (authority, hold))) = holds.into_iter().next() else { continue };
         let Some(connections) = found.get(&lock.name) else { continue };
         let own = Name::new(&hold.subject).unwrap_or_else(|_| lock.name.clone());
         let hit = hits.entry(own.to_string()).or_insert_with(|| Hit {
             names: Vec::new(),
+            protected: None,
             authority: authority.clone(),
             hold: hold.clone(),
             connections: BTreeSet::new(),
         });
+        let itself = Some(&lock.name).filter(|name| known.policy.protected.covers(name)).cloned();
+        hit.protected = hit.protected.take().or(protected).or(itself);
         hit.names.push(lock.name.clone());
         hit.connections.extend(connections.iter().cloned());
     }
     hits
 }
 
-impl Hit {
-    /// The names found, the subject's own with those that follow by rule, and those that its hold was said of as well and
-    /// that are still kept out.
-    pub(super) fn all_names(&self, rule: &Aliases, locks: &HashMap<Name, Lock>, now: Timestamp) -> BTreeSet<Name> {
-        let by_rule = self.hold.about().map(|own| rule.names(&own)).unwrap_or_default();
-        let is_kept = |name: &&Name| locks.get(name).is_some_and(|lock| lock.in_force(now));
-        let further = self.hold.names.iter().filter(is_kept);
-        self.names.iter().chain(&by_rule).chain(further).cloned().collect()
+impl Known<'_> {
+    /// A protected one of a subject's names: of those that follow by rule, the own one among them, and of those that the
+    /// hold on the own name was said of as well, and that are still kept out as the subject's or by themselves.
+    fn protected(&self, (authority, hold): (&Authority, &Hold)) -> Option<Name> {
+        let own = hold.about()?;
+        let said_of = self.locks.get(&own).and_then(|lock| lock.hold_of(authority)).map_or(&[][..], |hold| &hold.names);
+        let is_kept = |name: &&Name| {
+            let lock = self.locks.get(*name);
+            lock.is_some_and(|lock| lock.is_held_about(&own, self.now) || lock.is_held_about(name, self.now))
+        };
+        let by_rule = self.policy.aliases.names(&own);
+        let mut names = by_rule.iter().chain(said_of.iter().filter(is_kept));
+        names.find(|name| self.policy.protected.covers(name)).cloned()
     }
+}
 
+impl Hit {
     /// What is recorded of it: the lock's own word, under an id that another sweep at the same time arrives at too.
     pub(super) fn signal(&self, order: &Sweep) -> Signal {
         let ids: Vec<&str> = self.connections.iter().map(ConnectionId::as_str).collect();

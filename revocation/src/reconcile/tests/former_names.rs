@@ -278,7 +278,7 @@ async fn an_alias_locks_also_what_an_earlier_one_that_was_cut_off_had_given() {
 }
 
 #[tokio::test]
-async fn lifting_what_was_said_of_a_former_owner_keeps_no_later_word_about_the_present_one_from_the_name() {
+async fn a_restore_that_lifts_a_former_owners_hold_does_not_supersede_the_new_owners_revocation() {
     let world = World::new();
     world.one(world.alias("alice", &["laptop-7"], false)).await;
     world.one(world.revoke("alice")).await;
@@ -405,7 +405,7 @@ async fn what_a_restore_that_was_cut_off_has_left_does_not_outlast_what_is_said_
 }
 
 #[tokio::test]
-async fn a_name_is_said_to_be_let_in_where_a_revocation_left_it_so_and_not_where_a_restore_left_it_locked() {
+async fn a_revocation_names_what_it_left_open_and_a_restore_names_nothing() {
     let let_in = |world: &World| {
         let entries = world.audit.chains().remove("alice").unwrap();
         entries.last().unwrap().attributes()["detail"].get("let_in").cloned()
@@ -529,7 +529,7 @@ async fn what_a_cut_off_restore_has_left_ends_also_where_the_name_was_locked_as_
 }
 
 #[tokio::test]
-async fn a_restore_from_before_is_not_done_because_of_a_later_one_that_a_newer_revocation_has_followed() {
+async fn a_restore_is_not_taken_for_done_by_a_later_one_that_was_revoked_since() {
     let world = World::new();
     world.one(world.revoke("laptop-8")).await;
     world.clock.advance(Duration::from_secs(10));

@@ -292,6 +292,26 @@ async fn who_was_renamed_is_locked_though_somebody_else_who_shares_an_address_wa
 }
 
 #[tokio::test]
+async fn who_was_renamed_is_locked_though_somebody_else_who_has_the_name_of_before_was_let_in() {
+    let world = World::new();
+    world.directory.put(ID, &["shared@example.com"], Some(false));
+    let revoke = world.by_id(REVOKE);
+    world.user("zz-alice");
+    world.user("shared@example.com");
+    world.calls.plan("vpn.terminate", 1000, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    world.clock.advance(Duration::from_secs(60));
+    world.directory.put(ID, &["zz-alice", "shared@example.com"], Some(false));
+    world.directory.put("2", &["bob", "shared@example.com"], Some(true));
+    let about = vec![About::unresolved("identity-center", "2", true)];
+    let restore = Action::Restore { authorities: Some(vec![revoke.authority.clone()]) };
+    world.one(Signal { about, ..world.signal(restore, "nobody-yet", "identity-center:e-2") }).await;
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("zz-alice"));
+}
+
+#[tokio::test]
 async fn a_session_under_a_name_from_before_is_found_unless_the_name_is_anothers_now() {
     let world = World::new();
     world.directory.put(ID, &["asmith", "asmith@example.com"], Some(true));

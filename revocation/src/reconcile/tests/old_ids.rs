@@ -96,9 +96,52 @@ async fn a_longer_lock_is_not_completed_under_an_id_whose_lock_lapses_earlier() 
     assert_eq!(world.one(for_hours(2)).await.outcome, Outcome::Completed);
     world.clock.advance(Duration::from_secs(60));
     world.is_told_of_the_id(for_hours(168)).await;
+    world.is_told_of_the_id(for_hours(3)).await;
     for shorter in [2, 1] {
         assert_eq!(world.one(for_hours(shorter)).await.outcome, Outcome::Completed, "the same again, a minute later");
     }
+}
+
+#[tokio::test]
+async fn an_alias_by_which_a_name_by_rule_is_held_is_completed_again() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.revoke("alice@corp.example")).await;
+    let names = vec![Name::new("laptop-7").unwrap()];
+    for _ in 0..2 {
+        let alias = world.command(Action::Alias { names: names.clone(), remove: false }, "alice", ID);
+        assert_eq!(world.one(alias).await.outcome, Outcome::Completed);
+    }
+}
+
+#[tokio::test]
+async fn a_longer_lock_is_not_taken_for_the_shorter_one_that_was_begun() {
+    let mut world = World::new();
+    world.policy.max_connections = 0;
+    world.user("alice");
+    let for_hours = |world: &World, hours: u64| {
+        let until = Some(world.now().plus(Duration::from_secs(hours * 3_600)));
+        world.command(Action::Revoke { expires_at: until }, "alice", ID)
+    };
+    assert_eq!(world.one(for_hours(&world, 8)).await.outcome, Outcome::Refused);
+    // A colleague's shorter one moves the hold's age, and not its end.
+    let other = Signal { id: SignalId::new("INC-43"), ..for_hours(&world, 1) };
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.one(other).await.outcome, Outcome::Refused);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(
+        world.one(for_hours(&world, 8)).await.outcome,
+        Outcome::Refused,
+        "the same, tried again, is no longer one"
+    );
+
+    let mut world = World::new();
+    world.policy.max_connections = 0;
+    world.user("alice");
+    assert_eq!(world.one(for_hours(&world, 8)).await.outcome, Outcome::Refused);
+    let receipt = world.one(Signal { force: true, ..for_hours(&world, 9) }).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded);
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("an id of its own"), "{receipt:?}");
 }
 
 #[tokio::test]

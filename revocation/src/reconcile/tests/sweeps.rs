@@ -312,6 +312,55 @@ async fn who_shares_a_name_with_somebody_protected_since_is_swept_all_the_same()
 }
 
 #[tokio::test]
+async fn who_shares_a_name_with_somebody_protected_by_rule_since_is_swept_all_the_same() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.one(world.alias("boss@corp.example", &["laptop-7"], false)).await;
+    world.one(world.command(Action::Revoke { expires_at: None }, "boss@corp.example", "c-1")).await;
+    world.one(world.revoke("laptop-7")).await;
+    world.clock.advance(Duration::from_secs(300));
+    world.user("laptop-7");
+    world.policy.protected = Protected::parse("boss").unwrap();
+    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
+async fn who_is_protected_since_is_swept_under_no_name_whichever_is_connected() {
+    for protected in ["vip-1", "alice"] {
+        let mut world = World::new();
+        world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+        world.one(world.alias("alice@corp.example", &["laptop-7", "vip-1"], false)).await;
+        world.one(world.revoke("alice@corp.example")).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.one(world.restore("alice")).await;
+        world.clock.advance(Duration::from_secs(300));
+        let back = world.user("laptop-7");
+        world.policy.protected = Protected::parse(protected).unwrap();
+        assert_eq!(world.sweep().await.outcome, Outcome::Refused);
+        assert_eq!(world.vpn.alive(None), [back], "{protected}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_anothers_and_protected_now_keeps_nobody_from_being_swept() {
+    let mut world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.restore("laptop-7")).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.revoke("bob")).await;
+    world.clock.advance(Duration::from_secs(300));
+    world.user("alice");
+    world.policy.protected = Protected::parse("laptop-*").unwrap();
+    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
 async fn a_name_of_before_that_is_protected_now_keeps_nobody_from_being_swept() {
     let mut world = World::new();
     world.one(world.alias("alice", &["laptop-7"], false)).await;
