@@ -231,7 +231,7 @@ async fn detach(
     };
     if !ours.include(handler) {
         return Err(CliError::Unfit(format!(
-            "{} asks {handler}, which is not ours; whoever means it says so: --handler {handler}",
+            "{} asks {handler}, which is not ours; to detach it all the same, add --handler {handler}",
             door.endpoint
         )));
     }

@@ -36,7 +36,7 @@ pub(in crate::cli) struct Cause {
 /// How it is done.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Means {
-    /// What this is called in the audit trail; the same again is the same revocation. Without it, a new one
+    /// The command's id in the audit trail; the same id again does nothing twice. Without it, a new id is made
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Show the plan, and whether EC2 would permit it; change nothing

@@ -287,7 +287,7 @@ async fn within_limits(
         let total = wanted.union(&standing.counted).count();
         if total > half {
             return Err(CliError::Unfit(format!(
-                "this would be {total} new locks on the word of {authority} within ten minutes, and {half} are half of what its circuit breaker allows, which also holds for what it says today; take fewer days at a time, wait ten minutes, or raise MaxSubjects first"
+                "this would be {total} new locks on the word of {authority} within ten minutes, more than half ({half}) of what its circuit breaker allows, and would leave too little room for its signals of today; take fewer days at a time, wait ten minutes, or raise MaxSubjects first"
             )));
         }
     }
