@@ -157,7 +157,7 @@ pub enum Refusal {
     EndpointOutOfScope(EndpointId),
     /// The circuit breaker of the authority is open. Once it is closed, trying again helps.
     #[error(
-        "the circuit breaker of {authority} is open since {since}: it would have locked more than VPN_REVOKER_MAX_SUBJECTS ({limit}) in ten minutes; look whether it is right, then send `close_breaker` with the authority, and what was refused is tried again"
+        "the circuit breaker of {authority} has been open since {since}: it would have locked more than VPN_REVOKER_MAX_SUBJECTS ({limit}) in ten minutes; find out whether so many people did leave; if they did, send `close_breaker` with the authority: what still waits is tried again, and dead letters have to be redriven"
     )]
     BreakerOpen {
         /// Whose.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::admit::MAX_RACES;
 use super::{Case, Revoker, Verdict, refused};
 use crate::breaker::{Counted, Passage};
-use crate::lock::{Lock, Transition};
+use crate::lock::{Hold, Lock, Transition};
 use crate::name::Name;
 use crate::planted::{self, Fault};
 use crate::policy::Refusal;
@@ -63,8 +63,9 @@ impl Revoker {
             return Ok(locked);
         }
         if lock.hold_of(&authority).is_some_and(|hold| hold.ends_before(&case.signal)) {
+            // Not for good: what was begun under this id may be tried again, and is to be finished.
             let why = "this id asks for a longer lock than the one that stands; to lock for longer, send a command with an id of its own";
-            locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
+            locked.stopped = Some(Verdict { repeated: true, ..Verdict::because(Outcome::Superseded, why) });
             return Ok(locked);
         }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
@@ -196,7 +197,10 @@ impl Revoker {
         let locks = self.locks.read(names).await.ok()?;
         // By itself: the restore of somebody else who has the name as well lifts this person's hold there too.
         let let_in = locks.iter().filter_map(|lock| {
-            let hold = lock.hold_of(authority).filter(|hold| !hold.is_locked() && hold.person.as_ref() == person)?;
+            let is_theirs = |hold: &&Hold| {
+                !hold.is_locked() && hold.person.as_ref() == person && hold.about().as_ref() == Some(&lock.name)
+            };
+            let hold = lock.hold_of(authority).filter(is_theirs)?;
             Some((hold.own_lifted_at.filter(|lifted_at| lifted_at > as_of)?, &lock.name))
         });
         let (lifted_at, name) = let_in.max()?;

@@ -58,18 +58,18 @@ pub(super) fn hits(
 }
 
 impl Known<'_> {
-    /// A protected one of a subject's names: of those that follow by rule, the own one among them, and of those that the
-    /// hold on the own name was said of as well, and that are still kept out as the subject's or by themselves.
+    /// A protected one of a subject's names: the own one, or one of those that the hold on it was said of as well and that
+    /// follow by rule, or are still kept out as the subject's or by themselves.
     fn protected(&self, (authority, hold): (&Authority, &Hold)) -> Option<Name> {
         let own = hold.about()?;
         let said_of = self.locks.get(&own).and_then(|lock| lock.hold_of(authority)).map_or(&[][..], |hold| &hold.names);
-        let is_kept = |name: &&Name| {
-            let lock = self.locks.get(*name);
+        let by_rule = self.policy.aliases.names(&own);
+        let is_kept = |name: &Name| {
+            let lock = self.locks.get(name);
             lock.is_some_and(|lock| lock.is_held_about(&own, self.now) || lock.is_held_about(name, self.now))
         };
-        let by_rule = self.policy.aliases.names(&own);
-        let mut names = by_rule.iter().chain(said_of.iter().filter(is_kept));
-        names.find(|name| self.policy.protected.covers(name)).cloned()
+        let further = said_of.iter().filter(|name| by_rule.contains(name) || is_kept(name)).cloned();
+        std::iter::once(own.clone()).chain(further).find(|name| self.policy.protected.covers(name))
     }
 }
 

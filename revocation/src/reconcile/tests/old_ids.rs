@@ -61,7 +61,7 @@ async fn a_lock_for_good_is_not_completed_under_an_id_whose_lock_lapses() {
     let receipt = world.one(for_good).await;
     assert_eq!(receipt.outcome, Outcome::Superseded);
     assert!(receipt.subjects[0].error.as_deref().unwrap().contains("an id of its own"), "{receipt:?}");
-    assert_eq!(world.one(Signal { force: true, ..for_an_hour }).await.outcome, Outcome::Superseded, "as is on record");
+    assert_eq!(world.one(Signal { force: true, ..for_an_hour }).await.outcome, Outcome::Completed, "as it was begun");
 }
 
 #[tokio::test]
@@ -142,6 +142,8 @@ async fn a_longer_lock_is_not_taken_for_the_shorter_one_that_was_begun() {
     let receipt = world.one(Signal { force: true, ..for_hours(&world, 9) }).await;
     assert_eq!(receipt.outcome, Outcome::Superseded);
     assert!(receipt.subjects[0].error.as_deref().unwrap().contains("an id of its own"), "{receipt:?}");
+    let receipt = world.one(Signal { force: true, ..for_hours(&world, 8) }).await;
+    assert_eq!((receipt.outcome, world.alive()), (Outcome::Completed, 0), "what was begun is finished");
 }
 
 #[tokio::test]

@@ -343,6 +343,20 @@ async fn who_is_protected_since_is_swept_under_no_name_whichever_is_connected() 
 }
 
 #[tokio::test]
+async fn a_name_by_rule_that_was_never_the_persons_keeps_nobody_from_being_swept() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    world.policy.protected = Protected::parse("alice").unwrap();
+    let alice = Subject::new("alice@corp.example").unwrap().not_called(vec![Name::new("alice").unwrap()]);
+    let revoke = Signal { about: vec![About::Subject(alice)], ..world.revoke("alice@corp.example") };
+    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
+    world.clock.advance(Duration::from_secs(300));
+    world.user("alice@corp.example");
+    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    assert_eq!(world.alive(), 0);
+}
+
+#[tokio::test]
 async fn a_name_that_is_anothers_and_protected_now_keeps_nobody_from_being_swept() {
     let mut world = World::new();
     world.one(world.alias("alice", &["laptop-7"], false)).await;
