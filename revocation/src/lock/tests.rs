@@ -736,6 +736,8 @@ fn a_month_from_february_is_as_long_as_one_from_march() {
     assert_eq!([28, 31, 32, 365].map(|longer| hold.ends_before(&until(days(longer)))), [false, false, true, true]);
     let another = Signal { id: SignalId::new("another"), ..until(days(365)) };
     assert!(!hold.ends_before(&another), "which judges by itself");
+    let earlier = Signal { as_of: at(-3_600 * 24 * 7), ..until(days(28)) };
+    assert!(!hold.ends_before(&earlier), "it ends no later, however long it lasts");
     let Transition::Changed(lock) = held(days(27)) else { panic!("it was not held") };
     assert!(lock.hold_of(&Authority::command()).unwrap().ends_before(&until(days(28))));
 }

@@ -62,10 +62,11 @@ impl Revoker {
             locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
             return Ok(locked);
         }
-        if lock.hold_of(&authority).is_some_and(|hold| hold.ends_before(&case.signal)) {
-            // Not for good: what was begun under this id may be tried again, and is to be finished.
+        if let Some(hold) = lock.hold_of(&authority).filter(|hold| hold.ends_before(&case.signal)) {
+            // Not for good where the hold is by this very id: what was begun so may be tried again, and is to be finished.
             let why = "this id asks for a longer lock than the one that stands; to lock for longer, send a command with an id of its own";
-            locked.stopped = Some(Verdict { repeated: true, ..Verdict::because(Outcome::Superseded, why) });
+            let repeated = hold.signal_id == case.signal.id;
+            locked.stopped = Some(Verdict { repeated, ..Verdict::because(Outcome::Superseded, why) });
             return Ok(locked);
         }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
