@@ -36,7 +36,7 @@ impl IdentityStore {
         let why = failure::why(error);
         let next = match error.code() {
             Some("AccessDeniedException") => {
-                "allow identitystore:DescribeUser, GetUserId and ListUsers to the function's role"
+                "allow identitystore:DescribeUser, GetUserId and ListUsers to the function's role, and kms:Decrypt where the store has a key of its own"
             }
             Some("ResourceNotFoundException") => {
                 "check VPN_REVOKER_IDENTITY_STORE_ID, VPN_REVOKER_IDENTITY_STORE_REGION and the store's encryption key"

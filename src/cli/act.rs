@@ -8,6 +8,7 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use clap::Args;
+use revocation::name::Name;
 use serde_json::{Map, json};
 
 use super::aws::Aws;
@@ -87,18 +88,28 @@ pub(super) struct Restore {
 impl Subjects {
     /// Those of the arguments and of the file; lines that are empty or begin with `#` are none.
     fn read(&self) -> Result<Vec<String>, CliError> {
-        let mut subjects = self.subjects.clone();
+        // The function refuses a whole invoke for one that it can't take.
+        let mut subjects: Vec<String> = Vec::new();
+        for subject in &self.subjects {
+            super::locks::named(subject)?;
+            subjects.push(subject.clone());
+        }
         if let Some(path) = &self.file {
             let failed = |error| CliError::File { path: path.display().to_string(), error };
             let lines: Box<dyn BufRead> = match path.as_os_str() == "-" {
                 true => Box::new(io::stdin().lock()),
                 false => Box::new(io::BufReader::new(std::fs::File::open(path).map_err(failed)?)),
             };
-            for line in lines.lines() {
+            for (number, line) in (1..).zip(lines.lines()) {
                 let line = line.map_err(failed)?;
                 // Spreadsheets and editors begin a file with a mark that is part of no name.
                 let line = line.trim_start_matches('\u{feff}').trim();
                 if !line.is_empty() && !line.starts_with('#') {
+                    Name::new(line).map_err(|error| CliError::Line {
+                        path: path.display().to_string(),
+                        line: number,
+                        problem: format!("{error}; correct it or take it out. Nothing was done"),
+                    })?;
                     subjects.push(line.to_owned());
                 }
             }

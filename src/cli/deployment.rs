@@ -246,8 +246,17 @@ impl Configuration {
         self.read(|_| true)
     }
 
-    /// The settings of these variables alone.
+    /// The settings of these variables alone. A file of the function's is not on this machine, and one of the same path may
+    /// be another's.
     fn some(&self, wanted: &[&str]) -> Result<Settings, CliError> {
+        let is_file = |name: &String| self.variables.get(name).is_some_and(|value| value.trim().starts_with('@'));
+        let mut names = wanted.iter().map(|name| format!("VPN_REVOKER_{name}"));
+        if let Some(name) = names.find(|name| self.arn.is_some() && is_file(name)) {
+            return Err(CliError::Unfit(format!(
+                "{} has {name} in a file of its own, which is not on this machine; give --config FILE with its content in its place (to `handler`, name the handler with --handler as well)",
+                shown(&self.of)
+            )));
+        }
         self.read(|name| wanted.contains(&name))
     }
 

@@ -101,12 +101,14 @@ impl Doctor {
 async fn look_at_everything(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {
     credentials::look(findings, aws).await;
     deployed::look(findings, deployment, aws).await;
-    let settings = match deployment.scope(aws).await {
-        Ok(settings) => settings,
-        Err(error) => return findings.failed("tables and endpoints", &error),
-    };
     tables::look(findings, deployment, aws).await;
-    vpn::look(findings, &settings, deployment, aws).await;
+    match deployment.scope(aws).await {
+        Ok(settings) => vpn::look(findings, &settings, deployment, aws).await,
+        Err(error) => {
+            findings.failed("endpoints", &error);
+            vpn::permissions(findings, deployment, aws).await;
+        }
+    }
     queues::look(findings, deployment, aws).await;
 }
 

@@ -39,7 +39,7 @@ pub enum CliError {
     #[error("the function failed, and may have done a part of it: {0}")]
     Failed(String),
     /// A file could not be read or written.
-    #[error("{path}: {error}; check the path and its permissions")]
+    #[error("{path}: {error}; {}", file(.error))]
     File {
         /// The file.
         path: String,
@@ -80,7 +80,9 @@ impl CliError {
 }
 
 /// AWS's words, and what to do about them.
-const NEXT: [(&str, &str); 21] = [
+const NEXT: [(&str, &str); 23] = [
+    ("functionName", "check the name that --stack or --function gives"),
+    ("KMSAccessDenied", "allow kms:Decrypt on the function's key to the function's role"),
     ("dynamodb:DescribeTable", "allow dynamodb:DescribeTable on both tables"),
     ("sqs:", "allow sqs:GetQueueUrl and sqs:GetQueueAttributes on the queue and its dead-letter queue"),
     ("QueueDoesNotExist", "is that the Region of the stack? The function's event source mapping names the queue"),
@@ -112,6 +114,13 @@ const NEXT: [(&str, &str); 21] = [
     ("credential", "set --profile or AWS_PROFILE, or sign in (aws sso login, aws login)"),
     ("dispatch failure", "check --region, --endpoint-url and the network"),
 ];
+
+fn file(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "save it as UTF-8",
+        _ => "check the path and its permissions",
+    }
+}
 
 /// What EC2 answered, without what the functions do about it.
 pub(super) fn cause(error: &VpnError) -> String {

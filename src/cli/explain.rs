@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use revocation::intake::{Delivery, Explained, Intake};
+use revocation::intake::{Delivery, Explained, Intake, Reading};
 use revocation::ports::Clock;
 use revocation::signal::Via;
 use serde_json::Value;
@@ -91,7 +91,11 @@ impl Explain {
         let explanation = intake
             .explain(event.as_bytes(), &delivery)
             .map_err(|rejected| CliError::Unfit(format!("{}: {rejected}", self.file.display())))?;
-        let counts = intake.read(event.as_bytes(), &delivery).is_ok();
+        let counts = match intake.read(event.as_bytes(), &delivery) {
+            Ok(Reading::Events { signals, sweeps, .. }) => !signals.is_empty() || !sweeps.is_empty(),
+            Ok(_) => true,
+            Err(_) => false,
+        };
         match printer.format {
             Format::Table => explanation.events.iter().try_for_each(|event| tell(event, printer))?,
             _ => printer.json(&explanation)?,

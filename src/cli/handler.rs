@@ -114,10 +114,14 @@ impl Row {
 /// Ours and in force.
 pub(super) const OURS: &str = "ours";
 
+/// Ours, and in shadow mode: whoever is locked gets in.
+pub(super) const WATCHING: &str = "ours, in shadow mode";
+
 fn state(door: &Door, target: &Target, ours: &Handlers) -> &'static str {
     match &door.handler {
         None => "none",
         Some(arn) if ours.include(arn) && door.applying => "applying",
+        Some(arn) if ours.only_watches(arn) => WATCHING,
         Some(arn) if ours.include(arn) => OURS,
         // Ours may be there as well, and nobody here knows it.
         Some(_) if !ours.any_in(target) => "unchecked",
@@ -282,5 +286,9 @@ async fn status_of(vpn: &Ec2ClientVpn, id: &str, ours: &Handlers, printer: &Prin
     let rows: Vec<Row> =
         doors.iter().filter(|door| door.endpoint.as_str() == id).map(|door| Row::new(vpn, door, ours)).collect();
     printer.rows(&TITLES, &rows, Row::cells)?;
-    Ok(if rows.iter().all(|row| row.state == OURS) { Outcome::Fine } else { Outcome::Wrong })
+    // Whoever attaches one in shadow mode means to watch first.
+    Ok(match rows.iter().all(|row| [OURS, WATCHING].contains(&row.state)) {
+        true => Outcome::Fine,
+        false => Outcome::Wrong,
+    })
 }

@@ -311,13 +311,14 @@ fn lines(path: &Path, mut each: impl FnMut(Line)) -> Result<(), CliError> {
 fn of_export(path: &Path, mut walk: Walk) -> Result<(Report, bool, Walk), CliError> {
     let progress = Progress::new("verifying entries");
     let mut report = Report { not_shown: OF_SELECTION, ..Report::default() };
-    let (mut all, mut heads, mut ended) = (false, 0_u64, None);
+    let (mut all, mut is_selection, mut heads, mut ended) = (false, false, 0_u64, None);
     lines(path, |line| {
         let is_after_end = ended.is_some();
         match line {
             Line::Export { of } => {
                 all = of == ALL;
-                if !all && of != CHAIN {
+                is_selection = !all && of != CHAIN;
+                if is_selection {
                     walk.of_selection();
                 }
             }
@@ -340,6 +341,12 @@ fn of_export(path: &Path, mut walk: Walk) -> Result<(Report, bool, Walk), CliErr
     if ended != Some((Some(report.entries), Some(heads))) {
         report.tell_of_all("truncated", "the export is not as long as its last line says, or has no last line");
     }
+    if report.entries == 0 && !is_selection && report.findings.is_empty() {
+        report.tell_of_all(
+            "empty",
+            "the export holds no entry: was it taken from the right table and of the right name, or was everything removed?",
+        );
+    }
     if all {
         report.not_shown = OF_TABLES;
     }
@@ -353,7 +360,6 @@ fn earlier(path: &Path) -> Result<BTreeMap<String, Head>, CliError> {
     match report.findings.first() {
         Some(row) => Err(unfit(&shown(&row.says))),
         None if !all => Err(unfit("it is of a selection; give an export of the whole trail")),
-        None if report.entries == 0 => Err(unfit("it has no entries")),
         None => Ok(walk.standing()),
     }
 }

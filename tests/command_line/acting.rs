@@ -122,6 +122,24 @@ async fn many_come_from_a_file_fifty_at_a_time_and_again_is_the_same() {
 }
 
 #[tokio::test]
+async fn nobody_is_left_over_for_a_line_that_names_nobody() {
+    let world = World::new().await;
+    let function = Deployed::start(&world, &[]).await;
+    let file = scratch("leavers-with-a-mistake.txt");
+    let names: Vec<String> = (0..60).map(|number| format!("leaver-{number}@example.com")).collect();
+    std::fs::write(&file, format!("{}\nn/a\n", names.join("\n"))).unwrap();
+    let said =
+        deployed(&world, &function, &["revoke", "--file", file.to_str().unwrap(), "--reason", "HR", "--yes"]).await;
+    assert_eq!((said.code, function.invokes()), (3, 0), "{said:?}");
+    assert!(said.err.contains("line 61: ") && said.err.contains("Nothing was done"), "{said:?}");
+    std::fs::write(&file, b"l\0e\0\xff").unwrap();
+    let said =
+        deployed(&world, &function, &["revoke", "--file", file.to_str().unwrap(), "--reason", "HR", "--yes"]).await;
+    assert!(said.code == 3 && said.err.contains("save it as UTF-8"), "{said:?}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
 async fn a_restore_lifts_what_it_names() {
     let world = World::new().await;
     let function = Deployed::start(&world, &[]).await;

@@ -105,6 +105,24 @@ async fn a_sweep_that_does_not_come_any_more_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_sweep_that_left_somebody_connected_is_looked_at() {
+    let (world, aws) = sound().await;
+    let set = async |outcome: &str| {
+        let [key, outcome] =
+            ["#sweep", outcome].map(|text| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned()));
+        let update = world.clients.tables.update_item().table_name(crate::world::LOCKS).key("subject", key);
+        let update = update.update_expression("SET outcome = :outcome");
+        update.expression_attribute_values(":outcome", outcome).send().await.unwrap();
+    };
+    set("refused").await;
+    trouble(&world, &aws, "look", &["refused", "still connected", "vpn-revoker sessions"]).await;
+    for outcome in ["incomplete", "unresolved"] {
+        set(outcome).await;
+        trouble(&world, &aws, "wrong", &[outcome, "sweep incomplete"]).await;
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_asks_nobody_is_wrong_and_another_function_is_looked_at() {
     let (world, aws) = sound().await;
     world.emulator.remove_endpoint(ENDPOINTS[0]);
@@ -174,6 +192,19 @@ async fn shadow_mode_and_files_are_looked_at() {
     };
     with("VPN_REVOKER_PROTECTED", "@/opt/protected.txt");
     trouble(&world, &aws, "look", &["/opt/protected.txt", "its log says"]).await;
+    let mut both = tables.clone();
+    both["VPN_REVOKER_PROTECTED"] = json!("@/opt/protected.txt");
+    both["VPN_REVOKER_MODE"] = json!("shadow");
+    aws.also(FUNCTION, both);
+    let (code, found) = findings(&world, &aws).await;
+    let mode = found.iter().find(|finding| finding["what"] == "mode").unwrap();
+    assert_eq!((code, mode["state"].as_str()), (0, Some("look")), "{found:#?}");
+    with("VPN_REVOKER_TARGETS", "@/opt/targets.json");
+    let (code, found) = findings(&world, &aws).await;
+    let of = |what: &str| found.iter().find(|finding| finding["what"] == what).unwrap();
+    assert_eq!((code, of("endpoints")["state"].as_str()), (1, Some("wrong")), "{found:#?}");
+    assert!(of("endpoints").to_string().contains("give --config FILE"), "{found:#?}");
+    assert_eq!(of("dead-letter queue")["state"], "fine", "the rest is looked at all the same");
     with("VPN_REVOKER_PROTECTD", "alice");
     trouble(&world, &aws, "wrong", &["VPN_REVOKER_PROTECTD is not known", "deploy again"]).await;
 }

@@ -25,6 +25,18 @@ fn an_event_that_does_nothing_says_why_and_exits_with_1() {
 }
 
 #[test]
+fn several_events_that_do_nothing_exit_with_1_as_well() {
+    let one = std::fs::read_to_string(event("okta/session-end-eventbridge.json")).unwrap();
+    let file = scratch("two-that-do-nothing.json");
+    std::fs::write(&file, format!("[{one},{one}]")).unwrap();
+    assert_eq!(offline(&["explain", file.to_str().unwrap()]).code, 1);
+    let counts = std::fs::read_to_string(event("okta/deactivate-eventbridge.json")).unwrap();
+    std::fs::write(&file, format!("[{one},{counts}]")).unwrap();
+    assert_eq!(offline(&["explain", file.to_str().unwrap()]).code, 0);
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn a_bare_command_counts_by_invoke_only() {
     assert_eq!(offline(&["explain", &event("command/revoke.json")]).code, 0);
     let said = offline(&["explain", &event("command/revoke.json"), "--by", "event"]);

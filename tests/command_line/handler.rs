@@ -44,6 +44,23 @@ async fn ours_is_attached_and_detached_again() {
 }
 
 #[tokio::test]
+async fn one_that_only_watches_is_attached_and_not_called_well() {
+    let world = World::new().await;
+    let aws = Deployed::start(&world, &[]).await;
+    let watching = json!({
+        "VPN_REVOKER_LOCKS_TABLE": crate::world::LOCKS, "VPN_REVOKER_AUDIT_TABLE": crate::world::AUDIT,
+        "VPN_REVOKER_MODE": "shadow",
+    });
+    aws.also(HANDLER, watching);
+    for endpoint in ENDPOINTS {
+        let said = deployed(&world, &aws, &["handler", "attach", endpoint, "--yes"]).await;
+        assert!(said.code == 0 && said.out.contains("in shadow mode"), "{said:?}");
+    }
+    let said = deployed(&world, &aws, &["handler", "status"]).await;
+    assert!(said.code == 1 && said.out.contains("ours, in shadow mode"), "{said:?}");
+}
+
+#[tokio::test]
 async fn anothers_is_left_where_it_stands() {
     let (world, aws) = world().await;
     let other = "cvpn-endpoint-0other00000000004";

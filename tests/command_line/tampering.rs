@@ -224,6 +224,8 @@ async fn an_export_is_verified_without_aws() {
         "after three entries"
     );
     assert_eq!(found_in(&lines[..lines.len() - 1]), ["truncated"], "cut off before its end");
+    let nothing = [r##"{"#export":{"of":"all"}}"##, r##"{"#end":{"entries":0,"heads":0}}"##].map(str::to_owned);
+    assert_eq!(found_in(&nothing), ["empty"], "everything was removed before");
     let is_refused = |content: String, why: &str| {
         std::fs::write(&export, content).unwrap();
         for option in ["--export", "--against"] {

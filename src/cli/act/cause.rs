@@ -114,7 +114,10 @@ impl Means {
                 Err(error) => {
                     drop(progress);
                     show(&receipts, printer)?;
-                    note(&again);
+                    // What was refused once is refused again.
+                    if !matches!(error, CliError::Refused(_)) {
+                        note(&again);
+                    }
                     return Err(error);
                 }
             }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revocation::breaker::Brake;
-use revocation::policy::Mode;
 use revocation::ports::Clock;
 
 use super::Findings;
 use crate::SystemClock;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::{Configuration, Deployment};
+use crate::cli::function::is_in_shadow;
 use crate::cli::output::shown;
 
 /// The rarest sweep that the stack offers comes every fifteen minutes.
@@ -33,15 +33,16 @@ pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: 
 fn look_at(findings: &mut Findings, configuration: &Configuration) {
     let of = shown(&configuration.of);
     findings.fine("function", of.clone());
+    match is_in_shadow(&configuration.variables) {
+        false => findings.fine("mode", "enforce"),
+        true => findings.look(
+            "mode",
+            "shadow: it decides and records, and changes nothing",
+            "when the trail shows what you expect, deploy with Mode=enforce",
+        ),
+    }
     match configuration.all() {
-        Ok(settings) => match settings.policy.mode {
-            Mode::Enforce => findings.fine("mode", "enforce"),
-            Mode::Shadow => findings.look(
-                "mode",
-                "shadow: it decides and records, and changes nothing",
-                "when the trail shows what you expect, deploy with Mode=enforce",
-            ),
-        },
+        Ok(_) => {}
         // A value in a file of the function's can't be read from here; the function itself says at its start what is
         // wrong with it.
         Err(error) if configuration.has_files() => findings.look(
@@ -62,12 +63,17 @@ async fn last_sweep(findings: &mut Findings, locks: &crate::DynamoLocks) {
         Ok(Some((at, outcome))) => {
             let ago = SystemClock.now().since(at);
             let found = format!("{at}, {} minutes ago: {}", ago.as_secs() / 60, shown(&outcome));
-            match (ago > SWEPT_WITHIN, outcome == "incomplete") {
+            match (ago > SWEPT_WITHIN, outcome.as_str()) {
                 (true, _) => findings.wrong(what, found, next),
-                (false, true) => {
+                (false, "incomplete" | "unresolved") => {
                     findings.wrong(what, found, "its receipt says why: docs/operations.md, sweep incomplete");
                 }
-                (false, false) => findings.fine(what, found),
+                (false, "refused") => findings.look(
+                    what,
+                    found,
+                    "somebody who is locked is still connected: vpn-revoker sessions; docs/operations.md, refused",
+                ),
+                (false, _) => findings.fine(what, found),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::Filter;
 use clap::Args;
-use revocation::connection::{ConnectionId, EndpointId, Status};
+use revocation::connection::{Connection, ConnectionId, EndpointId, Status};
 use revocation::name::Name;
 use revocation::ports::{ClientVpn, Clock, VpnError, Which};
 use revocation::time::Timestamp;
@@ -200,14 +200,27 @@ async fn end(
     Ok(())
 }
 
+/// The connection, where any page shows it alive.
+async fn alive(vpn: &Ec2ClientVpn, endpoint: &EndpointId, id: &ConnectionId) -> Result<Option<Connection>, VpnError> {
+    let mut token = None;
+    loop {
+        let page = vpn.connections(endpoint, std::slice::from_ref(id), token.as_ref()).await?;
+        let row = page.connections.into_iter().find(|row| row.id == *id && row.status.is_alive());
+        token = page.next;
+        if row.is_some() || token.is_none() {
+            return Ok(row);
+        }
+    }
+}
+
 /// Looks until a connection has ended. A look that fails is made again.
 async fn until_ended(vpn: &Ec2ClientVpn, endpoint: &EndpointId, id: &ConnectionId, begun: Timestamp) -> String {
     let progress = Progress::new("looks, until it has ended");
     let mut last = String::new();
     while SystemClock.now().since(begun) < ENDED_IN {
-        match vpn.connections(endpoint, std::slice::from_ref(id), None).await {
+        match alive(vpn, endpoint, id).await {
             Err(error) => last = format!("; the last look failed: {error}"),
-            Ok(page) => match page.connections.iter().find(|row| row.id == *id && row.status.is_alive()) {
+            Ok(row) => match row {
                 None => {
                     let took = SystemClock.now().since(begun).as_secs_f64();
                     return format!("{took:.1} seconds, until it was listed as terminated or no more");

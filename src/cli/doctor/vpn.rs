@@ -9,7 +9,7 @@ use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::field::Field;
 use crate::cli::function::is_in_shadow;
-use crate::cli::handler::{OURS, Row};
+use crate::cli::handler::{OURS, Row, WATCHING};
 use crate::cli::handlers::Handlers;
 use crate::cli::output::{shown, word};
 
@@ -51,12 +51,12 @@ async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, 
         let found = format!("{}, connect handler: {}", door.status, row.state);
         let attach = format!("vpn-revoker handler attach {}", door.endpoint);
         match (row.state, &door.handler) {
-            (OURS, Some(arn)) if ours.only_watches(arn) && acts => findings.wrong(
+            (WATCHING, _) if acts => findings.wrong(
                 &what,
-                format!("{found}, in shadow mode: it lets in whoever is locked"),
+                format!("{found}: it lets in whoever is locked"),
                 "deploy the connect handler with Mode=enforce",
             ),
-            (OURS, _) => findings.fine(&what, found),
+            (OURS | WATCHING, _) => findings.fine(&what, found),
             ("unchecked", _) => {
                 findings.look(&what, found, "vpn-revoker handler status --handler ARN tells whether it is ours");
             }
@@ -72,7 +72,7 @@ async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, 
 }
 
 /// By EC2's own word: a dry run, made by the function, in its own role.
-async fn permissions(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {
+pub(super) async fn permissions(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {
     let what = "permission to end connections";
     let command =
         json!({"action": "revoke", "subjects": [NOBODY], "reason": "doctor", "id": new_id(), "dry_run": true});
