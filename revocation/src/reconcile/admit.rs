@@ -13,6 +13,7 @@ use super::pursuit::{Goal, Pursuit};
 use super::{Admission, Case, Revoker, Run, Scope, Verdict, all_of, refused};
 use crate::audit::{Draft, Kind, append_after};
 use crate::lock::{Hold, Lock};
+use crate::name::PersonId;
 use crate::planted::{self, Fault};
 use crate::policy::{Mode, Refusal};
 use crate::ports::StoreError;
@@ -269,15 +270,28 @@ impl Revoker {
         Ok(Admission::Settled(verdict))
     }
 
-    /// Whether a restore that was recorded as overruled has lifted something all the same: said again under its id, and cut
-    /// off then. Its further names are still to be lifted.
+    /// Whether a restore is recorded as settled and is not finished: it was said again under its id, lifted something then,
+    /// and was cut off, while an older copy of it was recorded. Its further names are still to be lifted.
     async fn is_half_lifted(&self, case: &Case, outcome: Outcome) -> Result<bool, StoreError> {
         let is_restore = matches!(case.signal.action, Action::Restore { .. });
-        let Some(subject) = case.subject().filter(|_| is_restore && outcome == Outcome::Superseded) else {
+        let Some(subject) = case.subject().filter(|_| is_restore) else { return Ok(false) };
+        let own = self.lock_of(subject.name()).await?;
+        let is_its = |hold: &Hold| !hold.is_locked() && hold.signal_id == case.signal.id;
+        if outcome == Outcome::Superseded {
+            return Ok(own.holds.values().any(is_its));
+        }
+        let further = own.further_names(|_, hold| is_its(hold));
+        if further.is_empty() {
             return Ok(false);
+        }
+        let person = case.signal.person(&case.about.label());
+        let locks = self.locks.read(&further).await?;
+        let is_left = |(authority, lifted): (&Authority, &Hold)| {
+            let holds = locks.iter().filter_map(|lock| lock.hold_of(authority));
+            let mut of_subject = holds.filter(|hold| hold.is_locked() && hold.about().as_ref() == Some(subject.name()));
+            of_subject.any(|hold| hold.as_of < lifted.as_of && !PersonId::differ(hold.person.as_ref(), person))
         };
-        let lock = self.lock_of(subject.name()).await?;
-        Ok(lock.holds.values().any(|hold| !hold.is_locked() && hold.signal_id == case.signal.id))
+        Ok(own.holds.iter().filter(|(_, hold)| is_its(hold)).any(is_left))
     }
 
     /// Nothing is to be changed: a dry run, or shadow mode.

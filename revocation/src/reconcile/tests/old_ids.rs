@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::audit::{Draft, Kind, append};
+use crate::lock::Transition;
 use crate::reconcile::tests::identity::REVOKE;
 
 const ID: &str = "INC-42";
@@ -207,6 +209,28 @@ async fn who_was_locked_again_is_not_said_to_be_let_in() {
     world.clock.advance(Duration::from_secs(60));
     world.one(Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") }).await;
     world.is_told_of_the_id(restore()).await;
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_finished_though_an_older_copy_of_it_was_recorded_meanwhile() {
+    let mut world = World::new();
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    let (dana, own) = ("dana@corp.example", Name::new("dana@corp.example").unwrap());
+    world.one(world.command(REVOKE, dana, "c-1")).await;
+    world.clock.advance(Duration::from_secs(60));
+    let restore = world.command(Action::Restore { authorities: None }, dana, ID);
+    let Transition::Changed(lifted) = world.locks.stored(&own).unwrap().apply(&restore, dana, &[]) else { panic!() };
+    world.locks.put(lifted);
+    let older = Draft::new(&restore, dana, Kind::Restored, world.now(), serde_json::Map::new());
+    append(&world.audit, &older).await.unwrap();
+    assert!(!world.is_locked(dana) && world.is_locked("dana"));
+    for _ in 0..2 {
+        assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Restored);
+        assert!(!world.is_locked("dana"));
+    }
+    let written = world.calls.count("locks.write");
+    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
+    assert_eq!(world.calls.count("locks.write"), written, "there is nothing left of it");
 }
 
 #[tokio::test]
