@@ -71,6 +71,17 @@ async fn whoever_is_let_in_as_a_newcomer_leaves_the_others_laptop_to_be_ended() 
 }
 
 #[tokio::test]
+async fn a_newcomers_restore_is_done_though_the_others_laptop_stays_locked() {
+    let world = World::new();
+    world.deleted(false).await;
+    let back = world.okta(lift(), "00u-new", "b-1");
+    assert_eq!(world.one(back.clone()).await.outcome, Outcome::Restored);
+    let receipt = world.one(back).await;
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("a repeated delivery"), "{receipt:?}");
+    assert!(world.is_locked("laptop-7"));
+}
+
+#[tokio::test]
 async fn a_revocation_without_an_id_makes_no_name_the_newcomers() {
     let world = World::new();
     world.deleted(false).await;

@@ -234,6 +234,20 @@ async fn a_restore_that_was_cut_off_is_finished_though_an_older_copy_of_it_was_r
 }
 
 #[tokio::test]
+async fn a_restore_that_was_overruled_is_not_begun_again_for_what_another_lifted() {
+    let world = World::new();
+    world.one(world.command(REVOKE, "alice", "c-1")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.command(Action::Restore { authorities: None }, "alice", "c-2")).await;
+    let late = world.restore("alice");
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.revoke("alice")).await;
+    assert_eq!(world.one(late.clone()).await.outcome, Outcome::Superseded);
+    let receipt = world.one(late).await;
+    assert!(receipt.subjects[0].error.as_deref().unwrap().contains("a repeated delivery"), "{receipt:?}");
+}
+
+#[tokio::test]
 async fn another_authoritys_lock_is_not_what_a_restore_was_about() {
     let world = World::new();
     world.one(world.revoke("alice")).await;
