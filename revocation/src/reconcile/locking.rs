@@ -51,7 +51,7 @@ impl Revoker {
         let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
         let Some(own) = case.names.first().cloned() else { return Ok(locked) };
         let lock = self.lock_of(&own).await?;
-        // What was requested under this id was something else, since the lock of a revocation is written before that.
+        // By a marker of before they kept what was asked for: it was something else, since a revocation's lock comes first.
         if lock.hold_of(&case.signal.authority).is_none() {
             return self.lock_all(case, None).await;
         }
