@@ -214,16 +214,9 @@ async fn who_was_locked_again_is_not_said_to_be_let_in() {
 #[tokio::test]
 async fn a_restore_that_was_cut_off_is_finished_though_an_older_copy_of_it_was_recorded_meanwhile() {
     let mut world = World::new();
-    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
-    let (dana, own) = ("dana@corp.example", Name::new("dana@corp.example").unwrap());
-    world.one(world.command(REVOKE, dana, "c-1")).await;
-    world.clock.advance(Duration::from_secs(60));
-    let restore = world.command(Action::Restore { authorities: None }, dana, ID);
-    let Transition::Changed(lifted) = world.locks.stored(&own).unwrap().apply(&restore, dana, &[]) else { panic!() };
-    world.locks.put(lifted);
-    let older = Draft::new(&restore, dana, Kind::Restored, world.now(), serde_json::Map::new());
+    let restore = cut_off(&mut world, ID).await;
+    let older = Draft::new(&restore, "dana@corp.example", Kind::Restored, world.now(), serde_json::Map::new());
     append(&world.audit, &older).await.unwrap();
-    assert!(!world.is_locked(dana) && world.is_locked("dana"));
     for _ in 0..2 {
         assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Restored);
         assert!(!world.is_locked("dana"));
@@ -231,6 +224,31 @@ async fn a_restore_that_was_cut_off_is_finished_though_an_older_copy_of_it_was_r
     let written = world.calls.count("locks.write");
     assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
     assert_eq!(world.calls.count("locks.write"), written, "there is nothing left of it");
+}
+
+/// A restore under `id` that lifted the own name of `dana@corp.example` and was cut off; the further name stays locked.
+async fn cut_off(world: &mut World, id: &str) -> Signal {
+    world.policy.aliases = crate::alias::Aliases::parse("corp.example: {subject} {local}").unwrap();
+    let dana = "dana@corp.example";
+    world.one(world.command(REVOKE, dana, "c-1")).await;
+    world.clock.advance(Duration::from_secs(60));
+    let restore = world.command(Action::Restore { authorities: None }, dana, id);
+    let own = world.locks.stored(&Name::new(dana).unwrap()).unwrap();
+    let Transition::Changed(lifted) = own.apply(&restore, dana, &[]) else { panic!() };
+    world.locks.put(lifted);
+    assert!(!world.is_locked(dana) && world.is_locked("dana"));
+    restore
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_finished_though_something_else_was_settled_under_its_id() {
+    let mut world = World::new();
+    let restore = cut_off(&mut world, ID).await;
+    let names = vec![Name::new("laptop-7").unwrap()];
+    let alias = world.command(Action::Alias { names, remove: false }, "dana@corp.example", ID);
+    assert_eq!(world.one(alias).await.outcome, Outcome::Aliased);
+    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
+    assert!(!world.is_locked("dana"));
 }
 
 #[tokio::test]
@@ -245,6 +263,24 @@ async fn a_restore_that_was_overruled_is_not_begun_again_for_what_another_lifted
     assert_eq!(world.one(late.clone()).await.outcome, Outcome::Superseded);
     let receipt = world.one(late).await;
     assert!(receipt.subjects[0].error.as_deref().unwrap().contains("a repeated delivery"), "{receipt:?}");
+}
+
+#[tokio::test]
+async fn a_restore_that_was_finished_is_not_begun_again_for_what_was_locked_since() {
+    for about in ["dana@corp.example", "erin"] {
+        let mut world = World::new();
+        let restore = cut_off(&mut world, ID).await;
+        assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Restored);
+        let further = world.locks.stored(&Name::new("dana").unwrap()).unwrap();
+        let since = Signal { as_of: restore.as_of, ..world.command(REVOKE, about, "c-2") };
+        let Transition::Changed(locked) = further.apply(&since, about, &[]) else { panic!() };
+        world.locks.put(locked);
+        assert!(world.is_locked("dana"));
+        let written = world.calls.count("locks.write");
+        let receipt = world.one(restore).await;
+        assert!(receipt.subjects[0].error.as_deref().unwrap().contains("a repeated delivery"), "{about}: {receipt:?}");
+        assert_eq!(world.calls.count("locks.write"), written);
+    }
 }
 
 #[tokio::test]
