@@ -243,10 +243,10 @@ async fn cut_off(world: &mut World, id: &str) -> Signal {
 #[tokio::test]
 async fn a_restore_that_was_cut_off_is_finished_though_something_else_was_settled_under_its_id() {
     let mut world = World::new();
+    let as_of = world.now();
     let restore = cut_off(&mut world, ID).await;
-    let names = vec![Name::new("laptop-7").unwrap()];
-    let alias = world.command(Action::Alias { names, remove: false }, "dana@corp.example", ID);
-    assert_eq!(world.one(alias).await.outcome, Outcome::Aliased);
+    let late = Signal { as_of, ..world.command(REVOKE, "dana@corp.example", ID) };
+    assert_eq!(world.one(late).await.outcome, Outcome::Superseded);
     assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
     assert!(!world.is_locked("dana"));
 }
@@ -267,13 +267,15 @@ async fn a_restore_that_was_overruled_is_not_begun_again_for_what_another_lifted
 
 #[tokio::test]
 async fn a_restore_that_was_finished_is_not_begun_again_for_what_was_locked_since() {
-    for about in ["dana@corp.example", "erin"] {
+    for (about, earlier) in [("dana@corp.example", 0), ("erin", 30)] {
         let mut world = World::new();
         let restore = cut_off(&mut world, ID).await;
         assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Restored);
-        let further = world.locks.stored(&Name::new("dana").unwrap()).unwrap();
-        let since = Signal { as_of: restore.as_of, ..world.command(REVOKE, about, "c-2") };
-        let Transition::Changed(locked) = further.apply(&since, about, &[]) else { panic!() };
+        let as_of = restore.as_of.minus(Duration::from_secs(earlier));
+        let since = Signal { as_of, ..world.command(REVOKE, about, "c-2") };
+        let Transition::Changed(locked) = Lock::none(Name::new("dana").unwrap()).apply(&since, about, &[]) else {
+            panic!()
+        };
         world.locks.put(locked);
         assert!(world.is_locked("dana"));
         let written = world.calls.count("locks.write");
