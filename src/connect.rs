@@ -14,7 +14,7 @@ use revocation::ports::Clock;
 use crate::{DynamoAudit, DynamoLocks, Metrics};
 
 pub use settings::ConnectSettings;
-pub use tables::{retries, tables, timeouts};
+pub use tables::{Patience, tables};
 
 /// The function: everything that outlives a single invoke.
 #[derive(Clone)]

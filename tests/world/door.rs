@@ -33,7 +33,12 @@ impl World {
         let variables = base.iter().chain(variables).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let settings = ConnectSettings::read(variables).unwrap();
         let sleep = DoorSleep(Arc::clone(&clock), Arc::clone(&self.clock));
-        let config = config_with(connect::retries(), connect::timeouts(), sleep, SystemTimeSource::new());
+        let config = config_with(
+            connect::Patience::NEAR.retries(),
+            connect::Patience::NEAR.timeouts(),
+            sleep,
+            SystemTimeSource::new(),
+        );
         let client = aws_sdk_dynamodb::config::Builder::from(&config).endpoint_url(tables).build();
         let metrics = Arc::clone(&self.metrics);
         let metrics = Metrics::to(move |line| metrics.lock().unwrap().push(line.clone()))
