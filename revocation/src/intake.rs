@@ -393,6 +393,8 @@ fn ordered_sweep(event: &Event, delivery: &Delivery) -> Result<Option<Sweep>, Re
             endpoints: Vec::new(),
             targets: Vec::new(),
             dry_run: false,
+            actor: None,
+            reason: None,
         }));
     }
     match event.detail().filter(|_| event.is_command()) {

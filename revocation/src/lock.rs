@@ -330,6 +330,12 @@ impl Lock {
         is_called_so && self.is_of_another(subject) && PersonId::differ(hold.person.as_ref(), person)
     }
 
+    /// Whether this authority keeps the name out as somebody's own who is another person than this one.
+    pub(crate) fn is_kept_of_another(&self, authority: &Authority, person: Option<&PersonId>) -> bool {
+        let is_anothers = |hold: &Hold| self.is_by_itself(hold) && PersonId::differ(hold.person.as_ref(), person);
+        self.hold_of(authority).is_some_and(|hold| hold.is_locked() && is_anothers(hold))
+    }
+
     /// Whether a name is kept out by a word about itself for as long as another's word would keep it out. Then it stays
     /// that: it is not lifted with the other's, once the name is taken away again.
     fn needs_no_other(&self, old: &Hold, subject: &str, expires_at: Option<Timestamp>) -> bool {

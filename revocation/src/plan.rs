@@ -86,7 +86,7 @@ impl Call {
 pub struct OnEndpoint<'a> {
     /// Those to end.
     pub to_end: Vec<&'a Connection>,
-    /// Those left as they are: protected, shared, or ending already.
+    /// Those left as they are: protected, or ending already.
     pub others: Vec<&'a Connection>,
     /// The user names that a call may go by: the subject's own, where the whole endpoint stood on one page; else none.
     pub by_user: &'a [Name],

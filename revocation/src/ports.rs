@@ -321,7 +321,8 @@ pub trait KnownPeople: Send + Sync {
         Ok(self.recall_all(&[id]).await?.remove(id))
     }
 
-    /// The id of whoever was called so when last asked for, by normal form; former names don't count.
+    /// The id of whoever was last known to be called so, by normal form. That may have been before: what a name says
+    /// stands until somebody else is known by it.
     async fn by_name(&self, name: &Name) -> Result<Option<String>, StoreError>;
 
     /// Keeps answers over earlier ones. When this returns, all of them are durable.

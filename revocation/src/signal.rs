@@ -270,6 +270,18 @@ impl Signal {
         };
         Self { about: self.about.iter().map(named).collect(), ..self.clone() }
     }
+
+    /// The same restore of what other authorities said. One of everything names none, and stays what it is.
+    pub(crate) fn sparing(&self, is_spared: impl Fn(&Authority) -> bool) -> Self {
+        let action = match &self.action {
+            Action::Restore { authorities: Some(meant) } => {
+                let others = meant.iter().filter(|authority| !is_spared(authority));
+                Action::Restore { authorities: Some(others.cloned().collect()) }
+            }
+            action => action.clone(),
+        };
+        Self { action, ..self.clone() }
+    }
 }
 
 #[cfg(test)]

@@ -82,8 +82,11 @@ impl Story {
 
     /// Takes an entry in; a later one counts for more.
     fn take(&mut self, entry: &Entry) {
-        self.outcome = entry.text("kind").unwrap_or_default().to_owned();
-        self.why = entry.detail("why").and_then(Value::as_str).map(str::to_owned);
+        // Another attempt may have been under way beside the one that was completed.
+        if self.outcome != Kind::Completed.word() {
+            self.outcome = entry.text("kind").unwrap_or_default().to_owned();
+            self.why = entry.detail("why").and_then(Value::as_str).map(str::to_owned);
+        }
         if let Some(action) = entry.detail("action").and_then(Value::as_str) {
             action.clone_into(&mut self.action);
         }
@@ -270,6 +273,17 @@ mod tests {
         assert_eq!((story.locked_at, story.first_terminate_at), (instant(61), instant(62)));
         assert_eq!(story.took(), Some(Duration::from_secs(22)));
         assert!(story.is_revocation());
+    }
+
+    #[test]
+    fn what_was_verified_stays_so_whatever_another_attempt_beside_it_came_to() {
+        let late = |kind: &str| entry("dana", kind, "1", 90, json!({"action": "revoke", "why": "no time was left"}));
+        for kind in ["incomplete", "superseded"] {
+            let told = stories(&[requested("dana", "1", 60), completed("dana", "1", 80), late(kind)]);
+            assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("completed", None), "{kind}");
+            let told = stories(&[requested("dana", "1", 60), late(kind), completed("dana", "1", 80)]);
+            assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("completed", None), "{kind}");
+        }
     }
 
     #[test]

@@ -84,9 +84,14 @@ fn has_only_our_fields(payload: &Value) -> bool {
 /// Whether a command asks for a copy of the directory.
 ///
 /// # Errors
-/// Where it has a field that does not belong there.
+/// Where it has a mistake.
 pub(super) fn is_sync(payload: &Value) -> Result<bool, Rejected> {
-    is_of(payload, SYNC_DIRECTORY, &SYNC_FIELDS)
+    let Value::Object(fields) = payload else { return Ok(false) };
+    let is_sync = is_of(payload, SYNC_DIRECTORY, &SYNC_FIELDS)?;
+    for field in SYNC_FIELDS.iter().filter(|_| is_sync) {
+        Fields(fields).text(field)?;
+    }
+    Ok(is_sync)
 }
 
 /// The sweep that a command asks for, if it does.
@@ -113,6 +118,8 @@ pub(super) fn sweep(payload: &Value, delivery: &Delivery) -> Result<Option<Sweep
         endpoints,
         targets: texts("targets")?.into_iter().map(str::to_owned).collect(),
         dry_run: fields.flag("dry_run")?,
+        actor: fields.text("requested_by")?,
+        reason: fields.text("reason")?,
     }))
 }
 

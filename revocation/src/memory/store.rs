@@ -30,6 +30,8 @@ pub struct MemoryLocks {
     /// Whose each name is.
     aliases: Arc<Mutex<BTreeMap<Name, Name>>>,
     people: Arc<Mutex<BTreeMap<String, Person>>>,
+    /// The id of whoever was last kept under a name.
+    called_so: Arc<Mutex<BTreeMap<Name, String>>>,
     calls: Calls,
 }
 
@@ -43,6 +45,7 @@ impl MemoryLocks {
             locks: Arc::default(),
             aliases: Arc::default(),
             people: Arc::default(),
+            called_so: Arc::default(),
             calls: calls.clone(),
         }
     }
@@ -202,11 +205,7 @@ impl KnownPeople for MemoryLocks {
 
     async fn by_name(&self, name: &Name) -> Result<Option<String>, StoreError> {
         match self.calls.make(format!("people.by-name {name}")).await {
-            None => {
-                let people = lock(&self.people);
-                let called = |person: &&Person| person.names.iter().any(|own| Name::new(own).as_ref() == Ok(name));
-                Ok(people.values().find(called).map(|person| person.id.clone()))
-            }
+            None => Ok(lock(&self.called_so).get(name).cloned()),
             Some(_) => Err(StoreError::away("people", "planned to fail")),
         }
     }
@@ -215,7 +214,11 @@ impl KnownPeople for MemoryLocks {
         if self.calls.make("people.keep".to_owned()).await.is_some() {
             return Err(StoreError::away("people", "planned to fail"));
         }
-        lock(&self.people).extend(people.iter().map(|person| (person.id.clone(), person.clone())));
+        for person in people {
+            let names = person.names.iter().filter_map(|name| Name::new(name).ok());
+            lock(&self.called_so).extend(names.map(|name| (name, person.id.clone())));
+            lock(&self.people).insert(person.id.clone(), person.clone());
+        }
         Ok(())
     }
 }

@@ -308,7 +308,12 @@ impl Revoker {
     /// Lets an authority speak again.
     async fn close_breaker(&self, case: &Case, authority: &Authority) -> Result<Admission, StoreError> {
         // One whose standing can't be read is closed all the same.
-        let was_open = self.brake.standing(authority).await.map_or(true, |standing| standing.opened_at.is_some());
+        let opened_at = self.brake.standing(authority).await.map(|standing| standing.opened_at);
+        if matches!(opened_at, Ok(Some(opened_at)) if opened_at > case.signal.as_of) {
+            let why = "the breaker opened since this was said, which may have closed it before; nothing was done now. Send a command with an id of its own";
+            return Ok(Admission::Settled(Verdict::because(Outcome::Superseded, why)));
+        }
+        let was_open = opened_at.map_or(true, |opened_at| opened_at.is_some());
         if !self.is_rehearsal(case) {
             self.brake.close(authority).await?;
         }

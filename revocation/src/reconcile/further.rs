@@ -39,7 +39,7 @@ impl Revoker {
                 }
                 return Ok(is_held);
             }
-            self.tell_subjects(&lock.without_subjects(&others), given).await?;
+            self.tell_subjects(&lock.without_subjects(&others), further).await?;
             let told = match lock.extend(further, &others, now) {
                 Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => continue,
                 Transition::Changed(next) => next,
@@ -60,19 +60,19 @@ impl Revoker {
         Ok(())
     }
 
-    /// Tells the own locks of those whom a lock is about, under another of their names, of names that are given to it: a
-    /// restore looks there for what it is to lift.
-    async fn tell_subjects(&self, lock: &Lock, given: &[Name]) -> Result<(), StoreError> {
+    /// Tells the own locks of those whom a lock is about, under another of their names, of names that follow it: a restore
+    /// looks there for what it is to lift.
+    async fn tell_subjects(&self, lock: &Lock, further: &[Name]) -> Result<(), StoreError> {
         let about = lock.holds.iter().filter_map(|(authority, hold)| Some((authority, hold.about()?)));
         for (authority, subject) in about.filter(|(_, subject)| *subject != lock.name) {
-            self.tell(&subject, authority, given).await?;
+            self.tell(&subject, authority, further).await?;
         }
         Ok(())
     }
 
-    async fn tell(&self, subject: &Name, authority: &Authority, given: &[Name]) -> Result<(), StoreError> {
+    async fn tell(&self, subject: &Name, authority: &Authority, further: &[Name]) -> Result<(), StoreError> {
         for _ in 0..MAX_RACES {
-            match self.lock_of(subject).await?.extend_hold_of(authority, given) {
+            match self.lock_of(subject).await?.extend_hold_of(authority, further) {
                 Transition::Changed(next) if self.locks.write(&next).await? == Write::Conflict => {}
                 _ => return Ok(()),
             }

@@ -75,11 +75,16 @@ impl Revoker {
         let further = case.further();
         self.carry_on_from_own(case, &own, &further).await?;
         for name in further {
-            let lock = self.lock_of(&name).await?;
+            let (lock, now) = (self.lock_of(&name).await?, self.clock.now());
+            // What was the subject's before, and is kept out because of somebody else by now.
+            let is_theirs = |hold: &Hold| hold.in_force(now) && hold.about().as_ref() == Some(&own);
+            let is_others = case.remembered.contains(&name) && !lock.hold_of(&authority).is_some_and(is_theirs);
             // A rehearsal has not locked what a retry would lock.
             let is_told = !self.is_rehearsal(case) || lock.hold_of(&authority).is_some();
-            if is_told && !lock.in_force(self.clock.now()) {
+            if is_told && !lock.in_force(now) {
                 case.let_in.push(name);
+            } else if is_others {
+                case.others.push(name);
             }
         }
         locked.at = self.clock.now();
@@ -93,8 +98,9 @@ impl Revoker {
         for _ in 0..MAX_RACES {
             let told = self.lock(case, own, |lock| Some(lock.extend_hold_of(authority, further))).await?;
             let Some((told, _)) = told.filter(|_| !self.is_rehearsal(case)) else { return Ok(()) };
-            // Lifted since, and what stands there is about somebody else.
-            if told.own_lifted_at(authority).is_some() {
+            // Lifted since, and what keeps it out by now is about somebody else.
+            let is_anothers = told.hold_of(authority).is_some_and(Hold::is_locked);
+            if is_anothers && told.own_lifted_at(authority).is_some() {
                 return Ok(());
             }
             let said = told.only_hold_of(authority, &case.about.label());
@@ -131,8 +137,9 @@ impl Revoker {
                 Some(lock) => lock,
                 None => self.lock_of(&own).await?,
             };
+            let is_old = |hold: &Hold| !hold.is_locked() && hold.as_of <= case.signal.as_of;
             if !is_restore
-                && lock.hold_of(&case.signal.authority).is_none()
+                && lock.hold_of(&case.signal.authority).is_none_or(is_old)
                 && let Some(why) = self.let_in_since_as_another(case).await
             {
                 locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
@@ -293,28 +300,34 @@ impl Revoker {
         name: &Name,
     ) -> Result<Option<(Lock, Transition)>, StoreError> {
         let subject = case.about.label();
-        // What follows from the own name is lifted with it, whoever had both before.
         let is_restore = matches!(signal.action, Action::Restore { .. });
-        let goes_with_own = is_restore && self.names_by_rule(case).contains(name);
-        let signal = &if goes_with_own { signal.whoever_it_is() } else { signal.clone() };
+        let by_rule = is_restore && self.names_by_rule(case).contains(name);
+        // Nobody but the rule says that it is theirs: it may be the user name of somebody who was deleted.
+        let only_by_rule = by_rule && !case.subject().is_some_and(|subject| subject.also().contains(name));
+        let meant = signal.person(&subject);
+        // What follows from the own name is lifted with it, whoever had both before.
+        let signal = &if by_rule { signal.whoever_it_is() } else { signal.clone() };
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
         let person = signal.person(&subject);
-        let change = |lock: &Lock| match (is_restore, is_remembered, lifted_at) {
-            (true, true, _) if case.is_others(name) => lock.let_go(signal, &subject, &own.name),
-            (true, _, _) => {
+        let change = |lock: &Lock| {
+            if is_restore && is_remembered && case.is_others(name) {
+                return lock.let_go(signal, &subject, &own.name);
+            }
+            if is_restore {
                 let made_good = lock.lifted_with(own, person);
+                let is_spared = |authority: &Authority| only_by_rule && lock.is_kept_of_another(authority, meant);
                 let transition = match is_remembered {
                     true => made_good.apply_where_about(signal, &subject, &own.name, self.clock.now()),
-                    false => Some(made_good.apply(signal, &subject, &[])),
+                    false => Some(made_good.apply(&signal.sparing(is_spared), &subject, &[])),
                 };
-                transition.map(|transition| transition.of_stored(lock, made_good))
+                return transition.map(|transition| transition.of_stored(lock, made_good));
             }
-            (false, true, _) => lock.apply_where_about(signal, &subject, &own.name, self.clock.now()),
-            (false, false, Some(at)) => {
-                let stands = lock.without_leftover(&signal.authority, (&own.name, person), at);
-                Some(stands.apply(signal, &subject, &[]))
+            if is_remembered {
+                return lock.apply_where_about(signal, &subject, &own.name, self.clock.now());
             }
-            (false, false, None) => Some(lock.apply(signal, &subject, &[])),
+            // A restore that was cut off may have left an older word here.
+            let stands = lifted_at.map(|at| lock.without_leftover(&signal.authority, (&own.name, person), at));
+            Some(stands.as_ref().unwrap_or(lock).apply(signal, &subject, &[]))
         };
         self.lock(case, name, change).await
     }

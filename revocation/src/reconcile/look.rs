@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 struct Sighting {
     /// Its connections that may be ended now, by endpoint.
     ready: BTreeMap<usize, Vec<Connection>>,
-    /// Those that are left as they are: protected, shared, or ending already.
+    /// Those that are left as they are: protected, or ending already.
     others: BTreeMap<usize, Vec<Connection>>,
     /// Those that are the subject's only if their certificate turns out not to be shared.
     unsure: Vec<(usize, Connection)>,

@@ -46,7 +46,8 @@ pub(super) struct Order {
     begun: Begun,
 }
 
-/// When a call was handed to EC2; `None` where it was not yet, or came to nothing.
+/// When a call was handed over, from where it may wait its turn for some seconds before EC2 has it; `None` where it was not
+/// yet, or had no turn.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Begun(Arc<Mutex<Option<Timestamp>>>);
 

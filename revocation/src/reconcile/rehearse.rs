@@ -4,7 +4,7 @@
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::pursuit::{Pursuit, State};
+use super::pursuit::{Goal, Pursuit, State};
 use super::{Case, Revoker, Verdict, all_of};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::policy::Mode;
@@ -52,11 +52,14 @@ impl Revoker {
     }
 }
 
-/// What to ask about: a connection that would be ended, else the name as it would be sought. Never neither.
+/// What to ask about: a connection that would be ended, else the one that is sought there, or the name as it would be.
 fn what_to_ask(pursuit: &Pursuit, endpoint: &EndpointId) -> Option<Which> {
     let found: Option<ConnectionId> = pursuit.some_connection_on(endpoint);
-    match found {
-        Some(id) => Some(Which::Id(id)),
-        None => pursuit.goal.names().first().map(|name| Which::User(name.as_str().to_owned())),
+    match (found, &pursuit.goal) {
+        (Some(id), _) => Some(Which::Id(id)),
+        (None, Goal::One { endpoint: on, connection }) => {
+            Some(Which::Id(connection.clone())).filter(|_| on.id == *endpoint)
+        }
+        (None, goal) => goal.names().first().map(|name| Which::User(name.as_str().to_owned())),
     }
 }

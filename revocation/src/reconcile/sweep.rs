@@ -49,6 +49,10 @@ pub struct Sweep {
     pub targets: Vec<String>,
     /// Report, and change nothing.
     pub dry_run: bool,
+    /// Who asked for it, as claimed.
+    pub actor: Option<String>,
+    /// Why it was asked for; without, what it ends has the reason of the lock.
+    pub reason: Option<String>,
 }
 
 /// Every lock that may be in force, and what is wrong with those that can't be read.
@@ -104,7 +108,8 @@ impl Revoker {
         let all_listed = receipt.endpoints.iter().all(|endpoint| endpoint.error.is_none());
         // What is certain comes before what has to be asked.
         let mut receipts = self.end_hits(order, &locks.read, &seen.hits, run).await;
-        receipts.extend(self.heed_directory(order, &locks.read, &seen, run).await);
+        let (heeded, unanswered) = self.heed_directory(order, &locks.read, &seen, run).await;
+        receipts.extend(heeded);
         receipt.take_up(receipts);
         if !all_listed {
             receipt.outcome = Outcome::Incomplete;
@@ -119,8 +124,8 @@ impl Revoker {
         if seen.leaving && order.commanded && !order.dry_run && receipt.outcome < Outcome::Refused {
             receipt = receipt.left_undone("somebody who is locked is still on the way out; sweep again");
         }
-        for error in locks.unreadable {
-            receipt = receipt.left_undone(&error.to_string());
+        for why in locks.unreadable.iter().map(ToString::to_string).chain(unanswered) {
+            receipt = receipt.left_undone(&why);
         }
         tracing::info!(
             locks = locks.read.len(),
@@ -394,8 +399,24 @@ impl Receipt {
             timings.locked_at = timings.locked_at.max(locked_at);
             self.outcome = self.outcome.max(receipt.outcome);
             self.subjects.extend(receipt.subjects);
+            receipt.endpoints.iter().for_each(|asked| self.note_permission(asked));
         }
         // Not before everybody is verified.
         self.timings.verified_at = last_of_all(verified);
+    }
+
+    /// Takes in what EC2 answered, for one of those whom a dry sweep found, to whether it would permit ending it. One
+    /// refusal is enough.
+    fn note_permission(&mut self, asked: &EndpointReceipt) {
+        let is_it = |own: &&mut EndpointReceipt| {
+            (&own.region, &own.account, &own.endpoint_id) == (&asked.region, &asked.account, &asked.endpoint_id)
+        };
+        let known = self.endpoints.iter_mut().find(is_it);
+        if let (Some(own), Some(permitted)) = (known, asked.permitted)
+            && own.permitted != Some(false)
+        {
+            own.permitted = Some(permitted);
+            own.error = own.error.take().or_else(|| asked.error.clone());
+        }
     }
 }

@@ -45,16 +45,17 @@ impl Revoker {
     }
 
     /// Asks the directory about some of those who are connected, and about those whom its word locked before. Somebody who
-    /// is disabled or gone is locked; somebody who is enabled again is let in, and so is a newcomer who has such a name.
+    /// is disabled or gone is locked; somebody who is enabled again is let in, and so is a newcomer who has such a name. Also
+    /// says why not everybody could be asked about, if so.
     pub(super) async fn heed_directory(
         &self,
         order: &Sweep,
         locks: &HashMap<Name, Lock>,
         seen: &Seen,
         run: &Run,
-    ) -> Vec<Receipt> {
+    ) -> (Vec<Receipt>, Option<String>) {
         let at_most = self.policy.sweep_directory;
-        let Some(people) = self.directory_to_ask() else { return Vec::new() };
+        let Some(people) = self.directory_to_ask() else { return (Vec::new(), None) };
         let mut asked: JoinSet<Result<Option<Word>, String>> = JoinSet::new();
         let gate = Arc::new(Semaphore::new(AT_ONCE));
         // A name that nobody can have been given is nobody's.
@@ -80,12 +81,18 @@ impl Revoker {
                 about_further(&people, &policy.aliases, further).await
             });
         }
-        let signals = self.words(order, asked, run).await;
-        if signals.is_empty() { Vec::new() } else { self.handle(signals, run).await }
+        let (signals, unanswered) = self.words(order, asked, run).await;
+        let receipts = if signals.is_empty() { Vec::new() } else { self.handle(signals, run).await };
+        (receipts, unanswered)
     }
 
-    /// What came of the questions in time. What did not is asked by another sweep.
-    async fn words(&self, order: &Sweep, mut asked: JoinSet<Result<Option<Word>, String>>, run: &Run) -> Vec<Signal> {
+    /// What came of the questions in time, and why some have no answer. Another sweep asks those.
+    async fn words(
+        &self,
+        order: &Sweep,
+        mut asked: JoinSet<Result<Option<Word>, String>>,
+        run: &Run,
+    ) -> (Vec<Signal>, Option<String>) {
         let stop_at = self.admission_ends(run);
         let (mut signals, mut unanswered) = (Vec::new(), None);
         loop {
@@ -100,10 +107,11 @@ impl Revoker {
                 }
             }
         }
-        if let Some(error) = unanswered {
+        let unanswered = unanswered.map(|error| {
             tracing::warn!(error_type = "DirectoryAway", %error, "the directory could not be asked about everybody; another sweep asks again");
-        }
-        signals
+            format!("the directory could not be asked about everybody: {error}; the next sweep asks again")
+        });
+        (signals, unanswered)
     }
 
     /// What the directory says of whoever is connected under this name. Whom it never knew is none of its people:
@@ -114,25 +122,33 @@ impl Revoker {
             None => people.known.by_name(name).await.map_err(|error| error.to_string())?,
         };
         let Some(id) = id else { return Ok(None) };
-        let person = people.directory.find(&id).await.map_err(|error| error.to_string())?;
-        let lock = self.lock_of(name).await.map_err(|error| error.to_string())?;
-        let let_in = was_let_in(&lock);
+        let person = find(people, Some(&id)).await?;
+        let user_name = person.as_ref().and_then(|person| names(&person.names).into_iter().next());
+        let asked: BTreeSet<Name> = std::iter::once(name.clone()).chain(user_name).collect();
+        let asked: Vec<Name> = asked.into_iter().collect();
+        let locks = self.locks.read(&asked).await.map_err(|error| error.to_string())?;
+        // Under the name that is connected, or under the one by which the directory's word would lock the person.
+        let let_in_as = locks.iter().find(|lock| was_let_in(lock));
         // A version is one name's: another name of the same person may be as old.
-        let of = format!("{id}:{}", digest([(name, lock.version)]));
-        let about = About::unresolved(DIRECTORY, &id, true);
-        Ok(match (person.map(|person| person.enabled), let_in) {
-            // A person who was let in by a command, although the directory says otherwise, stays in.
-            (Some(Some(false)) | None, false) if planted::is(Fault::IgnoreDirectory) => None,
-            (Some(Some(false)) | None, false) => Some(Word {
-                about,
-                action: Action::Revoke { expires_at: None },
-                reason: "the directory says so of somebody connected",
-                of,
-            }),
+        let of = |lock: &Lock| format!("{id}:{}", digest([(&lock.name, lock.version)]));
+        match (person, let_in_as) {
             // Until the directory says the same: from then on its word counts again.
-            (Some(Some(true)), true) => Some(Word { about, action: lift(), reason: LET_IN, of }),
-            _ => None,
-        })
+            (Some(person), Some(lock)) if is_on(&person) => {
+                let others = people.look(&id, &self.policy.aliases, false).await?.others;
+                Ok(let_in(lock.name.as_str(), &person, of(lock), (Vec::new(), names(&others))))
+            }
+            // A person who was let in by a command, although the directory says otherwise, stays in.
+            (_, Some(_)) => Ok(None),
+            (Some(person), None) if person.enabled != Some(false) => Ok(None),
+            (_, None) if planted::is(Fault::IgnoreDirectory) => Ok(None),
+            (_, None) => {
+                let about = About::unresolved(DIRECTORY, &id, true);
+                let (action, reason) =
+                    (Action::Revoke { expires_at: None }, "the directory says so of somebody connected");
+                let connected = locks.iter().find(|lock| lock.name == *name);
+                Ok(connected.map(|lock| Word { about, action, reason, of: of(lock) }))
+            }
+        }
     }
 
     fn signal_of(&self, order: &Sweep, word: Word) -> Signal {
@@ -201,7 +217,7 @@ async fn about_held(people: &People, rule: &Aliases, hold: &Hold, of: String) ->
 /// What the directory says of a name that its word keeps out as a further one of somebody's. By now it may be the user name
 /// of somebody else; or that somebody is called otherwise, so that what is said of the subject is not about them any more.
 async fn about_further(people: &People, rule: &Aliases, further: Further) -> Result<Option<Word>, String> {
-    let Further { name, subject, person, of } = further;
+    let Further { name, subject, own_is_held, person, of } = further;
     let let_in = async |person: &Person| {
         let others = people.look(&person.id, rule, false).await?.others;
         Ok(let_in(name.as_str(), person, of, (Vec::new(), names(&others))))
@@ -219,7 +235,10 @@ async fn about_further(people: &People, rule: &Aliases, further: Further) -> Res
     if anyone.is_some_and(|anyone| person != Some(PersonId::new(&anyone))) {
         return Ok(None);
     }
-    match find(people, Some(id)).await?.filter(|person| is_on(person) && !is_called(person, &subject)) {
+    // Where they are called so still, the word on the own name decides, and this name goes with it. Where none stands there
+    // any more, a restore was cut off before it came to this name.
+    let goes_with_own = |person: &Person| own_is_held && is_called(person, &subject);
+    match find(people, Some(id)).await?.filter(|person| is_on(person) && !goes_with_own(person)) {
         Some(person) => let_in(&person).await,
         None => Ok(None),
     }
@@ -280,8 +299,7 @@ fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(Hold, String)> {
             known.0 = hold;
         }
     }
-    let owns: BTreeSet<Option<Name>> =
-        by_its_word(locks).filter(|(lock, hold)| is_own(lock, hold)).map(|(_, hold)| hold.about()).collect();
+    let owns = own_names(locks);
     let held = held.into_values().filter(|(hold, _)| owns.contains(&hold.about()) || hold.person.is_none());
     held.map(|(hold, versions)| (hold.clone(), digest(versions))).collect()
 }
@@ -290,20 +308,29 @@ fn held_by_directory(locks: &HashMap<Name, Lock>) -> Vec<(Hold, String)> {
 struct Further {
     name: Name,
     subject: String,
+    /// Whether that one's own name is kept out by the directory's word as well.
+    own_is_held: bool,
     person: Option<PersonId>,
     /// The state of its lock.
     of: String,
 }
 
 fn held_as_anothers(locks: &HashMap<Name, Lock>) -> Vec<Further> {
+    let owns = own_names(locks);
     let anothers = by_its_word(locks).filter(|(lock, hold)| hold.about().is_some() && !is_own(lock, hold));
     let further = |(lock, hold): (&Lock, &Hold)| Further {
         name: lock.name.clone(),
         subject: hold.subject.clone(),
+        own_is_held: owns.contains(&hold.about()),
         person: hold.person.clone(),
         of: digest([(&lock.name, lock.version)]),
     };
     anothers.map(further).collect()
+}
+
+/// Of whom the directory's word keeps out the own name.
+fn own_names(locks: &HashMap<Name, Lock>) -> BTreeSet<Option<Name>> {
+    by_its_word(locks).filter(|(lock, hold)| is_own(lock, hold)).map(|(_, hold)| hold.about()).collect()
 }
 
 /// Whether a hold stands on the own name of whom it is about.

@@ -74,7 +74,7 @@ impl Known<'_> {
 }
 
 impl Hit {
-    /// What is recorded of it: the lock's own word, under an id that another sweep at the same time arrives at too.
+    /// What is recorded of it: the lock's own word, and who asked for the sweep and why, if somebody did, under an id that another sweep at the same time arrives at too.
     pub(super) fn signal(&self, order: &Sweep) -> Signal {
         let ids: Vec<&str> = self.connections.iter().map(ConnectionId::as_str).collect();
         let names: Vec<&str> = self.names.iter().map(Name::as_str).collect();
@@ -92,8 +92,8 @@ impl Hit {
             occurred_at: None,
             received_at: order.received_at,
             source: format!("sweep {}", order.id),
-            actor: None,
-            reason: self.hold.reason.clone(),
+            actor: order.actor.clone(),
+            reason: order.reason.clone().or_else(|| self.hold.reason.clone()),
             dry_run: order.dry_run,
             force: false,
             replay: None,

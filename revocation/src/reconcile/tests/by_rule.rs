@@ -45,6 +45,22 @@ async fn whoever_is_enabled_opens_nothing_that_would_be_theirs_by_rule_and_is_an
     assert!(world.is_locked("asmith") && !world.is_locked("ajones") && !world.is_locked("asmith@corp.example"));
 }
 
+#[tokio::test]
+async fn whoever_is_enabled_opens_no_user_name_of_somebody_deleted_that_is_theirs_by_rule_only() {
+    for is_theirs in [false, true] {
+        let world = renamed_and_newcomer();
+        world.one(world.says(REVOKE, "2", "e-1")).await;
+        world.directory.delete("2");
+        world.later();
+        world.directory.put(ID, &["ajones", "asmith@corp.example"], Some(true));
+        if is_theirs {
+            world.directory.put(ID, &["ajones", "asmith@corp.example", "asmith"], Some(true));
+        }
+        world.one(world.says(world.lift(), ID, "e-2")).await;
+        assert_eq!(world.is_locked("asmith"), !is_theirs, "as the directory has it");
+    }
+}
+
 impl World {
     /// What the directory's own events say of somebody by id, as of now.
     fn says(&self, action: Action, person: &str, event: &str) -> Signal {

@@ -1,5 +1,6 @@
 //! Names that a subject had before: what was said of them stands, and whoever has them now has nothing to do with it.
 
+use super::identity::{ID, REVOKE};
 use super::*;
 use crate::alias::Aliases;
 
@@ -275,6 +276,27 @@ async fn an_alias_locks_also_what_an_earlier_one_that_was_cut_off_had_given() {
     let another = Signal { id: SignalId::new("c-2"), ..world.alias("alice", &["laptop-8"], false) };
     assert_eq!(world.one(another).await.outcome, Outcome::Completed);
     assert!(world.is_locked("laptop-7") && world.is_locked("laptop-8") && world.alive() == 0);
+}
+
+#[tokio::test]
+async fn what_follows_another_of_a_persons_names_is_lifted_with_the_own_one_whenever_it_was_given() {
+    let world = World::new();
+    world.directory.put(ID, &["frank", "lane@example.com"], Some(false));
+    world.one(world.by_id(REVOKE)).await;
+    world.clock.advance(Duration::from_secs(60));
+    let alias =
+        |name: &str, id: &str| Signal { id: SignalId::new(id), ..world.alias("lane@example.com", &[name], false) };
+    world.calls.plan("locks.read", 1, crate::memory::Mishap::Fails);
+    world.calls.plan("locks.write frank", 1, crate::memory::Mishap::Fails);
+    assert_eq!(world.one(alias("laptop-7", "c-1")).await.outcome, Outcome::Incomplete);
+    world.calls.forget();
+    assert_eq!(world.one(alias("laptop-8", "c-2")).await.outcome, Outcome::Completed);
+    assert!(world.is_locked("laptop-7") && world.is_locked("laptop-8"));
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.command(Action::Restore { authorities: None }, "frank", "c-3")).await;
+    for name in ["frank", "lane@example.com", "laptop-7", "laptop-8"] {
+        assert!(!world.is_locked(name), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -554,6 +576,48 @@ async fn that_one_authoritys_word_was_lifted_since_does_not_stand_for_anothers()
     assert_eq!(world.then(siem("s-2", world.revoke("bob"))).await, Outcome::Completed);
     assert_eq!(world.one(late).await.outcome, Outcome::Superseded);
     assert!(world.is_locked("bob") && world.is_locked("laptop-8"));
+}
+
+#[tokio::test]
+async fn a_retry_lets_in_what_it_locked_while_the_own_name_was_let_in() {
+    let world = World::new();
+    let address = "alice@example.com";
+    world.directory.put(ID, &["alice"], Some(false));
+    let revocation = world.by_id(REVOKE);
+    world.user("alice");
+    world.begins(&revocation).await;
+    world.directory.put(ID, &["alice", address], Some(false));
+    world.clock.advance(Duration::from_secs(60));
+    let writing = format!("locks.write {address}");
+    world.calls.plan(&writing, 1, crate::memory::Mishap::Slow);
+    let (revoker, run) = (world.revoker(), world.run());
+    let working = tokio::spawn(async move { revoker.handle(vec![revocation], &run).await });
+    until(|| world.calls.count(&writing) >= 1).await;
+    let restore = world.command(Action::Restore { authorities: None }, "alice", "c-1");
+    let own = world.locks.stored(&Name::new("alice").unwrap()).unwrap();
+    let crate::lock::Transition::Changed(lifted) = own.apply(&restore, "alice", &[]) else { panic!() };
+    world.locks.put(lifted);
+    working.await.unwrap();
+    assert!(!world.is_locked("alice") && !world.is_locked(address));
+}
+
+#[tokio::test]
+async fn a_retry_pursues_nobody_who_has_a_name_of_the_subjects_by_now() {
+    let world = World::new();
+    world.one(world.alias("alice", &["laptop-7"], false)).await;
+    world.one(world.revoke("alice")).await;
+    world.one(world.alias("alice", &["laptop-7"], true)).await;
+    world.one(world.alias("bob", &["laptop-7"], false)).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.revoke("bob")).await;
+    let again = Signal { id: SignalId::new("okta:again"), ..world.revoke("alice") };
+    world.user("alice");
+    world.begins(&again).await;
+    let bobs = world.on(1, Some("bob"), Some("laptop-7"));
+    world.vpn.stick(&bobs);
+    let receipt = world.one(again).await;
+    assert_eq!((receipt.outcome, receipt.subjects[0].connections.len()), (Outcome::Completed, 1), "{receipt:?}");
+    assert_eq!(receipt.subjects[0].names, [Name::new("alice").unwrap()]);
 }
 
 #[tokio::test]

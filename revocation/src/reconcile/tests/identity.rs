@@ -254,8 +254,16 @@ async fn what_was_locked_under_former_names_is_pursued_and_lifted_under_them_too
 
 #[tokio::test]
 async fn who_was_let_in_and_renamed_since_is_not_locked_by_an_older_word() {
-    for is_older in [true, false] {
+    for (is_older, was_called_so) in [(true, false), (false, false), (true, true)] {
         let world = World::new();
+        if was_called_so {
+            world.directory.put(ID, &["alicia"], Some(true));
+            world.one(Signal { id: SignalId::new("identity-center:e-6"), ..world.by_id(REVOKE) }).await;
+            world.clock.advance(Duration::from_secs(60));
+            let lift = Action::Restore { authorities: Some(vec![world.by_id(REVOKE).authority]) };
+            world.one(Signal { id: SignalId::new("identity-center:e-7"), ..world.by_id(lift) }).await;
+            assert!(!world.is_locked("alicia"));
+        }
         world.directory.put(ID, &["alice"], Some(true));
         let as_of = world.now().plus(Duration::from_secs(if is_older { 10 } else { 30 }));
         let late = Signal { id: SignalId::new("identity-center:e-8"), as_of, ..world.by_id(REVOKE) };

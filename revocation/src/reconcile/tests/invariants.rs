@@ -1,5 +1,4 @@
 use super::*;
-use crate::ports::ReadLocks;
 
 #[tokio::test]
 async fn a_whole_run_reads_as_the_contract_says() {
@@ -347,6 +346,16 @@ async fn a_dry_run_asks_for_permission_on_every_endpoint_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_disconnect_asks_for_permission_where_its_connection_would_be() {
+    let world = World::new();
+    let about = vec![About::Connection(world.endpoints[1].clone(), ConnectionId::new("cvpn-connection-gone"))];
+    let dry = Signal { about, dry_run: true, via: Via::Direct, ..world.disconnect("alice") };
+    let receipt = world.one(dry).await;
+    let permitted: Vec<_> = receipt.endpoints.iter().filter_map(|endpoint| endpoint.permitted).collect();
+    assert_eq!((permitted, world.calls.count("vpn.may-terminate cvpn-endpoint-b")), (vec![true], 1));
+}
+
+#[tokio::test]
 async fn a_disconnect_ends_what_existed_and_locks_nothing() {
     let world = World::new();
     let old = [world.user("alice"), world.user("alice")];
@@ -502,12 +511,12 @@ async fn somebody_without_a_name_is_unresolved_and_tried_again() {
 #[tokio::test]
 async fn a_hold_that_lapsed_is_no_reason_to_end_anything() {
     let world = World::new();
-    let name = Name::new("alice").unwrap();
     let until = world.now().plus(Duration::from_secs(5));
     world.one(world.signal(Action::Revoke { expires_at: Some(until) }, "alice", "short")).await;
     world.clock.advance(Duration::from_secs(60));
-    let lock: Lock = world.locks.read(&[name]).await.unwrap().remove(0);
-    assert!(!lock.in_force(world.now()));
+    let alice = world.user("alice");
+    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
+    assert_eq!(world.vpn.alive(None), [alice]);
 }
 
 #[tokio::test]

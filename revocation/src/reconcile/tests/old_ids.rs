@@ -317,6 +317,19 @@ async fn a_breaker_that_opened_again_is_not_said_to_be_closed() {
 }
 
 #[tokio::test]
+async fn a_breaker_that_opened_after_it_was_said_is_not_closed_by_a_late_copy_of_the_command() {
+    let mut world = World::new();
+    world.policy.max_subjects = 1;
+    let about = vec![About::Breaker(Authority::producer("okta", Some("acme")))];
+    let close = Signal { about, ..world.command(Action::CloseBreaker, "nobody-yet", ID) };
+    world.clock.advance(Duration::from_secs(60));
+    world.one(world.revoke("a")).await;
+    assert_eq!(world.one(world.revoke("b")).await.outcome, Outcome::Refused);
+    assert_eq!(world.one(close).await.outcome, Outcome::Superseded);
+    assert_eq!(world.one(world.revoke("b")).await.outcome, Outcome::Refused, "it is open still");
+}
+
+#[tokio::test]
 async fn a_rehearsal_closes_no_breaker_and_does_not_say_so() {
     let world = World::new();
     let about = vec![About::Breaker(Authority::producer("okta", Some("acme")))];

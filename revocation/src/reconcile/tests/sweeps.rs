@@ -16,6 +16,8 @@ impl World {
             endpoints: Vec::new(),
             targets: Vec::new(),
             dry_run: false,
+            actor: None,
+            reason: None,
         }
     }
 
@@ -273,6 +275,31 @@ async fn a_dry_sweep_and_shadow_mode_report_and_end_nobody() {
         (world.vpn.alive(None), world.kinds("alice")),
         (vec![back], vec!["requested".to_owned(), "completed".to_owned(), "shadowed".to_owned()])
     );
+}
+
+#[tokio::test]
+async fn a_dry_sweep_says_whether_ec2_would_permit_what_it_plans() {
+    let world = World::with_alice_locked().await;
+    world.user("alice");
+    world.calls.plan("vpn.may-terminate cvpn-endpoint-b", 1, Mishap::Denied);
+    let receipt = world.revoker().sweep(&Sweep { dry_run: true, ..world.order() }, &world.run()).await;
+    let permitted: Vec<_> = receipt.endpoints.iter().map(|endpoint| endpoint.permitted).collect();
+    assert_eq!(permitted, [Some(true), Some(false)]);
+    assert!(receipt.endpoints[1].error.as_deref().unwrap().contains("allow the action"));
+}
+
+#[tokio::test]
+async fn what_a_sweep_by_command_ends_says_who_asked_for_it_and_why() {
+    let world = World::with_alice_locked().await;
+    let (actor, reason) = (Some("jane@example.com".to_owned()), Some("INC-42".to_owned()));
+    for (actor, reason, expected) in [(actor, reason, "INC-42"), (None, None, "user.lifecycle.deactivate")] {
+        world.user("alice");
+        let order = Sweep { actor: actor.clone(), reason, commanded: true, via: Via::Direct, ..world.order() };
+        assert_eq!(world.revoker().sweep(&order, &world.run()).await.outcome, Outcome::Completed);
+        let entry = world.entries("alice").pop().unwrap();
+        assert_eq!((entry.text("actor"), entry.text("reason")), (actor.as_deref(), Some(expected)));
+        world.clock.advance(Duration::from_secs(60));
+    }
 }
 
 #[tokio::test]

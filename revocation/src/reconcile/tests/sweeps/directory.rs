@@ -503,6 +503,70 @@ async fn it_is_not_asked_unless_that_is_switched_on_and_its_absence_harms_nobody
     let without = Revoker { people: None, ..world.revoker() };
     assert!(without.directory_to_ask().is_none() && world.revoker().directory_to_ask().is_some());
     world.calls.plan("directory.holder", 1, Mishap::Fails);
-    assert_eq!(world.sweep().await.outcome, Outcome::Completed);
-    assert_eq!(world.vpn.alive(None), [alice]);
+    let receipt = world.sweep().await;
+    assert_eq!((receipt.outcome, world.vpn.alive(None)), (Outcome::Incomplete, vec![alice]), "and nobody is locked");
+    let why = receipt.subjects[0].error.as_deref().unwrap();
+    assert!(
+        why.starts_with("the directory could not be asked about everybody: ") && why.contains("next sweep"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn who_is_enabled_again_is_let_in_by_a_name_before_which_an_earlier_sweep_was_cut_off() {
+    let world = asking();
+    world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
+    world.user("alice");
+    world.sweep().await;
+    world.directory.put(ID, &["alice", "alice@example.com"], Some(true));
+    world.clock.advance(Duration::from_secs(60));
+    world.calls.plan("locks.write alice@example.com", 1, Mishap::Fails);
+    world.sweep().await;
+    assert!(!world.is_locked("alice") && world.is_locked("alice@example.com"));
+    world.clock.advance(Duration::from_secs(60));
+    world.sweep().await;
+    assert!(!world.is_locked("alice@example.com"));
+}
+
+#[tokio::test]
+async fn a_commands_word_about_another_of_the_names_stands_until_the_directory_says_the_same_as_well() {
+    let world = asking();
+    world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
+    world.user("alice@example.com");
+    world.sweep().await;
+    world.clock.advance(Duration::from_secs(60));
+    world.let_in("alice@example.com", "c-1").await;
+    world.user("alice@example.com");
+    for enabled in [true, false] {
+        assert_eq!(world.alive(), 1);
+        world.directory.put(ID, &["alice", "alice@example.com"], Some(enabled));
+        for _ in 0..2 {
+            world.clock.advance(Duration::from_secs(60));
+            world.sweep().await;
+        }
+    }
+    assert_eq!((world.alive(), world.is_locked("alice@example.com")), (0, true), "she was disabled anew");
+}
+
+#[tokio::test]
+async fn who_was_let_in_by_a_command_stays_in_under_a_name_that_it_did_not_know() {
+    let world = asking();
+    world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
+    world.user("alice");
+    world.sweep().await;
+    world.clock.advance(Duration::from_secs(60));
+    world.let_in("alice", "c-1").await;
+    let names = ["alice", "alice@example.com", "alicia@example.com"];
+    world.directory.put(ID, &names, Some(false));
+    world.user("alicia@example.com");
+    for enabled in [false, true] {
+        world.directory.put(ID, &names, Some(enabled));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert_eq!((world.alive(), world.is_locked("alice")), (1, false));
+    }
+    world.directory.put(ID, &names, Some(false));
+    world.clock.advance(Duration::from_secs(60));
+    world.sweep().await;
+    assert_eq!((world.alive(), world.is_locked("alice")), (0, true), "the directory had said the same by then");
 }
