@@ -35,6 +35,9 @@ const COMMAND_SOURCE: &str = "vpn-revoker";
 /// And their detail-type.
 const COMMAND_DETAIL_TYPE: &str = "VPN Revoker Command";
 
+/// What EventBridge adds to an event that it replays from an archive.
+const REPLAY_NAME: &str = "replay-name";
+
 /// The names under which AWS sends what is due: EventBridge's rules with a schedule
 /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html>), and EventBridge Scheduler,
 /// where a schedule has no input of its own (seen in what functions received; AWS does not show it).
@@ -200,6 +203,7 @@ impl Event {
         let id = payload.get("id").and_then(Value::as_str).filter(|_| is_envelope).map(str::to_owned);
         let mut document = if is_envelope { payload } else { json!({ "detail": payload }) };
         if let (Some(outer), Value::Object(fields)) = (outer, &mut document) {
+            fields.extend(outer.get(REPLAY_NAME).map(|replay| (REPLAY_NAME.to_owned(), replay.clone())));
             fields.insert("outer".to_owned(), outer);
         }
         Self { document, id, is_log_line }
@@ -208,7 +212,7 @@ impl Event {
     /// What stands beside the events inside this one: its envelope and, as `outer`, what it says of all of them.
     fn around_the_inner(&self) -> Map<String, Value> {
         let mut document = Map::new();
-        for key in ["source", "detail-type", "account", "region", "time", "replay-name"] {
+        for key in ["source", "detail-type", "account", "region", "time", REPLAY_NAME] {
             if let Some(value) = self.document.get(key) {
                 document.insert(key.to_owned(), value.clone());
             }
@@ -324,7 +328,7 @@ impl Intake {
         let (retried, replay) = (event.is_wrapped(), self.replay(&event));
         if let Some(sweep) = ordered_sweep(&event, delivery)? {
             // A schedule's past orders have nothing to say any more.
-            let sweeps = if event.text("replay-name").is_some() { Vec::new() } else { vec![sweep] };
+            let sweeps = if event.text(REPLAY_NAME).is_some() { Vec::new() } else { vec![sweep] };
             return Ok(Reading::Events { signals: Vec::new(), sweeps, retried, put_aside: Vec::new() });
         }
         if event.is_command() {
@@ -370,7 +374,7 @@ impl Intake {
 
     /// The name of the replay that an event comes from, where replays are only audited.
     fn replay(&self, event: &Event) -> Option<String> {
-        event.text("replay-name").filter(|_| self.replays == Replays::Audit).map(str::to_owned)
+        event.text(REPLAY_NAME).filter(|_| self.replays == Replays::Audit).map(str::to_owned)
     }
 }
 

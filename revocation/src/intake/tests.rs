@@ -410,6 +410,21 @@ fn a_log_line_is_nobodys_envelope() {
 }
 
 #[test]
+fn a_batch_of_log_lines_is_read_in_a_relays_event_as_well_and_stays_a_replay() {
+    let line = json!({"id": "1", "timestamp": 1_772_355_600_000_i64, "message": "<Event><System><Provider Name='Microsoft-Windows-Security-Auditing'/><EventID>4725</EventID></System><EventData><Data Name='TargetUserName'>alice</Data><Data Name='TargetDomainName'>CORP</Data></EventData></Event>"});
+    let batch = json!({"messageType": "DATA_MESSAGE", "logEvents": [line]});
+    let relayed = json!({"source": "example.relay", "detail-type": "AD", "id": "eb-1", "detail": batch});
+    let alice = only(read(Via::Event, &relayed).unwrap());
+    assert_eq!((&alice.about, alice.replay.as_deref()), (&only(read(Via::Event, &batch).unwrap()).about, None));
+    let with_replay = |mut payload: Value| {
+        payload["replay-name"] = json!("last-week");
+        only(read(Via::Event, &payload).unwrap()).replay
+    };
+    assert_eq!(with_replay(relayed).as_deref(), Some("last-week"));
+    assert_eq!(with_replay(batch), None, "there is no envelope");
+}
+
+#[test]
 fn an_event_inside_anothers_envelope_that_nobody_knows_is_told() {
     let record = |name: &str| {
         let event = json!({"category": "AuditLogs", "operationName": name, "properties": {"id": name, "result": "success",

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value, json};
 
-use super::{Delivery, Rejected, parse, xml};
+use super::{Delivery, REPLAY_NAME, Rejected, parse, xml};
 use crate::signal::Via;
 use crate::time::Timestamp;
 
@@ -84,9 +84,9 @@ impl Step {
                 Err(error) => found.push(Err(error)),
             },
             Layer::Broken(rejected) => found.push(Err(rejected)),
-            Layer::Logs(logs) => {
+            Layer::Logs(logs, replay) => {
                 let inside = self.inside("CloudWatch Logs", None);
-                let lines = log_events(logs).into_iter();
+                let lines = log_events(logs, replay.as_ref()).into_iter();
                 found.extend(
                     lines.map(|line| line.map(|(payload, outer)| inside.clone().unpacked(payload, Some(outer)))),
                 );
@@ -108,7 +108,8 @@ enum Layer {
     None(Value),
     Array(Vec<Value>),
     Text(&'static str, Option<Message>, String),
-    Logs(Value),
+    /// A batch of log lines, and the replay that it comes from, if it does.
+    Logs(Value, Option<Value>),
     Broken(Rejected),
 }
 
@@ -146,14 +147,29 @@ fn layer(payload: Value) -> Layer {
     {
         return Layer::Array(records.clone());
     }
-    // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html
+    // Bare, or in the event of a relay.
+    let is_event = text("source").is_some() && text("detail-type").is_some();
+    let relayed = || logs(fields.get("detail").filter(|_| is_event)?.as_object()?);
+    let (found, replay) = match logs(&fields) {
+        Some(bare) => (Some(bare), None),
+        None => (relayed(), fields.get(REPLAY_NAME)),
+    };
+    match found {
+        Some(Ok(logs)) => Layer::Logs(logs, replay.cloned()),
+        Some(Err(rejected)) => Layer::Broken(rejected),
+        None => Layer::None(Value::Object(fields)),
+    }
+}
+
+/// A batch of CloudWatch Logs, plain or packed
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html>).
+fn logs(fields: &Map<String, Value>) -> Option<Result<Value, Rejected>> {
     if let Some(data) = fields.get("awslogs").and_then(|logs| logs.get("data")).and_then(Value::as_str) {
-        return unfolded(data).map_or_else(Layer::Broken, Layer::Logs);
+        return Some(unfolded(data));
     }
-    if fields.get("logEvents").is_some_and(Value::is_array) && text("messageType").is_some() {
-        return Layer::Logs(Value::Object(fields));
-    }
-    Layer::None(Value::Object(fields))
+    let is_batch = fields.get("logEvents").is_some_and(Value::is_array)
+        && fields.get("messageType").is_some_and(Value::is_string);
+    is_batch.then(|| Ok(Value::Object(fields.clone())))
 }
 
 fn is_transported(record: &Value) -> bool {
@@ -174,8 +190,8 @@ fn unfolded(data: &str) -> Result<Value, Rejected> {
     parse(&bytes)
 }
 
-/// Each log event's message as a payload, and beside it the batch's own words about it.
-fn log_events(logs: Value) -> Vec<Result<(Value, Value), Rejected>> {
+/// Each log event's message as a payload, and beside it the batch's own words about it and the replay it comes from.
+fn log_events(logs: Value, replay: Option<&Value>) -> Vec<Result<(Value, Value), Rejected>> {
     let Value::Object(mut logs) = logs else {
         return vec![Err(Rejected::Unreadable("a batch of CloudWatch Logs is no object".to_owned()))];
     };
@@ -193,6 +209,7 @@ fn log_events(logs: Value) -> Vec<Result<(Value, Value), Rejected>> {
             _ => json!({ "message": message }),
         };
         let mut outer = batch.clone();
+        outer.extend(replay.map(|replay| (REPLAY_NAME.to_owned(), replay.clone())));
         for key in ["id", "timestamp"] {
             outer.insert(key.to_owned(), event.get(key).cloned().unwrap_or_default());
         }
