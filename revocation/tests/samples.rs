@@ -234,6 +234,34 @@ fn actions(found: &Value) -> Vec<&str> {
     signals.into_iter().flatten().map(|signal| signal["action"].as_str().unwrap()).collect()
 }
 
+#[test]
+fn every_producers_shape_means_the_same_bare_and_in_a_relays_event() {
+    let intakes = Intakes::new();
+    let means = |document: &Value| {
+        let found = intakes.becomes(document.to_string().as_bytes(), Via::Event);
+        let none = found.get("none").cloned();
+        // Of whom only the event is known, it is called by the event's id.
+        let people: Vec<String> = people(&found).into_iter().filter(|name| !name.starts_with("event ")).collect();
+        (none, people, actions(&found).into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (path, document) in documents().into_iter().filter(|(_, document)| document.is_object()) {
+        // A schedule is nobody's event, and what the new Security Hub says is known by its detail-type only.
+        if ["schedule.json", "imported-v2-eventbridge.json"].iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
+        let is_wrapped = document.get("detail-type").is_some();
+        let bare = document.get("detail").filter(|_| is_wrapped).unwrap_or(&document);
+        let relayed = json!({"id": "eb-7", "source": "example.relay", "detail-type": "relayed", "detail": bare});
+        let forms = [means(&document), means(bare), means(&relayed)];
+        seen += 1;
+        if forms.iter().any(|form| *form != forms[0]) {
+            wrong.push(format!("{}: {forms:?}", path.display()));
+        }
+    }
+    assert!(seen > 100 && wrong.is_empty(), "{seen}, {}", wrong.join("\n"));
+}
+
 /// Where reference payloads of real producers lie beside the project, they become what is expected of them.
 #[test]
 fn reference_payloads_become_what_is_expected() {
