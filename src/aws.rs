@@ -7,6 +7,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_dynamodb::config::{AsyncSleep, SharedAsyncSleep};
 
 use crate::Trust;
 use crate::http::http_client;
@@ -31,6 +32,14 @@ pub fn retries() -> RetryConfig {
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(FIRST_PAUSE)
         .with_max_backoff(LONGEST_PAUSE)
+}
+
+/// A pause between two calls, as the SDK makes its own.
+pub(crate) async fn pause(sleep: Option<SharedAsyncSleep>, pause: Duration) {
+    match sleep {
+        Some(sleep) => AsyncSleep::sleep(&sleep, pause).await,
+        None => tokio::time::sleep(pause).await,
+    }
 }
 
 /// How long one attempt may take.

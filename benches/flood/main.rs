@@ -67,15 +67,28 @@ const AWAY: Duration = Duration::from_millis(30);
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut sizes: Vec<Size> = arguments.iter().filter_map(|argument| size(argument)).collect();
+    // `cargo test` runs benches once to see that they work.
+    let is_test = sizes.is_empty() && !arguments.iter().any(|argument| argument == "--bench");
     if sizes.is_empty() {
-        // `cargo test` runs benches once to see that they work.
-        let is_bench = arguments.iter().any(|argument| argument == "--bench");
-        sizes.extend(if is_bench { &SIZES[..] } else { &SMALL[..] });
+        sizes.extend(if is_test { &SMALL[..] } else { &SIZES[..] });
     }
     println!("{}", crowd::HEAD);
     for size in sizes {
-        println!("{}", flood(size).await);
+        let came = flood(size).await;
+        println!("{}", came.row);
+        if is_test {
+            assert_eq!((came.refused, came.again), (0, 0), "so few are refused nothing, and nothing comes again");
+        }
     }
+}
+
+/// What a flood came to.
+struct Came {
+    row: String,
+    /// How many calls EC2 refused.
+    refused: usize,
+    /// How many messages came again.
+    again: usize,
 }
 
 /// `300x3`: three hundred people with three connections each; `300x1+10000`: among so many others on each endpoint.
@@ -94,8 +107,7 @@ struct Flood {
     queue: Arc<Mutex<Queue>>,
 }
 
-/// Its row.
-async fn flood(size: Size) -> String {
+async fn flood(size: Size) -> Came {
     let begun = Timestamp::parse(world::START).unwrap();
     let time = Time::new(begun);
     let emulator = Emulator::builder().region(world::REGION).account(world::ACCOUNT).buckets(true);
@@ -113,7 +125,9 @@ async fn flood(size: Size) -> String {
         never = flood.time.passes() => match never {},
     };
     let again = flood.queue.lock().unwrap().again;
-    crowd::row(size, [out, verified], &flood.emulator.requests(), again)
+    let requests = flood.emulator.requests();
+    let refused = requests.iter().filter(|request| request.code.is_some()).count();
+    Came { row: crowd::row(size, [out, verified], &requests, again), refused, again }
 }
 
 impl Flood {

@@ -16,7 +16,9 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!acts || !name.is_lockable(), "and no key of a lock that acts");
         }
     }
-    for answer in [ConnectAnswer::allow(request.version.clone()), ConnectAnswer::deny(request.version, DenyMessage::default())] {
+    for answer in
+        [ConnectAnswer::allow(request.version.clone()), ConnectAnswer::deny(request.version, DenyMessage::default())]
+    {
         let json = serde_json::to_value(&answer).expect("an answer is JSON");
         assert!(json.get("allow").is_some_and(Value::is_boolean));
         // Version 1 calls it otherwise than all later ones; each answer has one of the two.

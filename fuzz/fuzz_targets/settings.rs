@@ -21,7 +21,9 @@ fuzz_target!(|text: &str| {
     match Protected::parse(text) {
         Err(mistakes) => assert!(!mistakes.is_empty(), "a refusal says why"),
         Ok(protected) => {
-            let named = text.split(',').any(|pattern| pattern.contains('*') || pattern.trim().to_lowercase() == somebody.as_str());
+            let named = text
+                .split(',')
+                .any(|pattern| pattern.contains('*') || pattern.trim().to_lowercase() == somebody.as_str());
             assert!(named || !protected.covers(&somebody), "who is not named is not protected");
         }
     }

@@ -152,7 +152,7 @@ impl People {
                 biased;
                 page = self.copy_page(after.as_ref()) => page,
                 () = clock.reached(stop_at) => {
-                    break Some("the time of this invoke ran out; give the function a longer timeout".to_owned());
+                    break Some("the time of this invoke ran out; run it again, since those who are copied already go quickly".to_owned());
                 }
             };
             match page {

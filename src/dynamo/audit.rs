@@ -17,6 +17,7 @@ use revocation::ports::{AuditTrail, Commit, StoreError};
 use super::convert::to_attribute;
 use super::locks::{number, read_items, text};
 use super::{KEY, store_error};
+use crate::aws;
 
 /// How long a marker stands. It has to outlive every redelivery: SQS keeps a message for at most 14 days, an archive
 /// replay comes from a person.
@@ -129,7 +130,9 @@ impl AuditTrail for DynamoAudit {
                 Cancelled::MarkerStands => return Ok(Commit::AlreadyThere),
                 Cancelled::HeadMoved => return Ok(Commit::HeadMoved),
                 // The SDK does not try a cancelled transaction again.
-                Cancelled::InTheWay => tokio::time::sleep(stand_back(attempt, &entry.head().hash)).await,
+                Cancelled::InTheWay => {
+                    aws::pause(self.client.config().sleep_impl(), stand_back(attempt, &entry.head().hash)).await;
+                }
                 Cancelled::Otherwise => return Err(store_error(&self.entries, &error)),
             }
         }

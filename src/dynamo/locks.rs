@@ -12,6 +12,7 @@ use revocation::signal::{Authority, SignalId};
 use revocation::time::Timestamp;
 
 use super::{KEY, store_error};
+use crate::aws;
 
 /// The most keys that one batch read takes
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
@@ -151,7 +152,7 @@ pub(super) async fn read_items(
             if wanted.is_empty() {
                 break;
             }
-            tokio::time::sleep(LEFTOVER_PAUSE * 2_u32.pow(attempt.min(6))).await;
+            aws::pause(client.config().sleep_impl(), LEFTOVER_PAUSE * 2_u32.pow(attempt.min(6))).await;
         }
         if !wanted.is_empty() {
             return Err(StoreError::away(

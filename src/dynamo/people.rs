@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use revocation::name::Name;
 use revocation::ports::{KnownPeople, Person, StoreError};
+use tokio::task::JoinSet;
 
 use super::locks::{DynamoLocks, Item, read_items, text};
 use super::{KEY, store_error};
+use crate::aws;
 
 /// The most that one batch write takes
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>).
@@ -95,29 +99,39 @@ impl KnownPeople for DynamoPeople {
         let items = people.iter().flat_map(|person| self.items(person));
         let items: BTreeMap<String, Item> = items.filter_map(|item| Some((text(&item, KEY)?, item))).collect();
         let items: Vec<Item> = items.into_values().collect();
+        // A page of the directory is a dozen batches, and a large directory hundreds of pages in one invoke.
+        let mut writing = JoinSet::new();
         for some in items.chunks(BATCH) {
-            let request = |item: &Item| {
-                let put = PutRequest::builder().set_item(Some(item.clone())).build();
-                put.map(|put| WriteRequest::builder().put_request(put).build())
-            };
             let requests: Result<Vec<WriteRequest>, _> = some.iter().map(request).collect();
-            let mut left = requests.map_err(|error| StoreError::unusable(table, &error))?;
-            for attempt in 0..LEFTOVERS {
-                let answer = client.batch_write_item().request_items(table, left).send().await;
-                let answer = answer.map_err(|error| store_error(table, &error))?;
-                left = answer.unprocessed_items.into_iter().flatten().flat_map(|(_, left)| left).collect();
-                if left.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(LEFTOVER_PAUSE * 2_u32.pow(attempt.min(6))).await;
-            }
-            if !left.is_empty() {
-                let why = "DynamoDB left items of a batch write over again and again";
-                return Err(StoreError::away(&format!("table {table}"), why));
-            }
+            let requests = requests.map_err(|error| StoreError::unusable(table, &error))?;
+            writing.spawn(write_all(client.clone(), table.clone(), requests));
+        }
+        while let Some(written) = writing.join_next().await {
+            written
+                .map_err(|_| StoreError::away(&format!("table {table}"), "a fault of ours ended a batch write"))??;
         }
         Ok(())
     }
+}
+
+fn request(item: &Item) -> Result<WriteRequest, BuildError> {
+    let put = PutRequest::builder().set_item(Some(item.clone())).build()?;
+    Ok(WriteRequest::builder().put_request(put).build())
+}
+
+/// Writes one batch, until nothing of it is left over.
+async fn write_all(client: Client, table: String, mut left: Vec<WriteRequest>) -> Result<(), StoreError> {
+    for attempt in 0..LEFTOVERS {
+        let answer = client.batch_write_item().request_items(&table, left).send().await;
+        let answer = answer.map_err(|error| store_error(&table, &error))?;
+        left = answer.unprocessed_items.into_iter().flatten().flat_map(|(_, left)| left).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        aws::pause(client.config().sleep_impl(), LEFTOVER_PAUSE * 2_u32.pow(attempt.min(6))).await;
+    }
+    let why = "DynamoDB left items of a batch write over again and again";
+    Err(StoreError::away(&format!("table {table}"), why))
 }
 
 fn texts(all: &[String]) -> AttributeValue {

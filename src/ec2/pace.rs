@@ -12,7 +12,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::AsyncSleep;
 use aws_sdk_ec2::config::interceptors::InterceptorContext;
 use aws_sdk_ec2::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_ec2::error::ProvideErrorMetadata;
@@ -20,6 +19,8 @@ use aws_sdk_ec2::operation::describe_client_vpn_connections::DescribeClientVpnCo
 use aws_sdk_ec2::operation::terminate_client_vpn_connections::TerminateClientVpnConnectionsError;
 use aws_smithy_runtime_api::client::retries::classifiers::RetryClassifierPriority;
 use revocation::ports::{VpnError, VpnErrorKind};
+
+use crate::aws;
 
 /// What EC2 bears of an action, and how long a call of it may wait.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +128,7 @@ impl Row {
             if wait.is_zero() {
                 return Some(now);
             }
-            sleep(client, wait.min(STEP)).await;
+            aws::pause(client.config().sleep_impl(), wait.min(STEP)).await;
         }
     }
 
@@ -145,13 +146,6 @@ impl Row {
 /// As the SDK has the time.
 fn now(client: &Client) -> SystemTime {
     client.config().time_source().map_or_else(SystemTime::now, |time| time.now())
-}
-
-async fn sleep(client: &Client, pause: Duration) {
-    match client.config().sleep_impl() {
-        Some(sleep) => AsyncSleep::sleep(&sleep, pause).await,
-        None => tokio::time::sleep(pause).await,
-    }
 }
 
 /// How fast the row goes.

@@ -199,9 +199,12 @@ async fn a_sweep_ends_whoever_is_connected_under_a_locked_name() {
 #[tokio::test]
 async fn the_directory_is_copied() {
     let world = World::new().await;
+    for (id, name) in [("1", DANA), ("2", "lee.park@example.com"), ("3", "alice@example.com")] {
+        world.directory.put(id, name, name, "ENABLED");
+    }
     let function = Deployed::start(&world, &[("VPN_REVOKER_IDENTITY_STORE_ID", "d-1234567890")]).await;
     let said = deployed(&world, &function, &["directory", "sync"]).await;
-    assert!(said.code == 0 && said.out.ends_with(" copied\n"), "{said:?}");
+    assert!(said.code == 0 && said.out.ends_with("3 people copied\n"), "{said:?}");
     let without = Deployed::start(&world, &[]).await;
     let said = deployed(&world, &without, &["directory", "sync"]).await;
     assert!(said.code == 3 && said.err.contains("VPN_REVOKER_IDENTITY_STORE_ID"), "{said:?}");

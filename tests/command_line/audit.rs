@@ -97,11 +97,12 @@ async fn what_grows_while_it_is_exported_is_whole_all_the_same() {
     let world = std::sync::Arc::new(storied().await);
     let file = scratch("growing.jsonl");
     let path = file.to_str().unwrap().to_owned();
+    let all_exported = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writer = tokio::spawn({
-        let world = std::sync::Arc::clone(&world);
+        let (world, all_exported) = (std::sync::Arc::clone(&world), std::sync::Arc::clone(&all_exported));
         async move {
             let app = world.app(&[]);
-            for number in 0..40 {
+            for number in (0..).take_while(|_| !all_exported.load(std::sync::atomic::Ordering::SeqCst)) {
                 let command = serde_json::json!({"action": "restore", "subjects": [DANA], "reason": "x", "id": format!("G-{number}")});
                 world.invoke(&app, &command).await.unwrap();
             }
@@ -114,6 +115,7 @@ async fn what_grows_while_it_is_exported_is_whole_all_the_same() {
         let verified = online(&world, &["audit", "verify"]).await;
         assert_eq!(verified.code, 0, "{verified:?}");
     }
+    all_exported.store(true, std::sync::atomic::Ordering::SeqCst);
     writer.await.unwrap();
     std::fs::remove_file(file).unwrap();
 }

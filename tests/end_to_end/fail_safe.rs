@@ -151,10 +151,11 @@ async fn a_denied_call_says_what_to_allow() {
 
 #[tokio::test]
 async fn a_kill_after_the_first_terminate_and_a_second_delivery_converge() {
-    let world = World::with(|emulator| emulator.latency(Duration::from_millis(1))).await;
+    let world = World::new().await;
     for name in [DANA, "Dana.Reyes@example.com", "DANA.REYES@example.com"] {
         world.user(name);
     }
+    world.emulator.inject(Fault::on(Action::Terminate).times(1).hang());
     let (app, call, event) = (world.app(&[]), world.call(), deactivate().to_string());
     let first = tokio::spawn(async move { app.invoke(event.as_bytes(), &call).await });
     world.emulator.seen("TerminateClientVpnConnections", 1).await;
@@ -256,12 +257,14 @@ async fn an_invoke_without_time_to_work_in_fails_at_once_and_changes_nothing() {
 
 #[tokio::test]
 async fn the_lock_and_requested_are_durable_before_the_first_terminate_call() {
-    let world = World::with(|emulator| emulator.latency(Duration::from_millis(1))).await;
+    let world = World::new().await;
     world.user(DANA);
+    world.emulator.inject(Fault::on(Action::Terminate).times(1).hang());
     let (app, call, event) = (world.app(&[]), world.call(), deactivate().to_string());
     let working = tokio::spawn(async move { app.invoke(event.as_bytes(), &call).await });
     world.emulator.seen("TerminateClientVpnConnections", 1).await;
     assert_eq!(world.lock(DANA).await.unwrap()["state"], "locked");
-    assert_eq!(world.kinds(DANA).await[0], "requested");
+    assert_eq!(world.kinds(DANA).await, ["requested"]);
+    world.sleep.time_out();
     working.await.unwrap().unwrap();
 }

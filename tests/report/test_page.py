@@ -69,7 +69,9 @@ def test_nothing_is_cut_off_on_a_telephone(opened):
 def test_the_pictures_show_what_happened_in_its_order(opened):
     page, name, _, _ = opened
     page.screenshot(path=PAGES / f"{name}.png", full_page=True)
-    for timeline in page.locator("article svg").all():
+    timelines = page.locator("article svg").all()
+    assert timelines, name
+    for timeline in timelines:
         box = timeline.bounding_box()
         marks = timeline.locator("rect.mark").evaluate_all("all => all.map(mark => mark.getBoundingClientRect().x)")
         assert marks, name

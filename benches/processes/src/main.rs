@@ -10,6 +10,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::print_stdout,
+    clippy::print_stderr,
     missing_docs,
     unreachable_pub
 )]
@@ -28,6 +29,7 @@ mod queue;
 mod soak;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use crowd::Size;
 
@@ -51,11 +53,11 @@ impl Programs {
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
-async fn main() {
+async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [table, idle, handler, revoker, python] = arguments.as_slice() else {
-        println!("give a table, the three programs and a Python with the packages of the peer; benches/run does");
-        return;
+        eprintln!("give a table, the three programs and a Python with the packages of the peer; benches/run does");
+        return ExitCode::from(2);
     };
     let peer = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("peer");
     let [idle, handler, revoker, python] = [idle, handler, revoker, python].map(PathBuf::from);
@@ -68,6 +70,10 @@ async fn main() {
         "flood" => flood::table(&programs, &[(100, 1), (300, 1), (1_000, 1), (300, 3)].map(Size::of)).await,
         "soak" => soak::soak(&programs).await,
         "great-flood" => flood::table(&programs, &[Size::of((10_000, 1))]).await,
-        other => println!("there is no table `{other}`"),
+        other => {
+            eprintln!("there is no table `{other}`");
+            return ExitCode::from(2);
+        }
     }
+    ExitCode::SUCCESS
 }

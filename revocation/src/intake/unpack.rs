@@ -167,8 +167,8 @@ fn logs(fields: &Map<String, Value>) -> Option<Result<Value, Rejected>> {
     if let Some(data) = fields.get("awslogs").and_then(|logs| logs.get("data")).and_then(Value::as_str) {
         return Some(unfolded(data));
     }
-    let is_batch = fields.get("logEvents").is_some_and(Value::is_array)
-        && fields.get("messageType").is_some_and(Value::is_string);
+    let is_batch =
+        fields.get("logEvents").is_some_and(Value::is_array) && fields.get("messageType").is_some_and(Value::is_string);
     is_batch.then(|| Ok(Value::Object(fields.clone())))
 }
 

@@ -266,12 +266,13 @@ proptest! {
         signals in proptest::collection::vec(any_signal(), 1..12).prop_shuffle(),
     ) {
         let lock = after(&signals);
-        for (authority, hold) in &lock.holds {
+        for authority in signals.iter().map(|signal| &signal.authority) {
             let newest = signals
                 .iter()
                 .filter(|signal| signal.authority == *authority)
                 .max_by_key(|signal| (signal.as_of, matches!(signal.action, Action::Revoke { .. })))
                 .unwrap();
+            let hold = lock.hold_of(authority).unwrap();
             let expected = matches!(newest.action, Action::Revoke { .. });
             prop_assert_eq!(hold.state == HoldState::Locked, expected, "{}", authority);
             prop_assert_eq!(hold.as_of, newest.as_of);
