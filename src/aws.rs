@@ -51,7 +51,7 @@ pub fn timeouts() -> TimeoutConfig {
 /// The SDK's configuration from the environment: credentials, Region and the `AWS_ENDPOINT_URL_…` overrides are read
 /// as every AWS tool reads them.
 pub async fn sdk_config(region: &str, trust: &Trust) -> SdkConfig {
-    in_a_function(trust)
+    function_config(trust)
         .region(Region::new(region.to_owned()))
         .retry_config(retries())
         .timeout_config(timeouts())
@@ -63,7 +63,7 @@ pub async fn sdk_config(region: &str, trust: &Trust) -> SdkConfig {
 ///
 /// Lambda hands credentials over in the environment, which comes first of all places anyway. Looking there and nowhere
 /// else spares the start what it takes to get ready for all the others.
-pub(crate) fn in_a_function(trust: &Trust) -> ConfigLoader {
+pub(crate) fn function_config(trust: &Trust) -> ConfigLoader {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client(trust));
     let given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
         .iter()
@@ -74,13 +74,13 @@ pub(crate) fn in_a_function(trust: &Trust) -> ConfigLoader {
 /// As many attempts as the configuration says, however many failed before. The SDK would stop trying again for everybody
 /// in a Region once so many calls had failed there: one account's trouble would be another's, and that of an hour ago
 /// today's. Every caller has a deadline, which is bound enough.
-pub(crate) fn tried_for_itself(name: String) -> RetryPartition {
+pub(crate) fn unlimited_retries(name: String) -> RetryPartition {
     RetryPartition::custom(name).token_bucket(TokenBucket::unlimited()).build()
 }
 
 /// The beginning of a configuration for the tables.
 pub(crate) fn tables(config: &SdkConfig) -> aws_sdk_dynamodb::config::Builder {
-    aws_sdk_dynamodb::config::Builder::from(config).retry_partition(tried_for_itself("tables".to_owned()))
+    aws_sdk_dynamodb::config::Builder::from(config).retry_partition(unlimited_retries("tables".to_owned()))
 }
 
 /// The clients that the `revoker` function needs.
@@ -109,7 +109,7 @@ impl Clients {
         let region = Region::new(settings.identity_store_region.clone());
         let identity_store = aws_sdk_identitystore::config::Builder::from(config)
             .region(region)
-            .retry_partition(tried_for_itself("identity store".to_owned()))
+            .retry_partition(unlimited_retries("identity store".to_owned()))
             .build();
         Self {
             ec2,

@@ -1,5 +1,6 @@
 //! The configuration of the `revoker` function.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,10 @@ use revocation::alias::Aliases;
 use revocation::connection::EndpointId;
 use revocation::intake::{Intake, RulesError};
 use revocation::policy::Policy;
+use revocation::signal::EVENT_COMMANDS;
 
 use crate::environment::{self, Reader, SettingsError};
 use crate::targets::{self, TargetSettings};
-
-/// Words that `EVENT_COMMANDS` takes.
-const COMMANDS: [&str; 7] = ["revoke", "disconnect", "restore", "alias", "unalias", "sweep", "close_breaker"];
 
 /// The configuration of the `revoker` function.
 #[derive(Debug, Clone)]
@@ -49,7 +48,7 @@ impl Settings {
     /// # Errors
     /// One error that lists everything wrong or missing.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(variables);
+        let (mut reader, default) = (Reader::new(variables), Policy::default());
         let settings = Self {
             locks_table: reader.required("LOCKS_TABLE"),
             audit_table: reader.required("AUDIT_TABLE"),
@@ -59,12 +58,12 @@ impl Settings {
                 mode: reader.mode(),
                 protected: reader.protected(),
                 endpoints: reader.endpoints(),
-                max_connections: reader.number("MAX_CONNECTIONS", 25, 1..=100_000) as usize,
-                max_subjects: reader.number("MAX_SUBJECTS", 50, 1..=10_000) as usize,
-                settle: Duration::from_secs(reader.number("SETTLE_SECONDS", 10, 0..=600)),
-                verify: Duration::from_secs(reader.number("VERIFY_SECONDS", 60, 0..=840)),
+                max_connections: reader.count("MAX_CONNECTIONS", default.max_connections, 1..=100_000),
+                max_subjects: reader.count("MAX_SUBJECTS", default.max_subjects, 1..=10_000),
+                settle: reader.seconds("SETTLE_SECONDS", default.settle, 0..=600),
+                verify: reader.seconds("VERIFY_SECONDS", default.verify, 0..=840),
                 event_commands: reader.event_commands(),
-                sweep_directory: reader.number("SWEEP_DIRECTORY", 0, 0..=1000) as usize,
+                sweep_directory: reader.count("SWEEP_DIRECTORY", default.sweep_directory, 0..=1000),
                 aliases: reader.aliases(),
             },
             intake: reader.intake(),
@@ -94,7 +93,15 @@ impl Reader {
         ids.iter().map(|id| EndpointId::new(id)).collect()
     }
 
-    fn number(&mut self, name: &str, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {
+    fn count(&mut self, name: &str, default: usize, range: RangeInclusive<u64>) -> usize {
+        self.number(name, default as u64, range) as usize
+    }
+
+    fn seconds(&mut self, name: &str, default: Duration, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_secs(self.number(name, default.as_secs(), range))
+    }
+
+    fn number(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let Some(text) = self.value(name) else { return default };
         match text.parse::<u64>() {
             Ok(number) if range.contains(&number) => number,
@@ -157,8 +164,8 @@ impl Reader {
 
     fn event_commands(&mut self) -> Vec<String> {
         let Some(words) = self.list("EVENT_COMMANDS") else { return Policy::default().event_commands };
-        for word in words.iter().filter(|word| !COMMANDS.contains(&word.as_str())) {
-            self.wrong("EVENT_COMMANDS", format!("has `{word}`; commands are {}", COMMANDS.join(", ")));
+        for word in words.iter().filter(|word| !EVENT_COMMANDS.contains(&word.as_str())) {
+            self.wrong("EVENT_COMMANDS", format!("has `{word}`; commands are {}", EVENT_COMMANDS.join(", ")));
         }
         words
     }

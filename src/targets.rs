@@ -61,7 +61,7 @@ impl TargetSettings {
 
     fn client_of(&self, config: &SdkConfig) -> Ec2 {
         let name = format!("{} {}", self.region, self.role_arn.as_deref().unwrap_or_default());
-        let config = aws_sdk_ec2::config::Builder::from(config).retry_partition(aws::tried_for_itself(name));
+        let config = aws_sdk_ec2::config::Builder::from(config).retry_partition(aws::unlimited_retries(name));
         Ec2::new(aws_sdk_ec2::Client::from_conf(config.build()))
     }
 

@@ -45,7 +45,7 @@ pub enum Kind {
     Superseded,
     /// Nobody could say who is meant.
     Unresolved,
-    /// A hold was lifted.
+    /// Holds were lifted, or a circuit breaker was closed.
     Restored,
     /// What else a subject is called was changed, and nothing was to be ended for it.
     Aliased,
@@ -114,7 +114,7 @@ pub struct Marker {
 /// What is known of a marker that stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// What its signal asked for. Markers of before this was kept say nothing.
+    /// What its signal asked for; `None` on markers written before this was kept.
     pub action: Option<String>,
     /// Of a refusal, why.
     pub refusal: Option<String>,

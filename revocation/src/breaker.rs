@@ -200,7 +200,7 @@ impl Brake {
         let Standing { round, opened_at, counted } = self.look(authority, line, now, limit).await?;
         let waiting = take(line);
         if let Some(since) = opened_at {
-            waiting.into_iter().for_each(|waiting| waiting.hears(Ok(Passage::Open { since })));
+            waiting.into_iter().for_each(|waiting| waiting.answer(Ok(Passage::Open { since })));
             return Ok(());
         }
         let (within, mut braked) = split(waiting, &counted, limit);
@@ -210,15 +210,17 @@ impl Brake {
                 Ok(others) => {
                     let (free, past) = split(within, &counted.union(&others).cloned().collect(), limit);
                     braked.extend(past);
-                    free.into_iter().for_each(|waiting| waiting.hears(Ok(Passage::Free)));
+                    free.into_iter().for_each(|waiting| waiting.answer(Ok(Passage::Free)));
                 }
-                Err(error) => within.into_iter().for_each(|waiting| waiting.hears(Err(error.clone()))),
+                Err(error) => within.into_iter().for_each(|waiting| waiting.answer(Err(error.clone()))),
             }
         }
         if !braked.is_empty() {
             tracing::error!(error_type = "BreakerOpened", %authority, limit, "the circuit breaker opens");
             let opened = self.breaker.open(authority, round, now).await;
-            braked.into_iter().for_each(|waiting| waiting.hears(opened.clone().map(|()| Passage::Open { since: now })));
+            braked
+                .into_iter()
+                .for_each(|waiting| waiting.answer(opened.clone().map(|()| Passage::Open { since: now })));
         }
         Ok(())
     }
@@ -236,7 +238,8 @@ impl Brake {
         Ok(others)
     }
 
-    /// What others have counted by now in the minutes beside this one, where one turns into the other, by whosever clock.
+    /// Within [`TURNS_FOR`] of the turn of a minute: what others, whose clocks may differ, have counted in the minutes beside
+    /// this one. Otherwise nothing.
     async fn beside(&self, authority: &Authority, round: u64, now: Timestamp) -> Result<BTreeSet<Counted>, StoreError> {
         let this = Minute::of(now);
         if [now.minus(TURNS_FOR), now.plus(TURNS_FOR)].iter().all(|at| Minute::of(*at) == this) {
@@ -289,15 +292,16 @@ impl Brake {
 }
 
 impl Waiting {
-    /// Whoever waits may be gone.
-    fn hears(self, passed: Result<Passage, StoreError>) {
+    /// Tells whoever waits, if anybody still does.
+    fn answer(self, passed: Result<Passage, StoreError>) {
         let _ = self.answer.send(passed);
     }
 }
 
-/// Who may pass where so many are counted already, and who may not.
+/// Splits into those that may pass and those that are refused.
 ///
-/// One that is counted takes no room, but it was perhaps refused itself where more are counted than the limit allows.
+/// A hold that is counted already takes no room; but once more are counted than the limit allows it may be one that was
+/// refused, and so it is refused again.
 fn split(waiting: Vec<Waiting>, counted: &BTreeSet<Counted>, limit: usize) -> (Vec<Waiting>, Vec<Waiting>) {
     let (mut free, mut newly): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|one| counted.contains(&one.hold));
     let room = limit.saturating_sub(counted.len());

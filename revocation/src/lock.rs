@@ -102,8 +102,9 @@ impl Hold {
         self.expires_at.zip(other).map(|(a, b)| a.max(b))
     }
 
-    /// Whether a revocation under the same id asks for a longer hold than this. A command that is tried again counts from
-    /// then, and a month is longer in March than in February: so of months an eighth more is not longer.
+    /// Whether this hold lapses earlier than `revocation` asks for. One without an end always asks for more; one with an end
+    /// is compared only with the hold that the same signal set. `expires_in` counts from each receipt, and a month has 28 to
+    /// 31 days: from 28 days on, up to an eighth more counts as the same.
     pub(crate) fn ends_before(&self, revocation: &Signal) -> bool {
         let (Action::Revoke { expires_at: wanted }, Some(ends)) = (&revocation.action, self.expires_at) else {
             return false;
@@ -249,23 +250,24 @@ impl Lock {
             hold.is_locked() && hold.about().as_ref() == Some(own) && is_theirs && hold.as_of < lifted_at
         };
         match self.hold_of(authority).is_some_and(is_left) {
-            true => self.without_words_of_others(std::slice::from_ref(authority)),
+            true => self.without_holds_about_others(std::slice::from_ref(authority)),
             false => self.clone(),
         }
     }
 
     /// A copy without the holds of these authorities.
     #[must_use]
-    pub fn without_words_of(&self, authorities: &[Authority]) -> Self {
+    pub fn without_holds_of(&self, authorities: &[Authority]) -> Self {
         let mut left = self.clone();
         left.holds.retain(|authority, _| !authorities.contains(authority));
         left
     }
 
-    /// A copy without the holds of these authorities; that the name was let in by itself beneath one stands.
+    /// A copy in which these authorities have said nothing of anybody to whom the name was given: their holds are gone, and
+    /// where one lay over a restore of the name by itself, that restore stands in its place.
     #[must_use]
-    pub fn without_words_of_others(&self, authorities: &[Authority]) -> Self {
-        let mut left = self.without_words_of(authorities);
+    pub fn without_holds_about_others(&self, authorities: &[Authority]) -> Self {
+        let mut left = self.without_holds_of(authorities);
         for authority in authorities {
             if let Some(hold) = self.hold_of(authority)
                 && let Some(as_of) = hold.own_lifted_at
@@ -310,7 +312,7 @@ impl Lock {
     /// Of whom a hold is into which `said` is taken beside what stands.
     ///
     /// Of two people who were called alike, the own name is the later one's. A further name may be either's: whoever has a
-    /// deleted person's user name by now has not their certificates.
+    /// deleted person's user name by now does not have their certificates.
     fn person_of(&self, said: &Hold, stands: &Hold) -> Option<PersonId> {
         if stands.about() != said.about() {
             return said.person.clone();

@@ -214,7 +214,8 @@ impl fmt::Display for VpnError {
 /// One page of locks, each with its own failure: an item that can't be read stands in no other's way.
 pub type LockedPage = (Vec<Result<Lock, StoreError>>, Option<PageToken>);
 
-/// The stored locks, for whoever only looks, such as the connect handler: what can't be called needs no permission.
+/// The stored locks, for whoever only looks, such as the connect handler: what holds only this can't write, and its role
+/// needs no permission to.
 #[async_trait]
 pub trait ReadLocks: Send + Sync {
     /// The locks of `names`, in their order; [`Lock::none`] for a name without one.

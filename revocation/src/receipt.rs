@@ -21,7 +21,7 @@ pub enum Outcome {
     Aliased,
     /// Nothing of the subject is alive; shown by a full listing.
     Completed,
-    /// Holds were lifted.
+    /// Holds were lifted, or a circuit breaker was closed.
     Restored,
     /// A newer statement stands against it.
     Superseded,

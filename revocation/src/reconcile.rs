@@ -3,9 +3,11 @@
 //! A run takes the signals of one delivery (one event, or a whole SQS batch) through five steps:
 //!
 //! 1. **resolve** who is meant (`resolve`) and by which names (`alias`); a signal for one of its subjects is a `case`;
-//! 2. **admit** each case: policy, lock, then the `requested` entry (`admit`, `locking`, `further`);
-//! 3. **pursue** those admitted, all in the same listings: terminate, wait, verify (`pursue`, `pass`, `listing`, `orders`,
-//!    and `pursuit` for where each stands), or only rehearse that (`rehearse`);
+//! 2. **admit** each case: policy, lock, then the `requested` entry (`admit`, `locking`, `further`; `ahead` reads what this
+//!    needs for all cases at once);
+//! 3. **pursue** those admitted, all in the same listings: terminate, wait, verify (`pursue`, `pass`, `listing`, `look` for
+//!    what a listing shows, `orders`, `pursuit` for where each stands, `scope` for which endpoints), or only rehearse that
+//!    (`rehearse`);
 //! 4. **record** what came of each (`record`);
 //! 5. **answer** with one [`Receipt`] per signal (`answer`).
 //!

@@ -140,6 +140,9 @@ pub enum Action {
     },
 }
 
+/// The commands that may come as an event, where the configuration allows them: all but the copy of the directory.
+pub const EVENT_COMMANDS: [&str; 7] = ["revoke", "disconnect", "restore", "alias", "unalias", "sweep", "close_breaker"];
+
 impl Action {
     /// The word for it in commands, answers and entries.
     #[must_use]

@@ -82,8 +82,9 @@ impl Story {
 
     /// Takes an entry in; a later one counts for more.
     fn take(&mut self, entry: &Entry) {
-        // Another attempt may have been under way beside the one that was completed.
-        if self.outcome != Kind::Completed.word() {
+        // Another attempt may have been under way beside the one that was completed. A sweep that finds the same connections
+        // again is a later one.
+        if self.outcome != Kind::Completed.word() || self.action == "sweep" {
             self.outcome = entry.text("kind").unwrap_or_default().to_owned();
             self.why = entry.detail("why").and_then(Value::as_str).map(str::to_owned);
         }
@@ -281,6 +282,8 @@ mod tests {
         for kind in ["incomplete", "superseded"] {
             let told = stories(&[requested("dana", "1", 60), completed("dana", "1", 80), late(kind)]);
             assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("completed", None), "{kind}");
+            let swept = |kind: &str, second: u32| entry("dana", kind, "1", second, json!({"action": "sweep"}));
+            assert_eq!(stories(&[swept("completed", 80), swept(kind, 90)])[0].outcome, kind);
             let told = stories(&[requested("dana", "1", 60), late(kind), completed("dana", "1", 80)]);
             assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("completed", None), "{kind}");
         }

@@ -6,7 +6,7 @@ use super::{Delivery, Rejected};
 use crate::connection::{ConnectionId, EndpointId};
 use crate::name::{Name, Subject};
 use crate::reconcile::Sweep;
-use crate::signal::{About, Action, Authority, Signal, SignalId, Via};
+use crate::signal::{About, Action, Authority, EVENT_COMMANDS, Signal, SignalId, Via};
 use crate::time::Timestamp;
 
 /// Every field a command may have.
@@ -28,9 +28,6 @@ const FIELDS: [&str; 16] = [
     "dry_run",
     "force",
 ];
-
-const ACTIONS: [&str; 8] =
-    ["revoke", "disconnect", "restore", "alias", "unalias", SWEEP, CLOSE_BREAKER, SYNC_DIRECTORY];
 
 /// The command that checks everything connected against every lock.
 const SWEEP: &str = "sweep";
@@ -62,7 +59,7 @@ const MAX_TEXT: usize = 1024;
 /// Whether a payload is a command, by its `action`.
 pub(super) fn is_command(payload: &Value) -> bool {
     match payload.get("action") {
-        Some(Value::String(action)) => ACTIONS.contains(&action.as_str()) || has_only_our_fields(payload),
+        Some(Value::String(action)) => actions().any(|known| known == action) || has_only_our_fields(payload),
         Some(_) => has_only_our_fields(payload),
         None => false,
     }
@@ -73,7 +70,7 @@ pub(super) fn is_meant_as_command(payload: &Value) -> bool {
     let ours = ["subjects", "username", "connection_id"].iter().any(|key| payload.get(key).is_some());
     let action = payload.get("action").and_then(Value::as_str).unwrap_or_default();
     payload.get("subjects").is_some()
-        || ACTIONS.iter().any(|known| known.eq_ignore_ascii_case(action))
+        || actions().any(|known| known.eq_ignore_ascii_case(action))
         || (ours && has_only_our_fields(payload))
 }
 
@@ -193,7 +190,12 @@ pub(super) fn read(payload: &Value, delivery: &Delivery, source: Option<&str>) -
 }
 
 fn known_actions() -> String {
-    ACTIONS.map(|action| format!("`{action}`")).join(", ")
+    actions().map(|action| format!("`{action}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The words of all commands.
+fn actions() -> impl Iterator<Item = &'static str> {
+    EVENT_COMMANDS.into_iter().chain([SYNC_DIRECTORY])
 }
 
 struct Fields<'a>(&'a Map<String, Value>);

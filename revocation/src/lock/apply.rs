@@ -23,7 +23,7 @@ impl Lock {
     }
 
     /// The same for a name that the subject is known to have had: only what was said of it about this very subject is
-    /// changed. `None` where there is nothing such, since the name may be somebody else's by now.
+    /// changed. `None` where there is none, since the name may be somebody else's by now.
     ///
     /// A revocation does not begin here: it goes on where it is in force.
     #[must_use]
@@ -56,7 +56,7 @@ impl Lock {
 
     /// How a restore changes a name that is somebody else's by now: what was said there of this very person, known by the
     /// producer's own id or by the own name, is lifted, and stays as old as it is, since what is said of whoever has the
-    /// name by now may still be on its way. What was said of the name by itself stands. `None` where there is nothing such.
+    /// name by now may still be on its way. What was said of the name by itself stands. `None` where there is none.
     #[must_use]
     pub fn let_go(&self, signal: &Signal, subject: &str, own: &Name) -> Option<Transition> {
         let Action::Restore { authorities } = &signal.action else { return None };

@@ -654,7 +654,7 @@ fn what_was_lifted_of_a_name_by_itself_stands_beneath_anothers_word() {
             (lock.own_lifted_at(&okta), lock.apply(&revoke("okta:acme", 2), "alice", &[])),
             (Some(at(3)), old_news.clone())
         );
-        let alone = lock.without_words_of_others(std::slice::from_ref(&okta));
+        let alone = lock.without_holds_about_others(std::slice::from_ref(&okta));
         assert_eq!(alone.holds[&okta].about().as_ref(), Some(&alone.name));
         assert_eq!(alone.apply(&revoke("okta:acme", 2), "alice", &[]), old_news);
         assert!(

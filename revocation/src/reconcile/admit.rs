@@ -92,7 +92,7 @@ impl Revoker {
     async fn admit(&self, number: usize, case: &mut Case, scope: &OnceCell<Scope>) -> Result<Admission, StoreError> {
         let Ahead { before, lock, head } = match case.ahead.take() {
             Some(ahead) => ahead,
-            None => self.look_behind(case).await?,
+            None => self.read_one(case).await?,
         };
         case.head = head;
         match before {
@@ -254,7 +254,7 @@ impl Revoker {
     }
 
     async fn restore(&self, case: &mut Case, lock: Option<Lock>) -> Result<Admission, StoreError> {
-        let locked = self.lock_all(case, lock).await?;
+        let locked = self.apply_to_all(case, lock).await?;
         let mut verdict = locked.stopped.unwrap_or_else(|| Verdict::new(Outcome::Restored));
         let still: BTreeSet<String> = locked
             .locks

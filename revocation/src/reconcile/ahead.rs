@@ -27,7 +27,7 @@ pub(super) enum Before {
     Requested,
     /// It is settled.
     Settled(Outcome),
-    /// Another wish was settled under the same id.
+    /// Another action was settled under the same id.
     SettledOtherwise(Outcome),
 }
 
@@ -55,7 +55,7 @@ impl Marks {
         match (settled, standing.last()) {
             (Some((outcome, mark)), _) if is_another(mark) => Before::SettledOtherwise(*outcome),
             (Some((outcome, _)), _) => Before::Settled(*outcome),
-            // What was requested under this id as another wish has locked nothing for this one.
+            // What was requested under this id as another action has locked nothing for this one.
             (None, Some(Some(mark))) if !is_another(mark) => Before::Requested,
             _ => Before::Nothing,
         }
@@ -128,7 +128,7 @@ impl Revoker {
     }
 
     /// The same for one case by itself, without the head, which is read with the entry.
-    pub(super) async fn look_behind(&self, case: &Case) -> Result<Ahead, StoreError> {
+    pub(super) async fn read_one(&self, case: &Case) -> Result<Ahead, StoreError> {
         let marks = self.marks(case);
         let before = match marks.markers.is_empty() {
             true => Before::Nothing,

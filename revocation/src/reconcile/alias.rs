@@ -75,7 +75,7 @@ impl Revoker {
         let named = explicit.values().flatten().flatten();
         let given_again: BTreeSet<&Name> = named.filter(|name| case.remembered.contains(name)).collect();
         case.remembered.retain(|name| !given_again.contains(name));
-        case.others.retain(|name| !given_again.contains(name));
+        case.lost.retain(|name| !given_again.contains(name));
         case.add_explicit(&explicit)?;
         Ok(case.names.len() > known || case.remembered.len() < remembered)
     }

@@ -28,8 +28,8 @@ pub(super) struct Case {
     pub(super) let_in: Vec<Name>,
     /// Names that only an earlier hold knows of: somebody else may have them by now.
     pub(super) remembered: Vec<Name>,
-    /// Names that are not the subject's any more: they are left alone.
-    pub(super) others: Vec<Name>,
+    /// Names that turned out, while locks were changed, to be somebody else's by now: they are left alone.
+    pub(super) lost: Vec<Name>,
     /// What the directory said, where the event gave an id.
     pub(super) origin: Option<Origin>,
     /// Decided ahead of admission: nobody knows who is meant, or by which names.
@@ -49,7 +49,7 @@ impl Case {
             names: Vec::new(),
             let_in: Vec::new(),
             remembered: Vec::new(),
-            others: Vec::new(),
+            lost: Vec::new(),
             origin: None,
             stuck: None,
             ahead: None,
@@ -64,7 +64,7 @@ impl Case {
     /// The names that count.
     pub(super) fn named(&self) -> Vec<Name> {
         let left_alone =
-            |name: &&Name| self.let_in.contains(name) || self.others.contains(name) || self.is_others(name);
+            |name: &&Name| self.let_in.contains(name) || self.lost.contains(name) || self.is_to_let_go(name);
         self.names.iter().filter(|name| !left_alone(name)).cloned().collect()
     }
 
@@ -77,7 +77,7 @@ impl Case {
 
     /// Whether a name only goes with a restore, which is to lift what was said there of this person before it was somebody
     /// else's.
-    pub(super) fn is_others(&self, name: &Name) -> bool {
+    pub(super) fn is_to_let_go(&self, name: &Name) -> bool {
         let is_restore = matches!(self.signal.action, Action::Restore { .. });
         let others = self.subject().map(Subject::others).unwrap_or_default();
         is_restore && self.remembered.contains(name) && others.contains(name)
@@ -86,7 +86,7 @@ impl Case {
     /// Names that were or would be the subject's, and are somebody else's by now.
     pub(super) fn others_names(&self) -> BTreeSet<&str> {
         let of_directory = self.origin.iter().flat_map(|origin| origin.others.iter().map(String::as_str));
-        of_directory.chain(self.others.iter().map(Name::as_str)).collect()
+        of_directory.chain(self.lost.iter().map(Name::as_str)).collect()
     }
 
     /// What a receipt says of those. Whoever is known under them is not cut off, and may be the very person all the same.

@@ -92,7 +92,7 @@ impl Revoker {
     }
 
     /// Whether a name is the subject's own, or one that follows from it by rule or by the directory's word. A name that
-    /// was given to it is none such, and may be taken away again.
+    /// was given to it is not one of them, and may be taken away again.
     async fn is_called(&self, subject: &Name, name: &Name) -> Result<bool, StoreError> {
         let by_rule = |subject: &Name| self.policy.aliases.names(subject).contains(name);
         if by_rule(subject) {
@@ -136,7 +136,7 @@ impl Revoker {
                 former.push(authority.clone());
             }
         }
-        Ok(if former.is_empty() { lock } else { lock.without_words_of_others(&former) })
+        Ok(if former.is_empty() { lock } else { lock.without_holds_about_others(&former) })
     }
 
     /// Lets a name follow its subject's own, unless that was written since: then whoever asks begins again with what
@@ -148,7 +148,7 @@ impl Revoker {
             let authorities: Vec<Authority> = own.holds.keys().cloned().collect();
             let lock = self.without_former(self.lock_of(name).await?, &authorities, &own.name).await?;
             let lifted = authorities.iter().filter(|authority| !is_given && lock.was_lifted_since(own, authority));
-            match lock.follow(&own.without_words_of(&lifted.cloned().collect::<Vec<_>>()), self.clock.now()) {
+            match lock.follow(&own.without_holds_of(&lifted.cloned().collect::<Vec<_>>()), self.clock.now()) {
                 Transition::Changed(next) => {
                     if self.lock_of(&own.name).await?.version != own.version {
                         return Ok(());

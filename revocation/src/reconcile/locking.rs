@@ -1,4 +1,4 @@
-//! Locking: the subject's own name first, then the others, past the circuit breaker.
+//! Applies a signal to the locks of a subject's names: its own name first, then the others, past the circuit breaker.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::signal::{Action, Authority, Signal};
 use crate::time::Timestamp;
 
 /// What became of the locks on a subject's names.
-pub(super) struct Locked {
+pub(super) struct Applied {
     /// The locks as they now stand.
     pub(super) locks: Vec<Lock>,
     /// Where nothing was locked: a newer statement stands against this one, or the circuit breaker is open.
@@ -25,8 +25,8 @@ pub(super) struct Locked {
 }
 
 /// What became of the lock on a subject's own name.
-enum Own {
-    Locked {
+enum OwnName {
+    Applied {
         lock: Lock,
         transition: Transition,
         /// When what the authority had said before was lifted, if it was.
@@ -44,30 +44,31 @@ impl Revoker {
         case: &mut Case,
         requested_before: bool,
         read_ahead: Option<Lock>,
-    ) -> Result<Locked, StoreError> {
+    ) -> Result<Applied, StoreError> {
         if !requested_before {
-            return self.lock_all(case, read_ahead).await;
+            return self.apply_to_all(case, read_ahead).await;
         }
-        let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
-        let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+        let mut applied = Applied { locks: Vec::new(), stopped: None, at: self.clock.now() };
+        let Some(own) = case.names.first().cloned() else { return Ok(applied) };
         let lock = self.lock_of(&own).await?;
-        // By a marker of before they kept what was asked for: it was something else, since a revocation's lock comes first.
+        // A revocation writes its lock before its marker: where there is no hold, the marker was another action's. (Old markers
+        // do not say which.)
         if lock.hold_of(&case.signal.authority).is_none() {
-            return self.lock_all(case, None).await;
+            return self.apply_to_all(case, None).await;
         }
         let authority = case.signal.authority.clone();
         // It locked the name by itself, so that it was let in since where that is remembered.
         if lock.own_lifted_at(&authority).is_some() || !lock.held_by(self.clock.now()).contains(&authority) {
             let why = "the lock was lifted, or lapsed, since this id was requested; to lock again, send a command with an id of its own";
-            locked.stopped = Some(Verdict::because(Outcome::Superseded, why));
-            return Ok(locked);
+            applied.stopped = Some(Verdict::because(Outcome::Superseded, why));
+            return Ok(applied);
         }
         if let Some(hold) = lock.hold_of(&authority).filter(|hold| hold.ends_before(&case.signal)) {
             // Not for good where the hold is by this very id: what was begun so may be tried again, and is to be finished.
             let why = "this id asks for a longer lock than the one that stands; to lock for longer, send a command with an id of its own";
             let repeated = hold.signal_id == case.signal.id;
-            locked.stopped = Some(Verdict { repeated, ..Verdict::because(Outcome::Superseded, why) });
-            return Ok(locked);
+            applied.stopped = Some(Verdict { repeated, ..Verdict::because(Outcome::Superseded, why) });
+            return Ok(applied);
         }
         // By now the subject may be called otherwise. What was locked before is pursued as well, and what is new is
         // locked: as the own name is by now, which may be by a later word that is to lapse.
@@ -84,11 +85,11 @@ impl Revoker {
             if is_told && !lock.in_force(now) {
                 case.let_in.push(name);
             } else if is_others {
-                case.others.push(name);
+                case.lost.push(name);
             }
         }
-        locked.at = self.clock.now();
-        Ok(locked)
+        applied.at = self.clock.now();
+        Ok(applied)
     }
 
     /// Brings the subject's names to where the own name's lock is by now, and tells that of all further ones; looks again
@@ -96,7 +97,7 @@ impl Revoker {
     async fn carry_on_from_own(&self, case: &Case, own: &Name, further: &[Name]) -> Result<(), StoreError> {
         let authority = &case.signal.authority;
         for _ in 0..MAX_RACES {
-            let told = self.lock(case, own, |lock| Some(lock.extend_hold_of(authority, further))).await?;
+            let told = self.change_lock(case, own, |lock| Some(lock.extend_hold_of(authority, further))).await?;
             let Some((told, _)) = told.filter(|_| !self.is_rehearsal(case)) else { return Ok(()) };
             // Lifted since, and what keeps it out by now is about somebody else.
             let is_anothers = told.hold_of(authority).is_some_and(Hold::is_locked);
@@ -126,9 +127,13 @@ impl Revoker {
     /// The own name decides: where a newer statement stands against this one there, nothing is changed. Another name
     /// against which one stands is left as it is, and so is one that the subject had before where what stands there is
     /// about somebody else. What was read ahead of the own lock saves a round trip.
-    pub(super) async fn lock_all(&self, case: &mut Case, mut read_ahead: Option<Lock>) -> Result<Locked, StoreError> {
-        let mut locked = Locked { locks: Vec::new(), stopped: None, at: self.clock.now() };
-        let Some(own) = case.names.first().cloned() else { return Ok(locked) };
+    pub(super) async fn apply_to_all(
+        &self,
+        case: &mut Case,
+        mut read_ahead: Option<Lock>,
+    ) -> Result<Applied, StoreError> {
+        let mut applied = Applied { locks: Vec::new(), stopped: None, at: self.clock.now() };
+        let Some(own) = case.names.first().cloned() else { return Ok(applied) };
         let is_restore = matches!(case.signal.action, Action::Restore { .. });
         let (mut done, mut lifted_at) = (BTreeSet::<Name>::new(), None);
         for _ in 0..MAX_RACES {
@@ -142,42 +147,42 @@ impl Revoker {
                 && lock.hold_of(&case.signal.authority).is_none_or(is_old)
                 && let Some(why) = self.let_in_since_as_another(case).await
             {
-                locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
-                return Ok(locked);
+                applied.stopped = Some(Verdict::because(Outcome::Superseded, &why));
+                return Ok(applied);
             }
             self.add_names_of_before(case, &lock);
-            let (lock, transition) = match self.lock_own(case, lock, is_ahead).await? {
-                Own::Locked { lock, transition, lifted_at: lifted } => {
+            let (lock, transition) = match self.apply_to_own(case, lock, is_ahead).await? {
+                OwnName::Applied { lock, transition, lifted_at: lifted } => {
                     lifted_at = lifted_at.or(lifted);
                     (lock, transition)
                 }
-                Own::Braked(refusal) => {
-                    locked.stopped = Some(refused(&refusal));
-                    return Ok(locked);
+                OwnName::Braked(refusal) => {
+                    applied.stopped = Some(refused(&refusal));
+                    return Ok(applied);
                 }
             };
             if let Transition::Superseded { by, as_of } = transition {
                 let why = format!("{by} said otherwise about `{own}` as of {as_of}, which is newer");
-                locked.stopped = Some(Verdict::because(Outcome::Superseded, &why));
-                locked.locks = vec![lock];
-                return Ok(locked);
+                applied.stopped = Some(Verdict::because(Outcome::Superseded, &why));
+                applied.locks = vec![lock];
+                return Ok(applied);
             }
             // Somebody else may have written since the lock was read first.
             self.add_names_of_before(case, &lock);
             let said = as_of_own(&case.signal, &lock);
             let own_lock = lock.clone();
-            locked.locks.push(lock);
-            let is_left = |name: &Name| !done.contains(name) && !case.others.contains(name);
+            applied.locks.push(lock);
+            let is_left = |name: &Name| !done.contains(name) && !case.lost.contains(name);
             for name in case.further().into_iter().filter(is_left).collect::<Vec<_>>() {
-                match self.lock_further(case, &said, (&own_lock, lifted_at), &name).await? {
+                match self.apply_to_further(case, &said, (&own_lock, lifted_at), &name).await? {
                     Some((lock, transition)) => {
                         if !is_restore && matches!(transition, Transition::Superseded { .. }) {
                             case.let_in.push(name.clone());
                         }
-                        locked.locks.push(lock);
+                        applied.locks.push(lock);
                         done.insert(name);
                     }
-                    None => case.others.push(name),
+                    None => case.lost.push(name),
                 }
             }
             // A name that was given while this was under way was looked for in vain by whoever gave it; and where it was
@@ -185,8 +190,8 @@ impl Revoker {
             let is_told =
                 is_restore && !self.is_rehearsal(case) && self.lock_of(&own).await?.version != own_lock.version;
             if !self.name_again(case).await? && !is_told {
-                locked.at = self.clock.now();
-                return Ok(locked);
+                applied.at = self.clock.now();
+                return Ok(applied);
             }
         }
         Err(StoreError::busy(own.as_str()))
@@ -244,8 +249,8 @@ impl Revoker {
     ///
     /// A write is guarded, so that it may follow from what was read ahead. What is decided without one is decided on what
     /// stands now.
-    async fn lock_own(&self, case: &Case, first: Lock, is_ahead: bool) -> Result<Own, StoreError> {
-        let further: Vec<Name> = case.further().into_iter().filter(|name| !case.is_others(name)).collect();
+    async fn apply_to_own(&self, case: &Case, first: Lock, is_ahead: bool) -> Result<OwnName, StoreError> {
+        let further: Vec<Name> = case.further().into_iter().filter(|name| !case.is_to_let_go(name)).collect();
         let own = first.name.clone();
         let mut first = Some(first);
         for _ in 0..MAX_RACES {
@@ -263,18 +268,18 @@ impl Revoker {
             if let Transition::Changed(next) = &transition
                 && let Some(refusal) = self.braked(case, &own, &lock, next).await?
             {
-                return Ok(Own::Braked(refusal));
+                return Ok(OwnName::Braked(refusal));
             }
             let lifted_at = lifted_before(&case.signal, &lock);
             if let Some((lock, transition)) = self.store(case, lock, transition).await? {
-                return Ok(Own::Locked { lock, transition, lifted_at });
+                return Ok(OwnName::Applied { lock, transition, lifted_at });
             }
         }
         Err(StoreError::busy(own.as_str()))
     }
 
     /// Brings a name's lock to what `change` makes of it, whoever else writes it meanwhile; nothing where that is nothing.
-    async fn lock(
+    async fn change_lock(
         &self,
         case: &Case,
         name: &Name,
@@ -292,7 +297,7 @@ impl Revoker {
 
     /// Brings the lock of another of the subject's names there; nothing where the subject was called so only before,
     /// and what stands there now is not about it.
-    async fn lock_further(
+    async fn apply_to_further(
         &self,
         case: &Case,
         signal: &Signal,
@@ -310,7 +315,7 @@ impl Revoker {
         let is_remembered = case.remembered.contains(name) && !planted::is(Fault::KeepFormerNames);
         let person = signal.person(&subject);
         let change = |lock: &Lock| {
-            if is_restore && is_remembered && case.is_others(name) {
+            if is_restore && is_remembered && case.is_to_let_go(name) {
                 return lock.let_go(signal, &subject, &own.name);
             }
             if is_restore {
@@ -329,7 +334,7 @@ impl Revoker {
             let stands = lifted_at.map(|at| lock.without_leftover(&signal.authority, (&own.name, person), at));
             Some(stands.as_ref().unwrap_or(lock).apply(signal, &subject, &[]))
         };
-        self.lock(case, name, change).await
+        self.change_lock(case, name, change).await
     }
 
     /// Stores what a lock is to become; nothing where somebody else was faster.

@@ -19,10 +19,10 @@ use crate::ports::{Ended, VpnError, VpnErrorKind, Which};
 use crate::time::Timestamp;
 
 /// How old what is known of the locks may be when calls follow from it; a call may stand in EC2's row after that.
-pub(super) const LOCKS_COUNT_FOR: Duration = Duration::from_secs(2);
+pub(super) const LOCKS_FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// How long an order may wait for its turn. After that its connections are looked at anew, and the locks too.
-const COUNT_FOR: Duration = Duration::from_secs(10);
+const ORDER_VALID_FOR: Duration = Duration::from_secs(10);
 
 /// How long answers are waited for once everything is ordered: as long as an order waits for its turn, a call for its own
 /// in EC2's row (five seconds), and a second. What came of one that hangs, the next listing tells; others are not to be
@@ -41,7 +41,7 @@ pub(super) struct Order {
     /// The oldest of the times at which its connections were last asked to end; nothing if any never was.
     asked_at: Option<Timestamp>,
     /// How many subjects the signal names.
-    one_of: usize,
+    subjects_in_signal: usize,
     span: tracing::Span,
     begun: Begun,
 }
@@ -107,7 +107,7 @@ impl Order {
             asked_at: pursuit.asked_at(target, endpoint, &call.ids),
             call,
             under,
-            one_of: pursuit.one_of,
+            subjects_in_signal: pursuit.subjects_in_signal,
             span: pursuit.span.clone(),
             begun,
         }
@@ -134,7 +134,7 @@ impl Orders {
     /// the same ones in each listing that are not: first go those for connections that were not asked for yet, or longest
     /// ago, and of these the ones of few people.
     pub(super) fn send(&mut self, revoker: &Revoker, mut orders: Vec<Order>, locks_read_at: Timestamp) {
-        orders.sort_by_key(|order| (order.asked_at, order.one_of));
+        orders.sort_by_key(|order| (order.asked_at, order.subjects_in_signal));
         let sent_at = revoker.clock.now();
         for order in orders {
             let Some(gate) = self.gates.get(order.target).cloned() else { continue };
@@ -175,8 +175,8 @@ struct Since {
 impl Revoker {
     /// Makes one terminate call when it is its turn; where one by user name fails, one for each connection.
     async fn carry_out(&self, order: &Order, gate: &Semaphore, since: Since) -> Vec<Answer> {
-        let turn = self.in_time(since.sent_at.plus(COUNT_FOR), gate.acquire()).await;
-        if !matches!(turn, Some(Ok(_))) || !self.still_counts(order, since).await {
+        let turn = self.in_time(since.sent_at.plus(ORDER_VALID_FOR), gate.acquire()).await;
+        if !matches!(turn, Some(Ok(_))) || !self.is_still_valid(order, since).await {
             tracing::info!(endpoint_id = %order.endpoint.id, "a terminate call was not made: its turn came too late, or the lock is not in force");
             return Vec::new();
         }
@@ -190,7 +190,7 @@ impl Revoker {
         if let (true, false, [Answer { ended: Err(error), .. }]) = (by_user, waits, answers.as_slice()) {
             tracing::info!(endpoint_id = %order.endpoint.id, %error, "terminating by user name failed; going by connection id");
             for call in one_by_one(&order.call) {
-                if !self.still_counts(order, since).await {
+                if !self.is_still_valid(order, since).await {
                     break;
                 }
                 let answer = self.terminate(order, &call).await;
@@ -214,11 +214,11 @@ impl Revoker {
 
     /// Whether an order is still to be carried out. Somebody may have been let in while it waited; where that can't be
     /// known, nothing is ended.
-    async fn still_counts(&self, order: &Order, since: Since) -> bool {
+    async fn is_still_valid(&self, order: &Order, since: Since) -> bool {
         let now = self.clock.now();
         match &order.under {
-            _ if now.since(since.sent_at) > COUNT_FOR => false,
-            Some(name) if now.since(since.locks_read_at) >= LOCKS_COUNT_FOR && !planted::is(Fault::IgnoreRestore) => {
+            _ if now.since(since.sent_at) > ORDER_VALID_FOR => false,
+            Some(name) if now.since(since.locks_read_at) >= LOCKS_FRESH_FOR && !planted::is(Fault::IgnoreRestore) => {
                 self.lock_of(name).await.is_ok_and(|lock| lock.in_force(self.clock.now()))
             }
             _ => true,

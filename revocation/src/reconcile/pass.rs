@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::listing::is_listed;
 use super::look::Look;
-use super::orders::{LOCKS_COUNT_FOR, Orders};
+use super::orders::{LOCKS_FRESH_FOR, Orders};
 use super::pursuit::Pursuit;
 use super::{Revoker, Scope};
 use crate::connection::Endpoint;
@@ -94,7 +94,7 @@ impl Revoker {
     /// Reads the locks again where calls are about to follow, and what is known of the locks has grown old.
     async fn stop_where_lifted_since(&self, pursuits: &mut [Pursuit], look: &mut Look<'_>) {
         let now = self.clock.now();
-        if now.since(look.locks_read_at) < LOCKS_COUNT_FOR || !look.may_lead_to_calls(pursuits) {
+        if now.since(look.locks_read_at) < LOCKS_FRESH_FOR || !look.may_lead_to_calls(pursuits) {
             return;
         }
         look.locks_read_at = now;

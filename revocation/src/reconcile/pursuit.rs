@@ -107,7 +107,7 @@ pub(super) struct Pursuit {
     /// The cases that hang on it.
     pub(super) cases: Vec<usize>,
     /// How many subjects its signal names: an incident's one does not wait for everybody of a reorganisation.
-    pub(super) one_of: usize,
+    pub(super) subjects_in_signal: usize,
     pub(super) force: bool,
     /// Look, and change nothing.
     pub(super) rehearsed: bool,
@@ -146,7 +146,7 @@ impl Pursuit {
             goal,
             own,
             cases: vec![case_number],
-            one_of: case.signal.about.len(),
+            subjects_in_signal: case.signal.about.len(),
             force: case.signal.force,
             rehearsed,
             dry_run: case.signal.dry_run,
@@ -176,7 +176,7 @@ impl Pursuit {
 
     pub(super) fn join(&mut self, other: Self) {
         self.cases.extend(other.cases);
-        self.one_of = self.one_of.min(other.one_of);
+        self.subjects_in_signal = self.subjects_in_signal.min(other.subjects_in_signal);
         self.durable_at = self.durable_at.max(other.durable_at);
     }
 

@@ -125,9 +125,9 @@ fn only_those_who_want_the_same_are_pursued_together() {
         assert_eq!((joined.cases, joined.durable_at), (vec![0, 7], at(9)), "the later lock counts");
     }
     for (first, second) in [(1, 300), (300, 1)] {
-        let mut joined = Pursuit { one_of: first, ..pursuit() };
-        joined.join(Pursuit { one_of: second, ..pursuit() });
-        assert_eq!(joined.one_of, 1, "somebody is meant");
+        let mut joined = Pursuit { subjects_in_signal: first, ..pursuit() };
+        joined.join(Pursuit { subjects_in_signal: second, ..pursuit() });
+        assert_eq!(joined.subjects_in_signal, 1, "somebody is meant");
     }
 }
 

@@ -127,15 +127,21 @@ impl Revoker {
         let asked: BTreeSet<Name> = std::iter::once(name.clone()).chain(user_name).collect();
         let asked: Vec<Name> = asked.into_iter().collect();
         let locks = self.locks.read(&asked).await.map_err(|error| error.to_string())?;
-        // Under the name that is connected, or under the one by which the directory's word would lock the person.
-        let let_in_as = locks.iter().find(|lock| was_let_in(lock));
+        // Under the name that is connected; or under the one by which the directory's word locked this very person before.
+        let locked_before = |lock: &Lock| {
+            let hold = lock.hold_of(&Authority::directory());
+            hold.is_some_and(|hold| hold.person.as_ref() == Some(&PersonId::new(&id)))
+        };
+        let counts = |lock: &Lock| lock.name == *name || locked_before(lock);
+        let let_in_as = locks.iter().find(|lock| was_let_in(lock) && counts(lock));
         // A version is one name's: another name of the same person may be as old.
         let of = |lock: &Lock| format!("{id}:{}", digest([(&lock.name, lock.version)]));
         match (person, let_in_as) {
             // Until the directory says the same: from then on its word counts again.
             (Some(person), Some(lock)) if is_on(&person) => {
-                let others = people.look(&id, &self.policy.aliases, false).await?.others;
-                Ok(let_in(lock.name.as_str(), &person, of(lock), (Vec::new(), names(&others))))
+                let found = people.look(&id, &self.policy.aliases, false).await?;
+                let (also, not) = (names(&found.person.names), names(&found.others));
+                Ok(let_in(lock.name.as_str(), &person, of(lock), (also, not)))
             }
             // A person who was let in by a command, although the directory says otherwise, stays in.
             (_, Some(_)) => Ok(None),

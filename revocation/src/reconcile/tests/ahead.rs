@@ -12,7 +12,7 @@ async fn what_was_read_ahead_is_not_believed_where_nothing_is_written() {
     world.clock.advance(Duration::from_secs(1));
     world.one(world.restore("alice")).await;
     // By what was read ahead, alice is locked by this very signal, and nothing is to be done.
-    let locked = world.revoker().lock_all(&mut case(revocation, &["alice"]), read_ahead).await.unwrap();
+    let locked = world.revoker().apply_to_all(&mut case(revocation, &["alice"]), read_ahead).await.unwrap();
     assert_eq!(locked.stopped.map(|verdict| verdict.outcome), Some(Outcome::Superseded));
     assert!(!world.is_locked("alice"));
 }
@@ -22,11 +22,11 @@ async fn a_restore_reaches_names_that_were_locked_since_it_read_ahead() {
     let world = World::new();
     let read_ahead = Some(Lock::none(Name::new("alice").unwrap()));
     let mut revocation = case(world.revoke("alice"), &["alice", "alice-old"]);
-    world.revoker().lock_all(&mut revocation, None).await.unwrap();
+    world.revoker().apply_to_all(&mut revocation, None).await.unwrap();
     assert!(world.is_locked("alice") && world.is_locked("alice-old"));
     world.clock.advance(Duration::from_secs(1));
     let restore = world.signal(Action::Restore { authorities: None }, "alice", "command:r");
-    world.revoker().lock_all(&mut case(restore, &["alice"]), read_ahead).await.unwrap();
+    world.revoker().apply_to_all(&mut case(restore, &["alice"]), read_ahead).await.unwrap();
     assert!(!world.is_locked("alice") && !world.is_locked("alice-old"));
 }
 

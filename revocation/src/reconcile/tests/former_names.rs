@@ -115,7 +115,7 @@ async fn a_name_from_before_that_is_given_again_meanwhile_is_locked() {
     let mut case = case(again, &["alice"]);
     // Given after the names were found, and before they are looked for once more.
     world.locks.give(&Name::new("alice").unwrap(), &[Name::new("laptop-7").unwrap()]).await.unwrap();
-    world.revoker().lock_all(&mut case, None).await.unwrap();
+    world.revoker().apply_to_all(&mut case, None).await.unwrap();
     assert!(world.is_locked("laptop-7"));
     assert_eq!(case.named().len(), 2);
 }

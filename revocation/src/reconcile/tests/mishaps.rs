@@ -218,7 +218,7 @@ impl World {
     async fn listing_for_alice(&self, names: &[&str]) -> tokio::task::JoinHandle<()> {
         let revoker = self.revoker();
         let mut case = case(self.revoke("alice"), names);
-        revoker.lock_all(&mut case, None).await.unwrap();
+        revoker.apply_to_all(&mut case, None).await.unwrap();
         let goal = pursuit::Goal::Locked { names: case.named() };
         let mut pursuits = [pursuit::Pursuit::new(0, goal, &case, false, self.now())];
         let stop_at = self.run().stop_at;

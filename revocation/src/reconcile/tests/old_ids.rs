@@ -1,4 +1,4 @@
-//! Somebody sends the id of an earlier command with another wish. Nothing is done, and nobody is told that it was.
+//! Somebody sends the id of an earlier command with another action. Nothing is done, and nobody is told that it was.
 
 use std::time::Duration;
 

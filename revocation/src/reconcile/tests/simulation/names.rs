@@ -86,9 +86,17 @@ impl Names {
         by_rule || self.given(subject).any(|had| had.name == *name && had.until.is_none_or(|until| until >= at))
     }
 
-    /// The names that were the subject's from one instant until another, those by rule among them.
-    fn all_along(&self, subject: &Name, from: Timestamp, until: Timestamp) -> BTreeSet<Name> {
-        let given = self.given(subject).filter(|had| had.from <= from && had.until.is_none_or(|at| at > until));
+    /// The names that were the subject's from one instant until another, those by rule among them; without what was given
+    /// to a name that is somebody else's.
+    fn all_along(
+        &self,
+        subject: &Name,
+        anothers: &BTreeSet<Name>,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BTreeSet<Name> {
+        let given = self.given(subject).filter(|had| !anothers.contains(&had.subject));
+        let given = given.filter(|had| had.from <= from && had.until.is_none_or(|at| at > until));
         BY_RULE.names(subject).into_iter().chain(given.map(|had| had.name.clone())).collect()
     }
 
@@ -134,13 +142,15 @@ pub(super) fn completed_means_every_name(skew: Duration, entries: &[Entry], entr
     let Some(begun) = entries.iter().find(is_it).and_then(|entry| entry.text("at").and_then(Timestamp::parse)) else {
         return;
     };
-    let had = watch.names.all_along(&subject, begun.minus(ONE_INVOKE + skew), verified.plus(skew));
-    let mut told = names_in(entry);
-    for of in ["let_in", "others_names"] {
+    let detail = |of: &str| -> BTreeSet<Name> {
         let names = entry.detail(of).and_then(|names| names.as_array());
-        told.extend(names.into_iter().flatten().filter_map(|name| Name::new(name.as_str()?).ok()));
-    }
-    if let Some(missing) = had.iter().find(|name| !told.contains(name)) {
+        names.into_iter().flatten().filter_map(|name| Name::new(name.as_str()?).ok()).collect()
+    };
+    let (let_in, anothers) = (detail("let_in"), detail("others_names"));
+    let had = watch.names.all_along(&subject, &anothers, begun.minus(ONE_INVOKE + skew), verified.plus(skew));
+    let named = names_in(entry);
+    let is_told = |name: &&Name| named.contains(name) || let_in.contains(name) || anothers.contains(name);
+    if let Some(missing) = had.iter().find(|name| !is_told(name)) {
         watch.breaks(Invariant::Survivor, format!("{id} says completed for {subject} and not for {missing}"));
     }
 }

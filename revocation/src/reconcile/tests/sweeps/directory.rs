@@ -549,6 +549,41 @@ async fn a_commands_word_about_another_of_the_names_stands_until_the_directory_s
 }
 
 #[tokio::test]
+async fn that_the_directory_says_the_same_counts_for_every_name_of_the_person() {
+    let world = asking();
+    let names = ["alice", "alice@example.com"];
+    for (subject, id) in [("alice", "okta:1"), ("alice@example.com", "okta:2")] {
+        world.one(Signal { id: SignalId::new(id), ..world.revoke(subject) }).await;
+    }
+    world.clock.advance(Duration::from_secs(60));
+    for (subject, id) in [("alice", "c-1"), ("alice@example.com", "c-2")] {
+        world.let_in(subject, id).await;
+    }
+    world.directory.put(ID, &names, Some(true));
+    let alice = world.user("alice");
+    world.clock.advance(Duration::from_secs(60));
+    world.sweep().await;
+    world.vpn.terminate(&world.endpoints[0], &crate::ports::Which::Id(alice)).await.unwrap();
+    world.directory.put(ID, &names, Some(false));
+    world.user("alice@example.com");
+    world.clock.advance(Duration::from_secs(60));
+    world.sweep().await;
+    assert_eq!((world.alive(), world.is_locked("alice@example.com")), (0, true));
+}
+
+#[tokio::test]
+async fn whoever_has_a_user_name_that_a_command_let_in_for_another_is_locked_by_the_directorys_word() {
+    let world = asking();
+    world.one(world.revoke("alice")).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.let_in("alice", "c-1").await;
+    world.directory.put("2", &["alice", "alice.b@example.com"], Some(false));
+    world.user("alice.b@example.com");
+    world.sweep().await;
+    assert_eq!((world.alive(), world.is_locked("alice")), (0, true));
+}
+
+#[tokio::test]
 async fn who_was_let_in_by_a_command_stays_in_under_a_name_that_it_did_not_know() {
     let world = asking();
     world.directory.put(ID, &["alice", "alice@example.com"], Some(false));
