@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
@@ -14,8 +14,7 @@ use super::{Admission, Case, Revoker, Run, Scope, Verdict, all_of, refused};
 use crate::audit::{Draft, Kind, append_after};
 use crate::lock::{Hold, Lock};
 use crate::name::PersonId;
-use crate::planted::{self, Fault};
-use crate::policy::{Mode, Refusal};
+use crate::policy::Refusal;
 use crate::ports::StoreError;
 use crate::receipt::Outcome;
 use crate::signal::{About, Action, Authority};
@@ -52,10 +51,10 @@ impl Revoker {
         let gate = Arc::new(Semaphore::new(SUBJECTS_AT_ONCE));
         for queue in by_subject.into_values() {
             let (revoker, scope, gate) = (self.clone(), Arc::clone(scope), Arc::clone(&gate));
-            let stop_at = run.stop_at;
+            let run = run.clone();
             subjects.spawn(async move {
                 let _turn = gate.acquire().await;
-                let stop_at = stop_at.min(revoker.clock.now().plus(ADMISSION));
+                let stop_at = revoker.admission_ends(&run);
                 let mut admitted = Vec::new();
                 for (number, case) in queue {
                     let (case, admission) = revoker.admit_in_time(number, case, &scope, stop_at).await;
@@ -294,17 +293,6 @@ impl Revoker {
         Ok(own.holds.iter().filter(|(_, hold)| is_its(hold)).any(is_left))
     }
 
-    /// Nothing is to be changed: a dry run, or shadow mode.
-    pub(super) fn is_rehearsal(&self, case: &Case) -> bool {
-        let is_shadowed = self.mode(case) == Mode::Shadow && !planted::is(Fault::ActInShadow);
-        case.signal.dry_run || is_shadowed
-    }
-
-    /// The mode in which a case is taken: what is replayed from an archive is only audited.
-    pub(super) fn mode(&self, case: &Case) -> Mode {
-        if case.signal.replay.is_some() { Mode::Shadow } else { self.policy.mode }
-    }
-
     /// Lets an authority speak again.
     async fn close_breaker(&self, case: &Case, authority: &Authority) -> Result<Admission, StoreError> {
         // One whose standing can't be read is closed all the same.
@@ -339,49 +327,5 @@ impl Revoker {
         let (_, head) = append_after(&*self.trail, &draft, case.head.take()).await?;
         case.head = head;
         Ok(())
-    }
-
-    /// What every entry about a case says.
-    pub(super) fn circumstances(&self, case: &Case) -> Map<String, Value> {
-        let signal = &case.signal;
-        let mut detail = Map::new();
-        detail.insert("action".to_owned(), json!(signal.action));
-        detail.insert("mode".to_owned(), json!(self.mode(case)));
-        if let Some(replay) = &signal.replay {
-            detail.insert("replay".to_owned(), json!(replay));
-        }
-        detail.insert("names".to_owned(), json!(case.named()));
-        if !case.let_in.is_empty() {
-            detail.insert("let_in".to_owned(), json!(case.let_in));
-        }
-        if let Some(person) = signal.person(&case.about.label()) {
-            detail.insert("person".to_owned(), json!(person.as_str()));
-        }
-        if let Some(origin) = &case.origin {
-            detail.insert("directory_id".to_owned(), json!(origin.id));
-            if origin.kept {
-                detail.insert("directory_kept".to_owned(), json!(true));
-            }
-        }
-        let others = case.others_names();
-        if !others.is_empty() {
-            detail.insert("others_names".to_owned(), json!(others));
-        }
-        case.note_alias(&mut detail);
-        detail.insert("as_of".to_owned(), json!(signal.as_of));
-        detail.insert("received_at".to_owned(), json!(signal.received_at));
-        if let Some(occurred_at) = signal.occurred_at {
-            detail.insert("occurred_at".to_owned(), json!(occurred_at));
-        }
-        if let Action::Revoke { expires_at: Some(expires_at) } = &signal.action {
-            detail.insert("expires_at".to_owned(), json!(expires_at));
-        }
-        if signal.force {
-            detail.insert("force".to_owned(), json!(true));
-        }
-        if let Action::Restore { authorities: Some(authorities) } = &signal.action {
-            detail.insert("authorities".to_owned(), json!(authorities));
-        }
-        detail
     }
 }

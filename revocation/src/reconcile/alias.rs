@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::pursuit::{Goal, Pursuit};
@@ -12,7 +11,7 @@ use crate::name::{Name, Subject};
 use crate::policy::Refusal;
 use crate::ports::{Given, StoreError};
 use crate::receipt::Outcome;
-use crate::signal::{About, Action};
+use crate::signal::Action;
 
 /// The explicit aliases of names, each with its own failure.
 type Explicit = BTreeMap<Name, Result<Vec<Name>, StoreError>>;
@@ -161,13 +160,6 @@ pub(super) fn add(names: &mut Vec<Name>, more: impl IntoIterator<Item = Name>) {
 }
 
 impl Case {
-    pub(super) fn subject(&self) -> Option<&Subject> {
-        match &self.about {
-            About::Subject(subject) => Some(subject),
-            About::Connection(..) | About::Unresolved { .. } | About::Breaker(_) => None,
-        }
-    }
-
     /// Adds the explicit aliases of the names there are; not those of these in turn.
     fn add_explicit(&mut self, explicit: &Explicit) -> Result<(), StoreError> {
         let mut given = Vec::new();
@@ -180,12 +172,5 @@ impl Case {
         }
         add(&mut self.names, given);
         Ok(())
-    }
-
-    /// What was given or taken, for the entries about it.
-    pub(super) fn note_alias(&self, detail: &mut serde_json::Map<String, serde_json::Value>) {
-        if let Action::Alias { names, remove } = &self.signal.action {
-            detail.insert(if *remove { "taken" } else { "given" }.to_owned(), json!(names));
-        }
     }
 }

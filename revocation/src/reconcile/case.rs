@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::ahead::Ahead;
 use super::pursuit::Pursuit;
@@ -59,6 +59,21 @@ impl Case {
 
     pub(super) fn chain(&self) -> String {
         self.about.chain()
+    }
+
+    /// Whom it is about, where that is a person.
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        match &self.about {
+            About::Subject(subject) => Some(subject),
+            About::Connection(..) | About::Unresolved { .. } | About::Breaker(_) => None,
+        }
+    }
+
+    /// What was given or taken, for the entries about it.
+    pub(super) fn note_alias(&self, detail: &mut Map<String, Value>) {
+        if let Action::Alias { names, remove } = &self.signal.action {
+            detail.insert(if *remove { "taken" } else { "given" }.to_owned(), json!(names));
+        }
     }
 
     /// The names that count.

@@ -189,8 +189,9 @@ impl<'a> Look<'a> {
         due
     }
 
-    /// Why it is not a full listing, if it is not; `is_wanted` says of which endpoints it should be.
-    pub(super) fn troubles(&mut self, is_wanted: impl Fn(&Endpoint) -> bool) -> Vec<String> {
+    /// Nothing more is heard: a wanted endpoint that reported neither its end nor a failure has failed by a fault of ours.
+    /// Says why it is not a full listing, if it is not.
+    pub(super) fn close(&mut self, is_wanted: impl Fn(&Endpoint) -> bool) -> Vec<String> {
         let mut troubles = self.scope.complaints();
         for (on, (_, endpoint)) in self.scope.endpoints.iter().enumerate() {
             if is_wanted(endpoint) && !self.done.contains(&on) {

@@ -207,7 +207,7 @@ impl Revoker {
     async fn terminate(&self, order: &Order, call: &Call) -> Answer {
         let ended = match self.vpn.get(order.target) {
             Some(vpn) => vpn.terminate(&order.endpoint.id, &call.which).await,
-            None => Err(VpnError::no_such_endpoint(&order.endpoint.id)),
+            None => Err(VpnError::late(&order.endpoint.target)),
         };
         Answer { ids: call.ids.clone(), at: self.clock.now(), ended }
     }

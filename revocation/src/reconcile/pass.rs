@@ -77,7 +77,7 @@ impl Revoker {
             }
         }
         let listed_at = self.clock.now();
-        let troubles = look.troubles(|endpoint| is_listed(pursuits, endpoint));
+        let troubles = look.close(|endpoint| is_listed(pursuits, endpoint));
         self.stop_where_lifted_since(pursuits, &mut look).await;
         look.settle_unsure(pursuits, troubles.is_empty());
         orders.send(self, look.due(pursuits), look.locks_read_at);

@@ -100,6 +100,9 @@ pub(super) enum Spared {
     SharedCertificate,
 }
 
+/// A connection, by the number of its target's port, endpoint and id.
+type Key = (usize, Endpoint, ConnectionId);
+
 /// One subject's way to nothing alive.
 #[derive(Debug, Clone)]
 pub(super) struct Pursuit {
@@ -120,7 +123,7 @@ pub(super) struct Pursuit {
     /// When the lock, or what stands for it, was known to be durable.
     pub(super) durable_at: Timestamp,
     pub(super) state: State,
-    tracked: BTreeMap<(usize, Endpoint, ConnectionId), Tracked>,
+    tracked: BTreeMap<Key, Tracked>,
     /// Every call that was ordered for it.
     pub(super) orders: Vec<Begun>,
     pub(super) reconnected: usize,
@@ -272,7 +275,7 @@ impl Pursuit {
     }
 
     /// The connections known from before that the listing under way has not shown.
-    pub(super) fn unseen(&self) -> Vec<(usize, Endpoint, ConnectionId)> {
+    pub(super) fn unseen(&self) -> Vec<Key> {
         self.tracked.iter().filter(|(_, tracked)| !tracked.seen).map(|(key, _)| key.clone()).collect()
     }
 
@@ -315,7 +318,7 @@ impl Pursuit {
         ids.iter().map(|id| tracked(id).and_then(|tracked| tracked.asked_at)).min().flatten()
     }
 
-    fn to_end(&self) -> impl Iterator<Item = (&(usize, Endpoint, ConnectionId), &Tracked)> {
+    fn to_end(&self) -> impl Iterator<Item = (&Key, &Tracked)> {
         self.tracked.iter().filter(|(_, tracked)| {
             tracked.connection.status.is_alive() && tracked.spared.is_none() && !tracked.unlisted
         })
@@ -366,7 +369,7 @@ impl Pursuit {
     }
 
     /// The connections that are to end and are not known to have.
-    pub(super) fn ids_to_end(&self) -> Vec<(usize, Endpoint, ConnectionId)> {
+    pub(super) fn ids_to_end(&self) -> Vec<Key> {
         self.to_end().map(|(key, _)| key.clone()).collect()
     }
 
@@ -392,7 +395,7 @@ impl Pursuit {
     }
 
     pub(super) fn connections(&self) -> Vec<ConnectionReceipt> {
-        let receipt = |((_, endpoint, id), tracked): (&(usize, Endpoint, ConnectionId), &Tracked)| ConnectionReceipt {
+        let receipt = |((_, endpoint, id), tracked): (&Key, &Tracked)| ConnectionReceipt {
             region: endpoint.target.region.clone(),
             account: endpoint.target.account.clone(),
             endpoint_id: endpoint.id.clone(),

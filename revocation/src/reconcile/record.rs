@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -13,6 +13,7 @@ use super::{Case, Revoker, Run, Verdict, all_of, pursuit_of, refused};
 use crate::audit::{Appended, Draft, Kind, Marker, append_after};
 use crate::ports::StoreError;
 use crate::receipt::{ConnectionReceipt, EndpointReceipt, Outcome};
+use crate::signal::Action;
 
 /// How many connections an entry lists; DynamoDB takes 400 KB an item. The count says how many there were.
 const LISTED_AT_MOST: usize = 200;
@@ -81,7 +82,7 @@ impl Revoker {
     }
 
     async fn record(&self, case: &Case, verdict: &Verdict, attempt: &str) -> Result<(), StoreError> {
-        report(verdict);
+        log(verdict);
         let Some(kind) = verdict.outcome.kind().filter(|_| !verdict.repeated && !case.signal.dry_run) else {
             return Ok(());
         };
@@ -121,9 +122,53 @@ impl Revoker {
         let why = standing.into_iter().flatten().find_map(|mark| mark.refusal);
         Ok(why.is_some_and(|why| Some(why.as_str()) != marker.refusal()))
     }
+
+    /// What every entry about a case says.
+    pub(super) fn circumstances(&self, case: &Case) -> Map<String, Value> {
+        let signal = &case.signal;
+        let mut detail = Map::new();
+        detail.insert("action".to_owned(), json!(signal.action));
+        detail.insert("mode".to_owned(), json!(self.mode(case)));
+        if let Some(replay) = &signal.replay {
+            detail.insert("replay".to_owned(), json!(replay));
+        }
+        detail.insert("names".to_owned(), json!(case.named()));
+        if !case.let_in.is_empty() {
+            detail.insert("let_in".to_owned(), json!(case.let_in));
+        }
+        if let Some(person) = signal.person(&case.about.label()) {
+            detail.insert("person".to_owned(), json!(person.as_str()));
+        }
+        if let Some(origin) = &case.origin {
+            detail.insert("directory_id".to_owned(), json!(origin.id));
+            if origin.kept {
+                detail.insert("directory_kept".to_owned(), json!(true));
+            }
+        }
+        let others = case.others_names();
+        if !others.is_empty() {
+            detail.insert("others_names".to_owned(), json!(others));
+        }
+        case.note_alias(&mut detail);
+        detail.insert("as_of".to_owned(), json!(signal.as_of));
+        detail.insert("received_at".to_owned(), json!(signal.received_at));
+        if let Some(occurred_at) = signal.occurred_at {
+            detail.insert("occurred_at".to_owned(), json!(occurred_at));
+        }
+        if let Action::Revoke { expires_at: Some(expires_at) } = &signal.action {
+            detail.insert("expires_at".to_owned(), json!(expires_at));
+        }
+        if signal.force {
+            detail.insert("force".to_owned(), json!(true));
+        }
+        if let Action::Restore { authorities: Some(authorities) } = &signal.action {
+            detail.insert("authorities".to_owned(), json!(authorities));
+        }
+        detail
+    }
 }
 
-fn report(verdict: &Verdict) {
+fn log(verdict: &Verdict) {
     let (outcome, why) = (verdict.outcome.word(), verdict.why.as_deref().unwrap_or_default());
     match verdict.outcome {
         Outcome::Incomplete | Outcome::Unresolved | Outcome::Refused => tracing::warn!(outcome, why, "signal settled"),

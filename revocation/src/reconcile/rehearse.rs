@@ -7,11 +7,23 @@ use tokio::task::JoinSet;
 use super::pursuit::{Goal, Pursuit, State};
 use super::{Case, Revoker, Verdict, all_of};
 use crate::connection::{ConnectionId, EndpointId};
+use crate::planted::{self, Fault};
 use crate::policy::Mode;
 use crate::ports::{VpnError, Which};
 use crate::receipt::{EndpointReceipt, Outcome};
 
 impl Revoker {
+    /// Nothing is to be changed: a dry run, or shadow mode.
+    pub(super) fn is_rehearsal(&self, case: &Case) -> bool {
+        let is_shadowed = self.mode(case) == Mode::Shadow && !planted::is(Fault::ActInShadow);
+        case.signal.dry_run || is_shadowed
+    }
+
+    /// The mode in which a case is taken: what is replayed from an archive is only audited.
+    pub(super) fn mode(&self, case: &Case) -> Mode {
+        if case.signal.replay.is_some() { Mode::Shadow } else { self.policy.mode }
+    }
+
     /// What a verdict becomes where nothing was to be changed.
     ///
     /// A dry run tells the truth about what would be refused; shadow mode records everything as `shadowed`, with what

@@ -21,6 +21,7 @@ pub(super) const EVERY: &str = "*";
 /// The endpoints in scope, and the targets that could not be asked for theirs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
+    /// Each with the number of its target's port in [`Revoker::vpn`]. An endpoint's own number in this list is called `on`.
     pub(super) endpoints: Vec<(usize, Endpoint)>,
     pub(super) troubles: Vec<EndpointReceipt>,
 }
