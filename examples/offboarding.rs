@@ -38,6 +38,8 @@ async fn main() {
 
     heading("Who is connected before");
     show_connections(&world);
+    heading("The audit trail before");
+    show_trail(&world).await;
 
     heading("The event: Okta says that Dana is deactivated (events/okta/deactivate-eventbridge.json)");
     let event = sample("okta/deactivate-eventbridge.json");
@@ -55,7 +57,7 @@ async fn main() {
     heading("Who is connected after");
     show_connections(&world);
 
-    heading("What an auditor finds");
+    heading("The audit trail after: what an auditor finds");
     show_trail(&world).await;
 
     if serve {
@@ -133,7 +135,11 @@ fn show_receipt(receipt: &Value) {
 
 async fn show_trail(world: &World) {
     // Reading checks the chain as well: no gap, each hash follows, the head agrees.
-    for (chain, entries) in world.chains().await {
+    let chains = world.chains().await;
+    if chains.is_empty() {
+        println!("  empty");
+    }
+    for (chain, entries) in chains {
         println!("  chain `{chain}`: whole");
         for entry in entries {
             println!(

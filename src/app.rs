@@ -15,6 +15,7 @@ use revocation::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::arn;
 use crate::deadline::Deadline;
 use crate::envelope::{Envelope, Message};
 use crate::{Clients, DynamoAudit, DynamoLocks, Ec2ClientVpn, Failure, IdentityStore, Metrics, Settings};
@@ -45,7 +46,7 @@ pub struct Call {
 impl Call {
     /// The account in `arn:aws:lambda:eu-west-1:111122223333:function:name`.
     fn account(&self) -> Option<String> {
-        let account = self.function_arn.split(':').nth(4)?;
+        let account = arn::account(&self.function_arn);
         (account.len() == 12 && account.chars().all(|c| c.is_ascii_digit())).then(|| account.to_owned())
     }
 }
@@ -339,12 +340,12 @@ impl App {
                     handled.kind = Kind::of(&reading);
                     handled.sweeps = reading.sweeps().to_vec();
                     if let Reading::Events { put_aside, .. } = &reading {
-                        put_aside.iter().for_each(|rejected| self.put_aside(rejected, &message_id, now));
+                        put_aside.iter().for_each(|rejected| self.note_rejected(rejected, &message_id, now));
                     }
                     signals.extend(reading.into_signals().into_iter().map(|signal| (number, signal)));
                 }
                 Some(Read { message_id, reading: Err(rejected) }) => {
-                    self.put_aside(&rejected, &message_id, now);
+                    self.note_rejected(&rejected, &message_id, now);
                     handled.broke = matches!(rejected, Rejected::Fault(_));
                     handled.rejected = Some(rejected);
                 }
@@ -358,13 +359,13 @@ impl App {
     }
 
     /// Says why an event does nothing. One that is known to mean nothing is no failure.
-    fn put_aside(&self, rejected: &Rejected, message_id: &str, now: Timestamp) {
+    fn note_rejected(&self, rejected: &Rejected, message_id: &str, now: Timestamp) {
         let error_type = rejected.error_type();
         if rejected.is_expected() {
             tracing::info!(kind = error_type, message_id, signal_id = message_id, reason = %rejected, "event put aside");
             self.metrics.put_aside(error_type, now);
         } else {
-            tracing::warn!(error_type, message_id, signal_id = message_id, reason = %rejected, "event put aside");
+            tracing::warn!(error_type, message_id, signal_id = message_id, reason = %rejected, "event not understood");
             self.metrics.failed(error_type, now);
         }
     }
@@ -413,17 +414,17 @@ fn run(call: &Call, now: Timestamp, deadline: &Deadline) -> Run {
 /// again, a result that is worth it is one.
 fn answer(handled: Vec<Handled>, retried: bool) -> Result<Value, Failure> {
     if (retried && handled.iter().any(Handled::is_worth_a_retry)) || handled.iter().any(|handled| handled.broke) {
-        let receipts = || handled.iter().flat_map(|handled| &handled.receipts);
-        let worst = receipts().map(|receipt| receipt.outcome).max();
-        let error_type = match worst {
+        let receipts = handled.iter().flat_map(|handled| &handled.receipts);
+        let unfinished: Vec<&Receipt> = receipts.filter(|receipt| receipt.is_retryable()).collect();
+        // Of what is worth a retry, only the circuit breaker refuses.
+        let error_type = match unfinished.iter().map(|receipt| receipt.outcome).max() {
             Some(Outcome::Unresolved) => "Unresolved",
             Some(Outcome::Refused) => "BreakerOpen",
             Some(_) => "Incomplete",
             None => "Interrupted",
         };
-        let unfinished = receipts().filter(|receipt| receipt.is_retryable());
         let what: Vec<String> =
-            unfinished.map(|receipt| format!("{} is {}", receipt.signal_id, receipt.outcome.word())).collect();
+            unfinished.iter().map(|receipt| format!("{} is {}", receipt.signal_id, receipt.outcome.word())).collect();
         let what = if what.is_empty() { "the work could not be finished".to_owned() } else { what.join(", ") };
         return Err(Failure::new(error_type, format!("{what}; it is to be tried again")));
     }

@@ -4,7 +4,6 @@
 //! read is read from the two tables and from Client VPN. `docs/command-line.md` says which permissions each command takes.
 
 mod act;
-mod arn;
 mod audit;
 mod aws;
 mod breaker;
@@ -13,21 +12,21 @@ mod doctor;
 mod error;
 mod explain;
 mod export;
-mod field;
 mod file;
 mod function;
 mod handler;
-mod handlers;
-mod here;
 mod interrupt;
+mod local;
 mod locks;
 mod names;
+mod our_handlers;
 mod output;
 mod replay;
 mod report;
 mod sessions;
-mod strict;
+mod strict_json;
 mod sweep;
+mod targets;
 mod verify;
 
 use std::process::ExitCode;

@@ -31,7 +31,7 @@ use revocation::time::Timestamp;
 use crate::failure;
 use whole::Whole;
 
-use pace::Row;
+use pace::Lane;
 
 #[cfg(feature = "cli")]
 pub(crate) use doors::Door;
@@ -46,24 +46,24 @@ const PAGE: i32 = 1000;
 #[derive(Debug, Clone)]
 pub struct Ec2 {
     client: Client,
-    in_rows: Arc<InRows>,
+    lanes: Arc<Lanes>,
 }
 
 /// The calls of which EC2 bears few.
 #[derive(Debug)]
-struct InRows {
+struct Lanes {
     /// Made with the first call.
     client: OnceLock<Client>,
-    terminating: Row,
-    listing: Row,
+    terminating: Lane,
+    listing: Lane,
 }
 
 impl Ec2 {
     /// EC2 as `client` reaches it.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        let (terminating, listing) = (Row::of_terminate_calls(), Row::of_listings());
-        Self { client, in_rows: Arc::new(InRows { client: OnceLock::new(), terminating, listing }) }
+        let (terminating, listing) = (Lane::of_terminate_calls(), Lane::of_listings());
+        Self { client, lanes: Arc::new(Lanes { client: OnceLock::new(), terminating, listing }) }
     }
 
     /// The client itself.
@@ -72,9 +72,9 @@ impl Ec2 {
         &self.client
     }
 
-    /// The client for calls that stand in a row.
-    fn in_a_row(&self) -> &Client {
-        self.in_rows.client.get_or_init(|| pace::client(&self.client))
+    /// The client for calls that go through a lane.
+    fn paced_client(&self) -> &Client {
+        self.lanes.client.get_or_init(|| pace::client(&self.client))
     }
 }
 
@@ -164,7 +164,7 @@ impl Ec2ClientVpn {
     ) -> Result<DescribeClientVpnConnectionsOutput, VpnError> {
         let request = self
             .ec2
-            .in_a_row()
+            .paced_client()
             .describe_client_vpn_connections()
             .client_vpn_endpoint_id(endpoint.as_str())
             .max_results(PAGE)
@@ -174,7 +174,7 @@ impl Ec2ClientVpn {
             let request = request.clone().customize().interceptor(Whole("DescribeClientVpnConnections"));
             request.send().await.map_err(|error| self.error(&error))
         };
-        let answer = self.ec2.in_rows.listing.call(&self.ec2.client, once).await;
+        let answer = self.ec2.lanes.listing.call(&self.ec2.client, once).await;
         answer.unwrap_or_else(|| Err(no_turn()))
     }
 
@@ -183,7 +183,7 @@ impl Ec2ClientVpn {
         endpoint: &EndpointId,
         which: &Which,
     ) -> Result<TerminateClientVpnConnectionsOutput, VpnError> {
-        let request = Self::terminate_request(self.ec2.in_a_row(), endpoint, which).customize();
+        let request = Self::terminate_request(self.ec2.paced_client(), endpoint, which).customize();
         request.interceptor(Whole("TerminateClientVpnConnections")).send().await.map_err(|error| self.error(&error))
     }
 
@@ -235,7 +235,7 @@ impl ClientVpn for Ec2ClientVpn {
 
     async fn terminate(&self, endpoint: &EndpointId, which: &Which) -> Result<Vec<Ended>, VpnError> {
         let once = || self.terminate_once(endpoint, which);
-        let answer = self.ec2.in_rows.terminating.call(&self.ec2.client, once).await;
+        let answer = self.ec2.lanes.terminating.call(&self.ec2.client, once).await;
         match answer.unwrap_or_else(|| Err(no_turn())) {
             Ok(answer) => {
                 tracing::info!(endpoint_id = %endpoint, ?which, request_id = answer.request_id(), "terminate accepted");

@@ -5,6 +5,8 @@ use std::fmt;
 
 use revocation::policy::{Mode, Protected};
 
+use crate::arn;
+
 const PREFIX: &str = "VPN_REVOKER_";
 
 /// Everything that one of the functions reads. Each passes over what only the other one reads, so that both may share an
@@ -63,7 +65,7 @@ pub(crate) fn region_of<'a>(table: &'a str, own: &'a str) -> &'a str {
 
 /// The Region in a table's ARN, `arn:aws:dynamodb:eu-west-1:111122223333:table/name`.
 fn arn_region(table: &str) -> Option<&str> {
-    table.starts_with("arn:").then(|| table.split(':').nth(3)).flatten().filter(|region| !region.is_empty())
+    table.starts_with("arn:").then(|| arn::region(table)).filter(|region| !region.is_empty())
 }
 
 /// Reads variables by name, and collects what is wrong with them.

@@ -11,6 +11,7 @@
 
 #[cfg(feature = "revoker")]
 mod app;
+mod arn;
 pub mod aws;
 #[cfg(feature = "cli")]
 pub mod cli;

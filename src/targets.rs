@@ -6,7 +6,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_sdk_ec2::config::{Region, SharedCredentialsProvider};
 use serde::Deserialize;
 
-use crate::{Ec2, aws};
+use crate::{Ec2, arn, aws};
 
 /// How the sessions of assumed roles are named, in CloudTrail for one.
 const SESSION: &str = "vpn-revoker";
@@ -37,7 +37,7 @@ impl TargetSettings {
     /// The account that the role is in.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
-        self.role_arn.as_deref()?.split(':').nth(4)
+        self.role_arn.as_deref().map(arn::account)
     }
 
     /// EC2 in this account and Region. No call is made before the first use: a role that can't be assumed is that

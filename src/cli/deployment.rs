@@ -10,10 +10,11 @@ use clap::Args;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::CliError;
 use super::aws::Aws;
 use super::function::Function;
 use super::output::shown;
-use super::{CliError, arn};
+use crate::arn;
 use crate::environment::region_of;
 use crate::{DynamoAudit, DynamoLocks, Settings};
 

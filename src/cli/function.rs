@@ -5,9 +5,10 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{EnvironmentError, FunctionConfiguration};
 use serde_json::Value;
 
+use super::CliError;
 use super::deployment::{Configuration, is_same_table};
 use super::output::{shown, word};
-use super::{CliError, arn};
+use crate::arn;
 use crate::failure;
 
 /// How the name of every connect handler begins: Client VPN invokes no other

@@ -11,9 +11,9 @@ use super::act::confirm;
 use super::aws::Aws;
 use super::deployment::Deployment;
 use super::error::cause;
-use super::field::{Field, place};
-use super::handlers::{Handlers, admits_somebody};
+use super::our_handlers::{Handlers, admits_somebody};
 use super::output::{Printer, Progress, Tone, note};
+use super::targets::{Targets, place};
 use super::{CliError, Outcome, interrupt};
 use crate::ec2::Door;
 use crate::{Ec2ClientVpn, SystemClock};
@@ -131,7 +131,7 @@ fn state(door: &Door, target: &Target, ours: &Handlers) -> &'static str {
 
 impl Handler {
     pub(super) async fn run(self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
-        let field = Field::of(&deployment.scope(aws).await?, aws).await?;
+        let targets = Targets::of(&deployment.scope(aws).await?, aws).await?;
         match self {
             Self::Status { ours } => {
                 // Who is asked can be seen all the same.
@@ -139,10 +139,10 @@ impl Handler {
                     note(&format!("which handler is ours was not found out: {error}"));
                     Handlers::unknown()
                 });
-                status(&field, &known, printer).await
+                status(&targets, &known, printer).await
             }
-            Self::Attach(change) => attach(&field, &change, deployment, aws, printer).await,
-            Self::Detach(change) => detach(&field, &change, deployment, aws, printer).await,
+            Self::Attach(change) => attach(&targets, &change, deployment, aws, printer).await,
+            Self::Detach(change) => detach(&targets, &change, deployment, aws, printer).await,
         }
     }
 }
@@ -156,8 +156,8 @@ impl Ours {
     }
 }
 
-async fn status(field: &Field, ours: &Handlers, printer: &Printer) -> Result<Outcome, CliError> {
-    let (doors, troubles) = field.doors().await;
+async fn status(targets: &Targets, ours: &Handlers, printer: &Printer) -> Result<Outcome, CliError> {
+    let (doors, troubles) = targets.doors().await;
     let rows: Vec<Row> = doors.iter().map(|(vpn, door)| Row::new(vpn, door, ours)).collect();
     printer.toned(&TITLES, &rows, Row::cells, |row| if row.state == OURS { Tone::Good } else { Tone::Bad })?;
     troubles.iter().for_each(|trouble| note(&trouble.to_string()));
@@ -170,8 +170,8 @@ async fn status(field: &Field, ours: &Handlers, printer: &Printer) -> Result<Out
 }
 
 /// The endpoint's door, and where it is.
-pub(super) async fn find<'a>(field: &'a Field, id: &str) -> Result<(&'a Ec2ClientVpn, Door), CliError> {
-    let (doors, troubles) = field.doors().await;
+pub(super) async fn find<'a>(targets: &'a Targets, id: &str) -> Result<(&'a Ec2ClientVpn, Door), CliError> {
+    let (doors, troubles) = targets.doors().await;
     let found = doors.into_iter().find(|(_, door)| door.endpoint.as_str() == id);
     found.ok_or_else(|| match troubles.first() {
         Some(trouble) => CliError::Unfit(format!("endpoint {id} was not found; {trouble}")),
@@ -182,13 +182,13 @@ pub(super) async fn find<'a>(field: &'a Field, id: &str) -> Result<(&'a Ec2Clien
 }
 
 async fn attach(
-    field: &Field,
+    targets: &Targets,
     Attach { change, untested }: &Attach,
     deployment: &Deployment,
     aws: &Aws,
     printer: &Printer,
 ) -> Result<Outcome, CliError> {
-    let (vpn, door) = find(field, &change.endpoint).await?;
+    let (vpn, door) = find(targets, &change.endpoint).await?;
     let ours = change.ours.known(deployment, aws).await?;
     let handler = ours.the_one_in(vpn.target())?;
     match &door.handler {
@@ -222,13 +222,13 @@ async fn attach(
 }
 
 async fn detach(
-    field: &Field,
+    targets: &Targets,
     change: &Change,
     deployment: &Deployment,
     aws: &Aws,
     printer: &Printer,
 ) -> Result<Outcome, CliError> {
-    let (vpn, door) = find(field, &change.endpoint).await?;
+    let (vpn, door) = find(targets, &change.endpoint).await?;
     let ours = change.ours.known(deployment, aws).await?;
     let Some(handler) = &door.handler else {
         return Err(CliError::Unfit(format!("{} asks no connect handler; there is nothing to detach", door.endpoint)));

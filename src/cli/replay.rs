@@ -16,7 +16,7 @@ use super::act::{AT_ONCE, new_id, receipts};
 use super::aws::Aws;
 use super::deployment::Deployment;
 use super::explain::{By, read};
-use super::here::Here;
+use super::local::LocalFunction;
 use super::output::{Printer, Progress, note};
 use super::{CliError, Outcome};
 use crate::SystemClock;
@@ -65,7 +65,7 @@ impl Replay {
 
     /// Shows what would come of the events.
     async fn rehearse(&self, deployment: &Deployment, aws: &Aws, printer: &Printer) -> Result<Outcome, CliError> {
-        let here = Here::new(deployment, aws).await?;
+        let here = LocalFunction::new(deployment, aws).await?;
         let mut signals = Vec::new();
         for path in &self.files {
             let name = path.display().to_string();
@@ -85,7 +85,7 @@ impl Replay {
 
 /// What comes of signals, some at a time, in their order; each with what it is about beside its own words. All that is
 /// about one subject goes in one run: only there a later word stands beside an earlier one.
-async fn settle(here: &Here, signals: Vec<(Signal, Option<String>)>) -> Vec<Value> {
+async fn settle(here: &LocalFunction, signals: Vec<(Signal, Option<String>)>) -> Vec<Value> {
     let progress = Progress::new("signals done");
     let about: Vec<BTreeSet<String>> = signals
         .iter()

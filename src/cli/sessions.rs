@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::aws::Aws;
 use super::deployment::Deployment;
-use super::field::{Field, place, trouble};
 use super::locks::named;
 use super::output::{Format, Printer, Progress, Tone, counted, note};
+use super::targets::{Targets, place, trouble};
 use super::{CliError, Outcome, interrupt};
 use crate::ec2::Session;
 use crate::{DynamoLocks, Ec2ClientVpn, SystemClock};
@@ -147,7 +147,7 @@ impl Seen {
 
 /// Whatever looks at Client VPN, and what it looks for.
 struct Eyes {
-    field: Field,
+    targets: Targets,
     locks: DynamoLocks,
     endpoint: Option<EndpointId>,
     user: Option<Name>,
@@ -156,15 +156,15 @@ struct Eyes {
 impl Eyes {
     async fn open(wanted: &Sessions, deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let user = wanted.user.as_deref().map(named).transpose()?;
-        let field = Field::of(&deployment.scope(aws).await?, aws).await?;
+        let targets = Targets::of(&deployment.scope(aws).await?, aws).await?;
         let locks = deployment.locks(aws).await?;
         let endpoint = wanted.endpoint.as_deref().map(EndpointId::new);
-        Ok(Self { field, locks, endpoint, user })
+        Ok(Self { targets, locks, endpoint, user })
     }
 
     /// Every connection there is, of those that are looked for.
     async fn look(&self, progress: &Progress) -> Result<Seen, CliError> {
-        let (doors, troubles) = self.field.doors().await;
+        let (doors, troubles) = self.targets.doors().await;
         let mut seen = Seen { rows: Vec::new(), troubles: troubles.iter().map(ToString::to_string).collect() };
         let wanted = |id: &EndpointId| self.endpoint.as_ref().is_none_or(|wanted| wanted == id);
         let doors: Vec<_> = doors.iter().filter(|(_, door)| wanted(&door.endpoint)).collect();

@@ -16,7 +16,7 @@ use super::aws::Aws;
 use super::deployment::Deployment;
 use super::export::{ALL, CHAIN, END, EXPORT, HEAD};
 use super::output::{Format, Printer, Progress, counted, shown};
-use super::strict;
+use super::strict_json;
 use super::{CliError, Outcome};
 use crate::DynamoAudit;
 
@@ -257,7 +257,7 @@ enum Line {
 
 impl Line {
     fn read(text: &str) -> Result<Self, String> {
-        let fields = strict::object(text)?;
+        let fields = strict_json::object(text)?;
         let texts = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         if let Some(export) = fields.get(EXPORT) {
             return Ok(Self::Export { of: texts(export, "of").unwrap_or_default() });

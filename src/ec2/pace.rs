@@ -3,8 +3,9 @@
 //! Each action has one bucket for the whole account and Region
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>), and everybody who calls it is refused
 //! while it is empty. Growing pauses of each call by itself don't help: of many calls at once each comes again and again,
-//! from every environment that works at the same time. So the calls of an action that a process makes to one account and
-//! Region stand in one row as soon as one was refused: the row goes slower with each refusal, and faster with time.
+//! from every environment that works at the same time. So once EC2
+//! has refused one, the calls of an action that a process makes to one account and Region queue up in one lane: it slows
+//! down with each refusal, and speeds up with time.
 //!
 //! Nobody stands there for long: what was to be ended is looked at anew, and the locks too, and asked for again.
 
@@ -29,7 +30,7 @@ struct Bearable {
     shortest: Duration,
     /// And at the most.
     longest: Duration,
-    /// How long a call may stand in the row, its retries included.
+    /// How long a call may wait in its lane, its retries included.
     patience: Duration,
 }
 
@@ -48,28 +49,28 @@ const LIST: Bearable = Bearable {
     patience: Duration::from_secs(10),
 };
 
-/// How long it takes until the row goes twice as fast. Several environments that don't know of each other use all that EC2
+/// How long it takes until a lane goes twice as fast. Several environments that don't know of each other use all that EC2
 /// gives in this way, and are refused for one call in five.
 const HALVES: Duration = Duration::from_secs(6);
 
 /// No pause is longer than this before it is looked at again.
 const STEP: Duration = Duration::from_secs(1);
 
-/// EC2 for calls that stand in a [`Row`].
+/// EC2 for calls that go through a [`Lane`].
 pub(super) fn client(client: &Client) -> Client {
-    Client::from_conf(client.config().to_builder().retry_classifier(InARow).build())
+    Client::from_conf(client.config().to_builder().retry_classifier(NoRetryOfThrottled).build())
 }
 
-/// The row in which the calls of an action to one account and Region stand.
+/// The lane through which the calls of an action to one account and Region go.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct Lane {
     pace: Mutex<Pace>,
     /// Held by whoever is next.
     first: tokio::sync::Mutex<()>,
     patience: Duration,
 }
 
-impl Row {
+impl Lane {
     pub(super) fn of_terminate_calls() -> Self {
         Self::new(TERMINATE)
     }
@@ -148,7 +149,7 @@ fn now(client: &Client) -> SystemTime {
     client.config().time_source().map_or_else(SystemTime::now, |time| time.now())
 }
 
-/// How fast the row goes.
+/// How fast a lane goes.
 #[derive(Debug, Clone)]
 struct Pace {
     bearable: Bearable,
@@ -180,7 +181,7 @@ impl Pace {
     }
 
     /// Slower, after a call that was made then. Those that were on their way together are refused together, which makes
-    /// the row slower once.
+    /// the lane slower once.
     fn refused(&mut self, made_at: SystemTime, now: SystemTime) -> Duration {
         self.fade(now);
         if self.slowed_at.is_none_or(|slowed_at| made_at > slowed_at) {
@@ -207,11 +208,11 @@ impl Pace {
     }
 }
 
-/// Keeps the SDK from making throttled calls again: the [`Row`] does that.
+/// Keeps the SDK from making throttled calls again: the [`Lane`] does that.
 #[derive(Debug)]
-struct InARow;
+struct NoRetryOfThrottled;
 
-impl ClassifyRetry for InARow {
+impl ClassifyRetry for NoRetryOfThrottled {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let error = context.output_or_error().and_then(Result::err);
         let error = error.and_then(|error| error.as_operation_error());
@@ -226,7 +227,7 @@ impl ClassifyRetry for InARow {
     }
 
     fn name(&self) -> &'static str {
-        "in a row"
+        "throttled calls go through their lane"
     }
 
     fn priority(&self) -> RetryClassifierPriority {

@@ -1,5 +1,5 @@
 //! The whole way, from the bytes of an invoke to what stands in EC2 and in the tables: over real HTTP, through the real
-//! SDK. Each test is named after the invariant it holds, in the room of that invariant.
+//! SDK. Each test is named after the invariant it holds, in the file of that invariant.
 
 #![allow(
     clippy::unwrap_used,

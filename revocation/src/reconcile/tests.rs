@@ -10,6 +10,8 @@ mod mishaps;
 mod namesakes;
 mod old_ids;
 mod orders;
+mod rehearsals;
+mod restores;
 mod simulation;
 mod sweeps;
 mod turns;

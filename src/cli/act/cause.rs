@@ -1,4 +1,4 @@
-//! Who asks for it and why, and the way to whoever does it.
+//! `--reason`, `--requested-by`, `--dry-run` and the like, and sending a command for many subjects.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -12,7 +12,7 @@ use crate::SystemClock;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::function::Function;
-use crate::cli::here::Here;
+use crate::cli::local::LocalFunction;
 use crate::cli::output::{Printer, Progress, note, shown};
 use crate::cli::{CliError, Outcome, interrupt};
 
@@ -96,7 +96,7 @@ impl Means {
         let again = format!("the same command with --id {id} goes on, and does nothing twice");
         let _kept = interrupt::tells(match &doer {
             Doer::Function(_) => format!("the function goes on with what it was sent; {again}"),
-            Doer::Here(_) => format!("what was done so far stands; {again}"),
+            Doer::LocalFunction(_) => format!("what was done so far stands; {again}"),
         });
         let progress = Progress::new("subjects done");
         let mut receipts = Vec::new();
@@ -130,7 +130,7 @@ impl Means {
 
     async fn doer(&self, deployment: &Deployment, aws: &Aws) -> Result<Doer, CliError> {
         Ok(match self.local {
-            true => Doer::Here(Box::new(Here::new(deployment, aws).await?)),
+            true => Doer::LocalFunction(Box::new(LocalFunction::new(deployment, aws).await?)),
             false => Doer::Function(deployment.function(aws).await?),
         })
     }
@@ -139,21 +139,21 @@ impl Means {
 /// Whoever does what is asked for.
 enum Doer {
     Function(Function),
-    Here(Box<Here>),
+    LocalFunction(Box<LocalFunction>),
 }
 
 impl Doer {
     fn in_words(&self) -> String {
         match self {
             Self::Function(function) => format!("by function {}", function.in_words()),
-            Self::Here(here) => here.whose.clone(),
+            Self::LocalFunction(here) => here.whose.clone(),
         }
     }
 
     async fn carry_out(&self, command: &Value) -> Result<Value, CliError> {
         match self {
             Self::Function(function) => function.invoke(command).await,
-            Self::Here(here) => here.invoke(command).await,
+            Self::LocalFunction(here) => here.invoke(command).await,
         }
     }
 }

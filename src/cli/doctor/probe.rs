@@ -14,9 +14,9 @@ use crate::cli::act::confirm;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::error::cause;
-use crate::cli::field::Field;
 use crate::cli::handler::find;
 use crate::cli::output::{Printer, Progress};
+use crate::cli::targets::Targets;
 use crate::cli::{CliError, Outcome, interrupt};
 use crate::ec2::{Door, Session};
 use crate::{Ec2ClientVpn, SystemClock};
@@ -73,8 +73,8 @@ impl Probe {
         aws: &Aws,
         printer: &Printer,
     ) -> Result<Outcome, CliError> {
-        let field = Field::of(&deployment.scope(aws).await?, aws).await?;
-        let (vpn, door) = find(&field, endpoint).await?;
+        let targets = Targets::of(&deployment.scope(aws).await?, aws).await?;
+        let (vpn, door) = find(&targets, endpoint).await?;
         if let Some(id) = &self.end {
             let before = vpn.sessions(&door.endpoint, None, |_| {}).await.map_err(|error| failed(LISTING, &error))?;
             let session = connected(&before, &door.endpoint, &ConnectionId::new(id))?;

@@ -5,10 +5,11 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value;
 
 use super::Findings;
+use crate::arn;
+use crate::cli::CliError;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
 use crate::cli::output::shown;
-use crate::cli::{CliError, arn};
 use crate::failure;
 
 pub(super) async fn look(findings: &mut Findings, deployment: &Deployment, aws: &Aws) {

@@ -7,25 +7,25 @@ use crate::Settings;
 use crate::cli::act::new_id;
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
-use crate::cli::field::Field;
 use crate::cli::function::is_in_shadow;
 use crate::cli::handler::{OURS, Row, WATCHING};
-use crate::cli::handlers::Handlers;
+use crate::cli::our_handlers::Handlers;
 use crate::cli::output::{shown, word};
+use crate::cli::targets::Targets;
 
 /// Nobody's name: the function is asked what it would do about it.
 const NOBODY: &str = "vpn-revoker-doctor";
 
 pub(super) async fn look(findings: &mut Findings, settings: &Settings, deployment: &Deployment, aws: &Aws) {
-    match Field::of(settings, aws).await {
-        Ok(field) => doors(findings, &field, deployment, aws).await,
+    match Targets::of(settings, aws).await {
+        Ok(targets) => doors(findings, &targets, deployment, aws).await,
         Err(error) => findings.failed("endpoints", &error),
     }
     permissions(findings, deployment, aws).await;
 }
 
-async fn doors(findings: &mut Findings, field: &Field, deployment: &Deployment, aws: &Aws) {
-    let (doors, troubles) = field.doors().await;
+async fn doors(findings: &mut Findings, targets: &Targets, deployment: &Deployment, aws: &Aws) {
+    let (doors, troubles) = targets.doors().await;
     for trouble in troubles {
         let (what, text) = ("endpoints", trouble.to_string());
         match trouble.elsewhere {

@@ -25,7 +25,7 @@ use crate::cli::act::{confirm, receipts};
 use crate::cli::audit::{Selection, day};
 use crate::cli::aws::Aws;
 use crate::cli::deployment::Deployment;
-use crate::cli::here::Here;
+use crate::cli::local::LocalFunction;
 use crate::cli::output::{Printer, Progress, note, shown, word};
 use crate::cli::verify::chain_findings;
 use crate::cli::{CliError, Outcome, interrupt};
@@ -113,7 +113,7 @@ pub(super) async fn run(
 ) -> Result<Outcome, CliError> {
     // Before anything is read: it makes sure that the tables are those of the function that would act.
     let here = match replay.apply {
-        true => Some(Here::new(deployment, aws).await?),
+        true => Some(LocalFunction::new(deployment, aws).await?),
         false => None,
     };
     let trail = deployment.audit(aws).await?;
@@ -214,7 +214,7 @@ fn lifts_all(entry: &Entry) -> bool {
 }
 
 async fn apply(
-    here: Here,
+    here: LocalFunction,
     found: Vec<Shadowed>,
     yes: bool,
     deployment: &Deployment,
@@ -264,7 +264,7 @@ async fn apply(
 /// would believe what it says today. So it may take half of what the breaker allows.
 async fn within_limits(
     recorded: &[(Signal, Entry)],
-    here: &Here,
+    here: &LocalFunction,
     deployment: &Deployment,
     aws: &Aws,
 ) -> Result<(), CliError> {

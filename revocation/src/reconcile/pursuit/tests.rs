@@ -241,7 +241,7 @@ fn a_call_that_came_too_soon_has_not_failed() {
 }
 
 #[test]
-fn the_first_call_is_the_earliest_whose_ever_answer_came_first() {
+fn the_first_call_is_the_earliest_in_whatever_order_answers_come() {
     let mut alice = pursuit();
     assert_eq!(alice.first_terminate_at(), None);
     for second in [None, Some(9), Some(2), Some(5)] {

@@ -1,3 +1,5 @@
+//! The ten invariants of ARCHITECTURE.md, and what a run says of itself.
+
 use super::*;
 
 #[tokio::test]
@@ -284,78 +286,6 @@ async fn too_many_connections_end_none_unless_forced() {
 }
 
 #[tokio::test]
-async fn shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
-    let mut world = World::new();
-    world.policy.mode = Mode::Shadow;
-    world.user("alice");
-    let receipt = world.one(world.revoke("alice")).await;
-    assert_eq!((receipt.outcome, world.alive()), (Outcome::Shadowed, 1));
-    assert!(!world.is_locked("alice"));
-    assert_eq!(world.kinds("alice"), ["shadowed"]);
-    assert_eq!(receipt.subjects[0].connections.len(), 1);
-    assert_eq!(world.calls.count("locks.write") + world.calls.count("vpn.terminate"), 0);
-    assert_eq!(world.calls.count("vpn.may-terminate"), 0, "nobody waits to hear what would be permitted");
-}
-
-#[tokio::test]
-async fn what_could_not_be_looked_at_in_shadow_mode_comes_again() {
-    let mut world = World::new();
-    world.policy.mode = Mode::Shadow;
-    world.user("alice");
-    world.calls.plan("vpn.list", 1000, crate::memory::Mishap::Fails);
-    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Incomplete);
-    world.calls.forget();
-    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Shadowed);
-    assert_eq!(world.one(world.revoke("alice")).await.outcome, Outcome::Shadowed, "an earlier delivery was");
-    assert_eq!(world.kinds("alice"), ["incomplete", "shadowed"]);
-}
-
-#[tokio::test]
-async fn only_what_was_locked_in_earnest_says_since_when() {
-    let mut world = World::new();
-    world.one(world.disconnect("alice")).await;
-    world.one(world.revoke("alice")).await;
-    world.policy.mode = Mode::Shadow;
-    world.one(world.revoke("bob")).await;
-    let since = |chain: &str| -> Vec<bool> {
-        let entries = &world.audit.chains()[chain];
-        entries.iter().map(|entry| entry.attributes()["detail"].get("locked_at").is_some()).collect()
-    };
-    assert_eq!(world.kinds("alice"), ["requested", "completed", "requested", "completed"]);
-    assert_eq!((since("alice"), since("bob")), (vec![false, false, false, true], vec![false]));
-}
-
-#[tokio::test]
-async fn a_dry_run_asks_for_permission_on_every_endpoint_and_writes_nothing() {
-    let world = World::new();
-    world.user("alice");
-    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
-    let receipt = world.one(dry.clone()).await;
-    assert_eq!((receipt.outcome, world.alive()), (Outcome::Planned, 1));
-    assert_eq!(receipt.endpoints.iter().filter(|endpoint| endpoint.permitted == Some(true)).count(), 2);
-    assert_eq!(
-        world.calls.count("locks.write") + world.calls.count("audit.commit") + world.calls.count("vpn.terminate"),
-        0
-    );
-
-    world.calls.plan("vpn.may-terminate cvpn-endpoint-b", 1, crate::memory::Mishap::Denied);
-    let receipt = world.one(dry).await;
-    let denied: Vec<_> = receipt.endpoints.iter().filter(|endpoint| endpoint.permitted == Some(false)).collect();
-    assert_eq!(denied.len(), 1);
-    assert!(denied[0].error.as_ref().unwrap().contains("allow the action"));
-}
-
-#[tokio::test]
-async fn a_dry_disconnect_asks_for_permission_where_its_connection_would_be() {
-    let world = World::new();
-    let about = vec![About::Connection(world.endpoints[1].clone(), ConnectionId::new("cvpn-connection-gone"))];
-    let dry = Signal { about, dry_run: true, via: Via::Direct, ..world.disconnect("alice") };
-    let receipt = world.one(dry).await;
-    let permitted: Vec<_> = receipt.endpoints.iter().filter_map(|endpoint| endpoint.permitted).collect();
-    assert_eq!((permitted, world.calls.count("vpn.may-terminate cvpn-endpoint-b")), (vec![true], 1));
-}
-
-#[tokio::test]
 async fn a_disconnect_ends_what_existed_and_locks_nothing() {
     let world = World::new();
     let old = [world.user("alice"), world.user("alice")];
@@ -402,31 +332,6 @@ async fn a_connection_is_ended_only_on_the_endpoint_that_was_named() {
 }
 
 #[tokio::test]
-async fn a_rehearsal_beside_a_real_one_is_no_less_a_rehearsal() {
-    let world = World::new();
-    let spared = [world.user("alice"), world.user("alice")];
-    world.user("bob");
-    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
-    let receipts = world.handle(vec![dry, world.revoke("bob")]).await;
-    assert_eq!(outcomes(&receipts), [Outcome::Planned, Outcome::Completed]);
-    assert_eq!(world.vpn.alive(None), spared);
-}
-
-#[tokio::test]
-async fn each_target_is_asked_for_permission_on_its_own_endpoints() {
-    let world = World::new();
-    world.user("alice");
-    let calls = Calls::new();
-    let other = MemoryVpn::new("us-east-1", &world.clock, &calls, 1000, Duration::from_secs(3));
-    other.endpoint("cvpn-endpoint-c");
-    let mut revoker = world.revoker();
-    revoker.vpn.push(Arc::new(other));
-    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
-    assert_eq!(outcomes(&revoker.handle(vec![dry], &world.run()).await), [Outcome::Planned]);
-    assert_eq!((world.calls.count("vpn.may-terminate"), calls.count("vpn.may-terminate")), (2, 1));
-}
-
-#[tokio::test]
 async fn a_disconnect_on_an_unknown_endpoint_is_refused() {
     let world = World::new();
     let about = About::Connection(EndpointId::new("cvpn-endpoint-x"), ConnectionId::new("cvpn-connection-1"));
@@ -451,38 +356,6 @@ async fn only_endpoints_in_scope_are_touched_and_a_missing_one_is_said() {
     assert_eq!(receipt.outcome, Outcome::Incomplete);
     assert!(world.vpn.alive(Some("bob")).is_empty(), "what can be done is done");
     assert!(receipt.subjects[0].error.as_ref().unwrap().contains("cvpn-endpoint-typo"));
-}
-
-#[tokio::test]
-async fn an_older_revocation_after_a_restore_is_superseded_and_ends_nothing() {
-    let world = World::new();
-    world.user("alice");
-    let old = world.revoke("alice");
-    world.clock.advance(Duration::from_secs(5));
-    assert_eq!(world.one(world.restore("alice")).await.outcome, Outcome::Restored);
-    assert_eq!(world.one(old).await.outcome, Outcome::Superseded);
-    assert_eq!(world.alive(), 1);
-    assert_eq!(world.kinds("alice"), ["restored", "superseded"]);
-}
-
-#[tokio::test]
-async fn a_restore_says_who_still_holds_the_lock() {
-    let world = World::new();
-    let command =
-        Signal { authority: Authority::command(), via: Via::Direct, id: SignalId::new("c-1"), ..world.revoke("alice") };
-    world.handle(vec![command, world.revoke("alice")]).await;
-    world.clock.advance(Duration::from_secs(5));
-    let receipt = world.one(world.restore("alice")).await;
-    assert_eq!(receipt.outcome, Outcome::Restored);
-    assert_eq!(receipt.subjects[0].error.as_deref(), Some("still locked by command"));
-    assert!(world.is_locked("alice"));
-    world.one(world.revoke("bob")).await;
-    let older = Signal { as_of: world.now().minus(Duration::from_secs(60)), ..world.restore("bob") };
-    let said = world.one(older).await.subjects.remove(0).error.unwrap();
-    assert!(said.contains("which is newer"), "{said}");
-    world.clock.advance(Duration::from_secs(5));
-    let freed = Signal { id: SignalId::new("later"), ..world.restore("bob") };
-    assert_eq!(world.one(freed).await.subjects[0].error, None, "nobody does");
 }
 
 #[tokio::test]
@@ -569,127 +442,6 @@ async fn a_user_name_that_could_be_no_subject_is_somebody_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_old_id_never_makes_a_new_wish_look_completed() {
-    let world = World::new();
-    let command = |action: Action| Signal {
-        authority: Authority::command(),
-        via: Via::Direct,
-        id: SignalId::new("INC-42"),
-        as_of: world.now(),
-        ..world.signal(action, "alice", "INC-42")
-    };
-    world.user("alice");
-    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
-    world.user("alice");
-    let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
-    assert_eq!(receipt.outcome, Outcome::Superseded);
-    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("an id of its own"));
-    assert_eq!(world.kinds("alice"), ["requested", "completed"], "and leaves no entry");
-}
-
-#[tokio::test]
-async fn another_authoritys_lock_does_not_complete_a_new_wish_under_an_old_id() {
-    let world = World::new();
-    let command = |action: Action| world.command(action, "alice", "INC-42");
-    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
-    world.one(world.revoke("alice")).await;
-    let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
-    assert_eq!(receipt.outcome, Outcome::Superseded, "Okta may let alice in again");
-}
-
-#[tokio::test]
-async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_that_was_lifted() {
-    let world = World::new();
-    let stuck = world.user("alice");
-    world.vpn.stick(&stuck);
-    let command = |action: Action| world.command(action, "alice", "INC-42");
-    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Incomplete);
-    assert_eq!(world.one(command(Action::Revoke { expires_at: None })).await.outcome, Outcome::Incomplete);
-    assert!(world.is_locked("alice"));
-}
-
-#[tokio::test]
-async fn a_retry_whose_own_word_was_lifted_completes_nothing_on_anothers() {
-    let world = World::new();
-    let stuck = world.user("alice");
-    world.vpn.stick(&stuck);
-    let command = |action: Action, id: &str| world.command(action, "alice", id);
-    let revoke = command(Action::Revoke { expires_at: None }, "c-1");
-    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
-    world.one(world.revoke("alice")).await;
-    world.clock.advance(Duration::from_secs(60));
-    let restore = Action::Restore { authorities: Some(vec![Authority::command()]) };
-    assert_eq!(world.one(command(restore, "c-2")).await.outcome, Outcome::Restored);
-    assert!(world.is_locked("alice"), "by Okta");
-    assert_eq!(world.one(revoke).await.outcome, Outcome::Superseded);
-}
-
-#[tokio::test]
-async fn what_was_restored_since_it_was_requested_is_not_locked_again_by_a_retry() {
-    let world = World::new();
-    let stuck = world.user("alice");
-    world.vpn.stick(&stuck);
-    let command = |action: Action, id: &str| Signal {
-        authority: Authority::command(),
-        via: Via::Direct,
-        as_of: world.now(),
-        ..world.signal(action, "alice", id)
-    };
-    assert_eq!(world.one(command(Action::Revoke { expires_at: None }, "c-1")).await.outcome, Outcome::Incomplete);
-    world.clock.advance(Duration::from_secs(5));
-    assert_eq!(world.one(command(Action::Restore { authorities: None }, "c-2")).await.outcome, Outcome::Restored);
-    world.clock.advance(Duration::from_secs(5));
-    let retry = world.one(command(Action::Revoke { expires_at: None }, "c-1")).await;
-    assert_eq!(retry.outcome, Outcome::Superseded);
-    assert!(!world.is_locked("alice"));
-    assert_eq!(world.kinds("alice"), ["requested", "incomplete", "restored", "superseded"]);
-}
-
-#[tokio::test]
-async fn a_retry_makes_nothing_longer_that_was_said_since_its_own_word_was_lifted() {
-    let world = World::new();
-    let stuck = world.user("alice");
-    world.vpn.stick(&stuck);
-    let forever = world.command(Action::Revoke { expires_at: None }, "alice", "c-1");
-    assert_eq!(world.one(forever.clone()).await.outcome, Outcome::Incomplete);
-    world.clock.advance(Duration::from_secs(60));
-    let restore = Action::Restore { authorities: Some(vec![Authority::command()]) };
-    assert_eq!(world.one(world.command(restore, "alice", "c-2")).await.outcome, Outcome::Restored);
-    let until = world.now().plus(Duration::from_secs(600));
-    world.one(world.command(Action::Revoke { expires_at: Some(until) }, "alice", "c-3")).await;
-    world.one(world.alias("alice", &["laptop-7"], false)).await;
-    assert_eq!(world.one(forever).await.outcome, Outcome::Superseded, "what it asked for is not so");
-    for name in ["alice", "laptop-7"] {
-        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
-        assert_eq!(lock.hold_of(&Authority::command()).unwrap().expires_at, Some(until), "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_command_that_comes_again_is_as_old_under_every_name_as_under_the_first() {
-    let world = World::new();
-    world.one(world.alias("alice", &["laptop-7"], false)).await;
-    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
-    let until = world.now().plus(Duration::from_secs(600));
-    let revoke = world.command(Action::Revoke { expires_at: Some(until) }, "alice", "c-1");
-    assert_eq!(world.one(revoke.clone()).await.outcome, Outcome::Incomplete);
-    world.clock.advance(Duration::from_secs(60));
-    // Out of the dead-letter queue, both at once: a command counts from its receipt.
-    let action = Action::Revoke { expires_at: Some(until.plus(Duration::from_secs(60))) };
-    assert_eq!(world.one(Signal { as_of: world.now(), action, ..revoke }).await.outcome, Outcome::Completed);
-    let hold = |name: &str| {
-        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
-        let hold = lock.hold_of(&Authority::command()).unwrap();
-        (hold.as_of, hold.expires_at)
-    };
-    assert_eq!(hold("alice"), hold("laptop-7"));
-    assert_eq!(hold("alice").1, Some(until));
-    let restore = Action::Restore { authorities: Some(vec![Authority::command()]) };
-    assert_eq!(world.one(world.command(restore, "alice", "c-2")).await.outcome, Outcome::Restored);
-    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
-}
-
-#[tokio::test]
 async fn a_further_name_is_kept_out_for_as_long_as_its_subject() {
     let world = World::new();
     world.one(world.alias("alice", &["bob"], false)).await;
@@ -706,76 +458,12 @@ async fn a_further_name_is_kept_out_for_as_long_as_its_subject() {
 }
 
 #[tokio::test]
-async fn a_restore_that_was_cut_off_is_finished_whatever_was_said_since() {
-    let world = World::new();
-    let okta = Authority::producer("okta", Some("acme"));
-    world.one(world.alias("alice", &["laptop-7"], false)).await;
-    world.one(world.revoke("alice")).await;
-    world.clock.advance(Duration::from_secs(60));
-    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
-    let restore = world.command(Action::Restore { authorities: None }, "alice", "c-1");
-    assert_eq!(world.one(restore.clone()).await.outcome, Outcome::Incomplete);
-    world.one(world.command(Action::Revoke { expires_at: None }, "alice", "c-2")).await;
-    assert_eq!(world.one(restore).await.outcome, Outcome::Restored);
-    for name in ["alice", "laptop-7"] {
-        let lock = world.locks.stored(&Name::new(name).unwrap()).unwrap();
-        assert_eq!(lock.held_by(world.now()), [Authority::command()], "{name}: no more by {okta}");
-    }
-}
-
-#[tokio::test]
-async fn a_restore_that_was_sent_twice_lifts_under_every_name_what_either_lifted_under_the_first() {
-    let world = World::new();
-    world.one(world.alias("alice", &["laptop-7"], false)).await;
-    let authorities = Some(vec![Authority::command()]);
-    let first = world.command(Action::Restore { authorities }, "alice", "c-1");
-    world.clock.advance(Duration::from_secs(60));
-    world.one(world.command(Action::Revoke { expires_at: None }, "alice", "c-2")).await;
-    world.clock.advance(Duration::from_secs(60));
-    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
-    let second = Signal { as_of: world.now(), ..first.clone() };
-    assert_eq!(world.one(second).await.outcome, Outcome::Incomplete);
-    assert_eq!(world.one(first).await.outcome, Outcome::Restored);
-    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
-}
-
-#[tokio::test]
-async fn a_restore_that_was_sent_twice_lifts_under_the_first_name_what_it_lifts_under_the_others() {
-    let world = World::new();
-    world.one(world.alias("alice", &["laptop-7"], false)).await;
-    let first = world.command(Action::Restore { authorities: None }, "alice", "c-1");
-    world.clock.advance(Duration::from_secs(60));
-    let revoke = world.revoke("alice");
-    world.clock.advance(Duration::from_secs(60));
-    world.calls.plan("locks.write laptop-7", 1, crate::memory::Mishap::Fails);
-    let second = Signal { as_of: world.now(), ..first.clone() };
-    assert_eq!(world.one(second).await.outcome, Outcome::Incomplete);
-    assert_eq!(world.one(revoke).await.outcome, Outcome::Completed);
-    assert_eq!(world.one(first).await.outcome, Outcome::Restored);
-    assert!(!world.is_locked("alice") && !world.is_locked("laptop-7"));
-}
-
-#[tokio::test]
 async fn no_endpoint_at_all_proves_nothing() {
     let mut world = World::new();
     world.vpn = MemoryVpn::new("eu-west-1", &world.clock, &world.calls, 1000, Duration::from_secs(3));
     let receipt = world.one(world.revoke("alice")).await;
     assert_eq!(receipt.outcome, Outcome::Incomplete);
     assert!(receipt.subjects[0].error.as_ref().unwrap().contains("eu-west-1"));
-}
-
-#[tokio::test]
-async fn a_rehearsal_says_what_would_be_refused() {
-    let mut world = World::new();
-    world.policy.max_connections = 1;
-    world.user("alice");
-    world.user("alice");
-    let dry = Signal { dry_run: true, via: Via::Direct, ..world.revoke("alice") };
-    assert_eq!(world.one(dry).await.outcome, Outcome::Refused);
-    world.policy.mode = Mode::Shadow;
-    let receipt = world.one(world.revoke("alice")).await;
-    assert_eq!(receipt.outcome, Outcome::Shadowed);
-    assert_eq!(world.audit.chains()["alice"][0].attributes()["detail"]["would_be"], "refused");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::reconcile::tests::identity::REVOKE;
 const ID: &str = "INC-42";
 
 impl World {
-    /// What is answered to a wish under an id that was used before; it does nothing, and says what to do.
+    /// What is answered to a command under an id that was used before; it does nothing, and says what to do.
     async fn is_told_of_the_id(&self, signal: Signal) {
         let (written, alive) = (self.calls.count("audit.commit"), self.vpn.alive(None));
         let receipt = self.one(signal).await;
@@ -336,4 +336,44 @@ async fn a_rehearsal_closes_no_breaker_and_does_not_say_so() {
     let close = Signal { about, dry_run: true, ..world.command(Action::CloseBreaker, "nobody-yet", ID) };
     let receipt = world.one(close).await;
     assert!(receipt.subjects[0].error.as_deref().unwrap().contains("would be closed"), "{receipt:?}");
+}
+
+#[tokio::test]
+async fn an_old_id_never_makes_a_new_command_look_completed() {
+    let world = World::new();
+    let command = |action: Action| Signal {
+        authority: Authority::command(),
+        via: Via::Direct,
+        id: SignalId::new("INC-42"),
+        as_of: world.now(),
+        ..world.signal(action, "alice", "INC-42")
+    };
+    world.user("alice");
+    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
+    world.user("alice");
+    let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded);
+    assert!(receipt.subjects[0].error.as_ref().unwrap().contains("an id of its own"));
+    assert_eq!(world.kinds("alice"), ["requested", "completed"], "and leaves no entry");
+}
+
+#[tokio::test]
+async fn another_authoritys_lock_does_not_complete_a_new_command_under_an_old_id() {
+    let world = World::new();
+    let command = |action: Action| world.command(action, "alice", "INC-42");
+    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Completed);
+    world.one(world.revoke("alice")).await;
+    let receipt = world.one(command(Action::Revoke { expires_at: None })).await;
+    assert_eq!(receipt.outcome, Outcome::Superseded, "Okta may let alice in again");
+}
+
+#[tokio::test]
+async fn what_was_begun_under_an_id_as_something_else_is_not_taken_for_a_lock_that_was_lifted() {
+    let world = World::new();
+    let stuck = world.user("alice");
+    world.vpn.stick(&stuck);
+    let command = |action: Action| world.command(action, "alice", "INC-42");
+    assert_eq!(world.one(command(Action::Disconnect)).await.outcome, Outcome::Incomplete);
+    assert_eq!(world.one(command(Action::Revoke { expires_at: None })).await.outcome, Outcome::Incomplete);
+    assert!(world.is_locked("alice"));
 }

@@ -5,12 +5,13 @@ use aws_sdk_lambda::primitives::Blob;
 use revocation::connection::Target;
 use serde_json::{Value, json};
 
+use super::CliError;
 use super::aws::Aws;
 use super::deployment::Deployment;
-use super::field::place;
 use super::function::ConnectHandler;
 use super::output::{shown, word};
-use super::{CliError, arn};
+use super::targets::place;
+use crate::arn;
 use crate::failure;
 
 /// The connect handlers that are ours.

@@ -30,13 +30,13 @@ impl fmt::Display for Trouble {
 }
 
 /// Client VPN in every target, as this machine reaches it.
-pub(super) struct Field {
+pub(super) struct Targets {
     pub(super) vpn: Vec<Ec2ClientVpn>,
     /// Which endpoints are the function's to act on.
     pub(super) scope: Policy,
 }
 
-impl Field {
+impl Targets {
     pub(super) async fn of(settings: &Settings, aws: &Aws) -> Result<Self, CliError> {
         let config = aws.config(crate::aws::timeouts()).await?;
         let mut vpn = Vec::new();

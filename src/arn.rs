@@ -6,27 +6,30 @@ fn part(arn: &str, number: usize) -> &str {
 }
 
 /// The Region.
-pub(super) fn region(arn: &str) -> &str {
+pub(crate) fn region(arn: &str) -> &str {
     part(arn, 3)
 }
 
 /// The account.
-pub(super) fn account(arn: &str) -> &str {
+#[cfg(feature = "revoker")]
+pub(crate) fn account(arn: &str) -> &str {
     part(arn, 4)
 }
 
 /// What a queue is called.
-pub(super) fn queue(arn: &str) -> &str {
+#[cfg(feature = "cli")]
+pub(crate) fn queue(arn: &str) -> &str {
     part(arn, 5)
 }
 
 /// The ARN of a function without the version or alias that may follow; none where it is no function's.
-pub(super) fn function(arn: &str) -> Option<String> {
+#[cfg(feature = "cli")]
+pub(crate) fn function(arn: &str) -> Option<String> {
     let is_one = arn.starts_with("arn:") && part(arn, 5) == "function" && !part(arn, 6).is_empty();
     is_one.then(|| arn.split(':').take(7).collect::<Vec<_>>().join(":"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
 

@@ -19,7 +19,7 @@ use crate::{App, Call, Clients, Metrics, Settings, SystemClock};
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// The function, here.
-pub(super) struct Here {
+pub(super) struct LocalFunction {
     app: App,
     pub(super) settings: Settings,
     arn: String,
@@ -27,7 +27,7 @@ pub(super) struct Here {
     pub(super) whose: String,
 }
 
-impl Here {
+impl LocalFunction {
     pub(super) async fn new(deployment: &Deployment, aws: &Aws) -> Result<Self, CliError> {
         let configuration = deployment.configuration(aws).await?;
         let settings = configuration.to_run_here()?;
