@@ -70,9 +70,9 @@ mod tests {
 
     #[test]
     fn tables_of_another_region_get_the_time_that_a_new_connection_takes() {
-        let patience = |table: &str| {
-            let variables = [("LOCKS_TABLE", table), ("AUDIT_TABLE", "audit")];
-            let variables = variables.map(|(name, value)| (format!("VPN_REVOKER_{name}"), value.to_owned()));
+        let patience = |locks: &str| {
+            let variables = [("LOCKS_TABLE", locks.to_owned()), ("AUDIT_TABLE", locks.replace("locks", "audit"))];
+            let variables = variables.map(|(name, value)| (format!("VPN_REVOKER_{name}"), value));
             let region = ("AWS_REGION".to_owned(), "eu-west-1".to_owned());
             Patience::with(&ConnectSettings::read(variables.into_iter().chain([region])).unwrap())
         };
