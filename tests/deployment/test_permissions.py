@@ -76,8 +76,9 @@ def test_the_role_in_another_account_may_do_what_is_done_there():
 
 
 def writes_a_table(action):
-    reads = ("GetItem", "BatchGetItem", "Query", "Scan", "PartiQLSelect", "Describe", "GetRecords", "GetShardIterator", "List")
-    return action.startswith("dynamodb:") and not action.removeprefix("dynamodb:").startswith(reads)
+    action = action.lower()
+    reads = ("getitem", "batchgetitem", "query", "scan", "partiqlselect", "describe", "getrecords", "getsharditerator", "list")
+    return action == "*" or action.startswith("dynamodb:") and not action.removeprefix("dynamodb:").startswith(reads)
 
 
 def test_nobody_may_change_or_delete_an_audit_entry():

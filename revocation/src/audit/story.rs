@@ -82,9 +82,13 @@ impl Story {
 
     /// Takes an entry in; a later one counts for more.
     fn take(&mut self, entry: &Entry) {
-        // Another attempt may have been under way beside the one that was completed. A sweep that finds the same connections
-        // again is a later one.
-        if self.outcome != Kind::Completed.word() || self.action == "sweep" {
+        // Another attempt may have been under way beside the one that was completed. Only a sweep that began later, and found
+        // the same connections again, begins anew.
+        let is_later = self.action == "sweep" && entry.instant("received_at") > self.verified_at;
+        if is_later {
+            self.verified_at = None;
+        }
+        if is_later || self.outcome != Kind::Completed.word() {
             self.outcome = entry.text("kind").unwrap_or_default().to_owned();
             self.why = entry.detail("why").and_then(Value::as_str).map(str::to_owned);
         }
@@ -282,8 +286,11 @@ mod tests {
         for kind in ["incomplete", "superseded"] {
             let told = stories(&[requested("dana", "1", 60), completed("dana", "1", 80), late(kind)]);
             assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("completed", None), "{kind}");
-            let swept = |kind: &str, second: u32| entry("dana", kind, "1", second, json!({"action": "sweep"}));
-            assert_eq!(stories(&[swept("completed", 80), swept(kind, 90)])[0].outcome, kind);
+            let swept = entry("dana", "completed", "1", 80, json!({"action": "sweep", "verified_at": at(80)}));
+            let again = |begun: u32| entry("dana", kind, "1", 90, json!({"action": "sweep", "received_at": at(begun)}));
+            let told = |begun: u32| stories(&[swept.clone(), again(begun)]).remove(0);
+            assert_eq!((told(70).outcome.as_str(), told(70).verified_at), ("completed", instant(80)), "beside it");
+            assert_eq!((told(85).outcome.as_str(), told(85).verified_at), (kind, None), "seen alive again");
             let told = stories(&[requested("dana", "1", 60), late(kind), completed("dana", "1", 80)]);
             assert_eq!((told[0].outcome.as_str(), told[0].why.as_deref()), ("completed", None), "{kind}");
         }

@@ -410,6 +410,19 @@ fn a_log_line_is_nobodys_envelope() {
 }
 
 #[test]
+fn a_log_line_is_no_finding_of_security_hubs() {
+    let all_on = Intake::with_rules(Some(("own.json", r#"{"on":["security-hub-imported"]}"#))).unwrap();
+    let event: Value =
+        serde_json::from_str(include_str!("../../../events/security-hub/imported-eventbridge.json")).unwrap();
+    let finding = &event["detail"]["findings"][0];
+    let is_read = |payload: Value| all_on.read(payload.to_string().as_bytes(), &delivery(Via::Event)).is_ok();
+    let line = json!({"id": "1", "timestamp": 1, "message": finding.to_string()});
+    let batch = json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/app", "logEvents": [line]});
+    assert!(is_read(event.clone()) && is_read(event["detail"].clone()), "a finding by itself");
+    assert!(!is_read(batch), "whoever can have a line logged could name anybody");
+}
+
+#[test]
 fn a_batch_of_log_lines_is_read_in_a_relays_event_as_well_and_stays_a_replay() {
     let line = json!({"id": "1", "timestamp": 1_772_355_600_000_i64, "message": "<Event><System><Provider Name='Microsoft-Windows-Security-Auditing'/><EventID>4725</EventID></System><EventData><Data Name='TargetUserName'>alice</Data><Data Name='TargetDomainName'>CORP</Data></EventData></Event>"});
     let batch = json!({"messageType": "DATA_MESSAGE", "logEvents": [line]});

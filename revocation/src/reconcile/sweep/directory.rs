@@ -127,13 +127,15 @@ impl Revoker {
         let asked: BTreeSet<Name> = std::iter::once(name.clone()).chain(user_name).collect();
         let asked: Vec<Name> = asked.into_iter().collect();
         let locks = self.locks.read(&asked).await.map_err(|error| error.to_string())?;
-        // Under the name that is connected; or under the one by which the directory's word locked this very person before.
-        let locked_before = |lock: &Lock| {
-            let hold = lock.hold_of(&Authority::directory());
-            hold.is_some_and(|hold| hold.person.as_ref() == Some(&PersonId::new(&id)))
-        };
-        let counts = |lock: &Lock| lock.name == *name || locked_before(lock);
-        let let_in_as = locks.iter().find(|lock| was_let_in(lock) && counts(lock));
+        let is_theirs = |hold: &&Hold| hold.person.as_ref() == Some(&PersonId::new(&id));
+        // Under the name that is connected; or under the user name, where this very person was locked under that.
+        let counts = |lock: &Lock| lock.name == *name || lock.holds.values().any(|hold| is_theirs(&hold));
+        // That the directory said the same since counts for every name of the person.
+        let agreed = locks.iter().filter_map(|lock| lock.hold_of(&Authority::directory()));
+        let agreed_at =
+            agreed.filter(|hold| !hold.is_locked() && is_its_own(hold)).filter(is_theirs).map(|hold| hold.as_of);
+        let agreed_at = agreed_at.max();
+        let let_in_as = locks.iter().find(|lock| let_in_at(lock) > agreed_at && counts(lock));
         // A version is one name's: another name of the same person may be as old.
         let of = |lock: &Lock| format!("{id}:{}", digest([(&lock.name, lock.version)]));
         match (person, let_in_as) {
@@ -281,16 +283,20 @@ fn digest<'a>(versions: impl IntoIterator<Item = (&'a Name, u64)>) -> String {
     hex_digest(text.as_bytes()).chars().take(32).collect()
 }
 
-/// Whether a command let the name in, and the directory has said nothing of its own since. Where nobody but commands ever
-/// spoke of it, one took back another, and overruled nobody.
-fn was_let_in(lock: &Lock) -> bool {
+/// Whether a sweep said so, and not a command that lifted what the directory had said.
+fn is_its_own(hold: &Hold) -> bool {
+    hold.signal_id.as_str().starts_with(ID_PREFIX)
+}
+
+/// When a command let the name in, where the directory has said nothing of its own there since. Where nobody but commands
+/// ever spoke of it, one took back another, and overruled nobody.
+fn let_in_at(lock: &Lock) -> Option<Timestamp> {
     let directory = Authority::directory();
-    let is_its_own = |hold: &Hold| hold.signal_id.as_str().starts_with(ID_PREFIX);
     let own: Option<Timestamp> = lock.hold_of(&directory).filter(|hold| is_its_own(hold)).map(|hold| hold.as_of);
     let command = lock.hold_of(&Authority::command()).filter(|_| lock.holds.len() > 1);
     let said = [lock.hold_of(&directory), command].into_iter().flatten();
     let commands = said.filter(|hold| !hold.is_locked() && !is_its_own(hold));
-    commands.map(|hold| Some(hold.as_of)).max().is_some_and(|commanded| commanded > own)
+    commands.map(|hold| hold.as_of).max().filter(|commanded| Some(*commanded) > own)
 }
 
 /// Those whom the directory's word keeps out by their own name, or of whom it is not known who they are: each once, with

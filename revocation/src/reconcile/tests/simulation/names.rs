@@ -95,7 +95,7 @@ impl Names {
         from: Timestamp,
         until: Timestamp,
     ) -> BTreeSet<Name> {
-        let given = self.given(subject).filter(|had| !anothers.contains(&had.subject));
+        let given = self.given(subject).filter(|had| had.subject == *subject || !anothers.contains(&had.subject));
         let given = given.filter(|had| had.from <= from && had.until.is_none_or(|at| at > until));
         BY_RULE.names(subject).into_iter().chain(given.map(|had| had.name.clone())).collect()
     }

@@ -572,6 +572,40 @@ async fn that_the_directory_says_the_same_counts_for_every_name_of_the_person() 
 }
 
 #[tokio::test]
+async fn that_the_directory_says_the_same_of_who_is_connected_under_no_name_counts_for_a_name_that_a_command_let_in() {
+    let world = asking();
+    let names = ["alice", "alice@example.com"];
+    world.directory.put(ID, &names, Some(false));
+    world.user("alice");
+    world.sweep().await;
+    world.clock.advance(Duration::from_secs(60));
+    world.let_in("alice@example.com", "c-1").await;
+    for enabled in [true, false] {
+        world.directory.put(ID, &names, Some(enabled));
+        world.clock.advance(Duration::from_secs(60));
+        world.sweep().await;
+        assert!(!world.is_locked("alice"), "lifted, and nobody is connected");
+    }
+    world.user("alice@example.com");
+    world.clock.advance(Duration::from_secs(60));
+    world.sweep().await;
+    assert_eq!((world.alive(), world.is_locked("alice")), (0, true), "she was disabled anew");
+}
+
+#[tokio::test]
+async fn whom_a_command_let_in_stays_in_under_a_new_name_whichever_producer_had_locked_that_person() {
+    let world = asking();
+    world.directory.put(ID, &["alice"], Some(false));
+    world.one(world.by_id(super::super::identity::REVOKE)).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.let_in("alice", "c-1").await;
+    world.directory.put(ID, &["alice", "alicia@example.com"], Some(false));
+    world.user("alicia@example.com");
+    world.sweep().await;
+    assert_eq!((world.alive(), world.is_locked("alice")), (1, false));
+}
+
+#[tokio::test]
 async fn whoever_has_a_user_name_that_a_command_let_in_for_another_is_locked_by_the_directorys_word() {
     let world = asking();
     world.one(world.revoke("alice")).await;
