@@ -18,14 +18,14 @@ use crate::planted::{self, Fault};
 use crate::ports::{Ended, VpnError, VpnErrorKind, Which};
 use crate::time::Timestamp;
 
-/// How old what is known of the locks may be when calls follow from it; a call may stand in EC2's lane after that.
+/// How old what is known of the locks may be when calls follow from it; a call may wait in its lane after that.
 pub(super) const LOCKS_FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// How long an order may wait for its turn. After that its connections are looked at anew, and the locks too.
 const ORDER_VALID_FOR: Duration = Duration::from_secs(10);
 
 /// How long answers are waited for once everything is ordered: as long as an order waits for its turn, a call for its own
-/// in EC2's lane (five seconds), and a second. What came of one that hangs, the next listing tells; others are not to be
+/// in its lane (five seconds), and a second. What came of one that hangs, the next listing tells; others are not to be
 /// kept waiting for it.
 const ANSWERED_IN: Duration = Duration::from_secs(16);
 
