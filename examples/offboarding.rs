@@ -154,7 +154,10 @@ async fn show_trail(world: &World) {
             println!("    hash {}…", &text(&entry["hash"])[..24]);
         }
     }
-    let lock = world.lock(DANA).await.expect("a lock");
+    let Some(lock) = world.lock(DANA).await else {
+        println!("  no lock on `{DANA}`");
+        return;
+    };
     println!(
         "  lock on `{DANA}`: {}, held by {}",
         text(&lock["state"]),
