@@ -178,8 +178,8 @@ def test_every_setting_can_be_set():
 
 
 def test_the_template_admits_only_commands_that_the_function_knows():
-    source = (ROOT / "src" / "settings.rs").read_text()
-    known = re.search(r"const COMMANDS: \[&str; \d+\] = \[(.+?)\];", source, re.S).group(1)
+    source = (ROOT / "revocation" / "src" / "signal.rs").read_text()
+    known = re.search(r"const EVENT_COMMANDS: \[&str; \d+\] = \[(.+?)\];", source, re.S).group(1)
     pattern = SOURCE["Parameters"]["EventCommands"]["AllowedPattern"]
     assert set(re.search(r"\^\((.+?)\)", pattern).group(1).split("|")) == set(re.findall(r'"(\w+)"', known))
 
